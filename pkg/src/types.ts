@@ -1,0 +1,246 @@
+/** A value that a record may hold: JSON. `Date` is taken too and stored as an ISO 8601 string. */
+export type JsonValue = string | number | boolean | null | JsonValue[] | { [name: string]: JsonValue };
+
+/** The id of a record: a non-empty string of at most 256 bytes, or a safe integer. `1` and `'1'` are two records. */
+export type RecordId = string | number;
+
+/** What every record has besides the app's own fields. The driver sets `created_at` and `updated_at` (ISO 8601, UTC). */
+export interface RecordBase {
+  id: RecordId;
+  created_at: string;
+  updated_at: string;
+}
+
+/**
+ * The app's objects: object name to record interface, as `objectql-offline generate` writes it.
+ *
+ * ```ts
+ * interface Schema { story: Story; task: Task }
+ * const db = await openDatabase<Schema>({ ... });
+ * ```
+ */
+export type AnySchema = { [objectName: string]: object };
+
+/** The names of a schema's objects. */
+export type ObjectName<Schema> = Extract<keyof Schema, string>;
+
+/** A record as it is read: the app's fields and the driver's. */
+export type Stored<T> = T & RecordBase;
+
+/** What `create` takes: the app's fields; `id` may be left out (a UUID v7 is made), the driver's timestamps are its own. */
+export type NewRecord<T> = Omit<T, keyof RecordBase> & { id?: RecordId; created_at?: string; updated_at?: string };
+
+/** What `update` takes: the fields to change. `undefined` leaves a field alone, `null` clears it. */
+export type Patch<T> = Partial<Omit<T, keyof RecordBase>>;
+
+/** Operators on one field. Several in one object must all hold. */
+export interface FieldOperators<V = unknown> {
+  $eq?: V | null;
+  $ne?: V | null;
+  $gt?: V;
+  $gte?: V;
+  $lt?: V;
+  $lte?: V;
+  $in?: readonly (V | null)[];
+  $nin?: readonly (V | null)[];
+  /** Text that the value must contain; case matters. */
+  $contains?: string;
+  $startsWith?: string;
+  $endsWith?: string;
+  /** True: the field is null or absent. False: it has a value. */
+  $null?: boolean;
+}
+
+/** A filter: fields with a value (equality) or with operators, all of which must hold; `$and`, `$or` and `$not` combine. */
+export type Where<T> = { [K in keyof T]?: T[K] | null | FieldOperators<NonNullable<T[K]>> } & {
+  $and?: readonly Where<T>[];
+  $or?: readonly Where<T>[];
+  $not?: Where<T>;
+};
+
+/** One key of the order: nulls and absent fields come last in both directions. */
+export interface OrderBy<T> {
+  field: Extract<keyof T, string>;
+  /** Default: `asc`. */
+  order?: 'asc' | 'desc';
+}
+
+/** What `find` takes. Without `orderBy`, records come in the order in which they were first stored. */
+export interface Query<T> {
+  where?: Where<T>;
+  orderBy?: readonly OrderBy<T>[];
+  /** The most records to return. Default: all. */
+  limit?: number;
+  /** How many records to pass over first. Default: 0. */
+  offset?: number;
+  /** The fields to return; `id` always comes along. Default: all. */
+  fields?: readonly Extract<keyof T, string>[];
+}
+
+/** How one object is synced; the `sync` key of `*.object.yml`. */
+export interface SyncConfig {
+  /** Default: false. */
+  enabled?: boolean;
+  /** Default: `last-write-wins`. */
+  strategy?: 'last-write-wins' | 'crdt' | 'manual';
+  /** Under `last-write-wins`: fields on which concurrent changes are a conflict. Default: none. */
+  conflict_fields?: string[];
+  /** Default: `bidirectional`. */
+  direction?: 'bidirectional' | 'push-only' | 'pull-only';
+  /** How long after a write the push waits for more, in milliseconds. Default: 1,000. Never longer than ten times this. */
+  debounce_ms?: number;
+  /** The most mutations of the object in one request. Default: 50. */
+  batch_size?: number;
+}
+
+/** A field of an object definition. */
+export interface FieldDefinition {
+  type: string;
+  label?: string;
+  required?: boolean;
+  unique?: boolean;
+  options?: (string | { value: string; label?: string })[];
+  reference_to?: string;
+}
+
+/** An object definition: what a `*.object.yml` file holds. */
+export interface ObjectDefinition {
+  name: string;
+  label?: string;
+  fields?: { [name: string]: FieldDefinition };
+  indexes?: { [name: string]: { fields: string[]; unique?: boolean } };
+  sync?: SyncConfig;
+}
+
+/** Where and how to sync. */
+export interface SyncOptions {
+  /** The endpoint, such as `/api/sync`. */
+  url: string;
+  /** Called before every request; what it returns is sent along and kept nowhere. Called again once after a 401. */
+  headers?: () => Record<string, string> | Promise<Record<string, string>>;
+  /** What sends the requests. Default: the global `fetch`. */
+  fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  /** Whether to sync without being asked: after writes, on opening, on reconnect. Default: true. */
+  auto?: boolean;
+  /** How often to ask for the server's changes while nothing else does, in milliseconds. Default: 60,000; 0: never. */
+  pollIntervalMs?: number;
+  /** How long one request may take, in milliseconds. Default: 30,000. */
+  timeoutMs?: number;
+}
+
+/** What `openDatabase` takes. */
+export interface OpenOptions {
+  /** The name of the IndexedDB database. */
+  name: string;
+  /** The object definitions. An object that is not listed cannot be read or written. */
+  objects: readonly ObjectDefinition[];
+  /** Without it the database is local only. */
+  sync?: SyncOptions;
+  /**
+   * Decides a conflict; returns the record to keep. Returning nothing, or throwing, leaves it in `conflicts()`.
+   * Called in the tab that syncs.
+   */
+  onConflict?: (conflict: Conflict) => object | null | undefined | Promise<object | null | undefined>;
+  /** `strict` (default) survives a power cut once a write resolves; `relaxed` only a killed browser, and is a little faster. */
+  durability?: 'strict' | 'relaxed';
+  /** Where the wasm file is, if not beside the module. */
+  wasm?: string | URL | Request | BufferSource | WebAssembly.Module;
+}
+
+/** A mutation that is recorded and not yet settled with the server. */
+export interface PendingMutation {
+  /** UUID v7. */
+  id: string;
+  objectName: string;
+  recordId: RecordId;
+  operation: 'create' | 'update' | 'delete';
+  /** All fields for a create, the changed ones for an update. */
+  data?: Record<string, JsonValue>;
+  /** When it was recorded, ISO 8601. */
+  timestamp: string;
+  clientId: string;
+  /** 1 for a client's first mutation; without gaps. */
+  sequence: number;
+  baseVersion: number | null;
+  /** `queued`: waits. `sent`: on its way, outcome unknown. `applied`: the server has it, its echo is awaited. `conflict`: see `conflicts()`. */
+  state: 'queued' | 'sent' | 'applied' | 'conflict';
+}
+
+/** A mutation that waits for a decision. */
+export interface Conflict {
+  /** The id of the mutation. */
+  id: string;
+  objectName: string;
+  recordId: RecordId;
+  /** The fields on which both sides differ. */
+  conflictingFields: string[];
+  clientMutation: PendingMutation;
+  /** The record as this client last had it from the server, before its own changes; null if it had none. */
+  baseRecord: Record<string, JsonValue> | null;
+  /** The record as the server has it; null if it was deleted there. */
+  serverRecord: Record<string, JsonValue> | null;
+  suggestedResolution?: Record<string, JsonValue>;
+}
+
+/** A mutation that the server will never take, kept until the app retries or discards it. */
+export interface RejectedMutation {
+  /** The id of the mutation. */
+  id: string;
+  objectName: string;
+  recordId: RecordId;
+  reason: string;
+  mutation: PendingMutation;
+}
+
+/** What `db.status` tells. */
+export interface Status {
+  /**
+   * `local`: no `sync` option. `idle`: nothing to do. `waiting`: there are mutations, the debounce runs. `syncing`: a request is
+   * under way. `retrying`: the last request failed, another follows at `retryAt`. `unauthorized`: the server refused the
+   * credentials; everything is kept and waits. `storage-failed`: IndexedDB does not take writes. `closed`.
+   */
+  state: 'local' | 'idle' | 'waiting' | 'syncing' | 'retrying' | 'unauthorized' | 'storage-failed' | 'closed';
+  /** Mutations not yet settled, conflicts included. */
+  pending: number;
+  conflicts: number;
+  rejected: number;
+  /** Whether this tab is the one that syncs. */
+  leader: boolean;
+  clientId: string;
+  /** When the last sync ended well, ISO 8601; null: not since the database was opened. */
+  lastSyncedAt: string | null;
+  /** When the next attempt follows a failure, ISO 8601. */
+  retryAt: string | null;
+  /** Why the last attempt failed; null after one that did not. */
+  error: { code: string; message: string } | null;
+}
+
+/** What one `sync()` did. */
+export interface SyncReport {
+  /** Mutations that got a verdict. */
+  pushed: number;
+  /** Changes that came from the server, the echoes of the own ones included. */
+  pulled: number;
+  applied: number;
+  conflicts: number;
+  rejected: number;
+  /** Requests sent. */
+  requests: number;
+}
+
+/** The records of a commit, by object: what `change` handlers get. */
+export interface ChangeEvent {
+  /** The ids of the records that changed, by object name. */
+  changes: { objectName: string; recordIds: RecordId[] }[];
+  /** Whether it came from this tab's writes, another tab's, or the server. */
+  origin: 'local' | 'tab' | 'server';
+}
+
+/** The events of a database and what their handlers get. */
+export interface DatabaseEvents {
+  status: Status;
+  change: ChangeEvent;
+  conflict: Conflict;
+  rejected: RejectedMutation;
+  error: Error & { code: string };
+}

@@ -1,0 +1,146 @@
+//! One request and its answer: `SyncPushRequest` and `SyncPushResponse` on the wire.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{Checkpoint, ClientId, Conflict, Mutation, MutationId, ProtocolError, ServerChange, ServerVersion};
+
+/// What a client sends (`SyncPushRequest`). With no mutations it is a pull.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PushRequest<'a> {
+    /// Who sends.
+    pub client_id: &'a ClientId,
+    /// What to apply, in order.
+    pub mutations: &'a [Mutation],
+    /// Where the client's knowledge of the server ends; none for a new client.
+    pub last_checkpoint: Option<&'a Checkpoint>,
+}
+
+/// A request as a server reads it: the mutations apart from each other, so that one bad one does not sink the rest.
+#[derive(Debug)]
+pub struct ReceivedPush {
+    /// Who sends.
+    pub client_id: ClientId,
+    /// What to apply, in order, each valid or not.
+    pub mutations: Vec<ReceivedMutation>,
+    /// Where the client's knowledge ends. Kept as text: an ill-formed one is answered with 410, like any unknown one.
+    pub last_checkpoint: Option<String>,
+}
+
+/// One mutation of a request: what it says, or why it cannot be read.
+#[derive(Debug)]
+pub enum ReceivedMutation {
+    /// A well-formed mutation.
+    Valid(Box<Mutation>),
+    /// Anything else; its verdict is `rejected`.
+    Invalid {
+        /// The mutation's id, where that much could be read.
+        id: Option<MutationId>,
+        /// What is wrong with it.
+        error: ProtocolError,
+    },
+}
+
+impl ReceivedPush {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// `INVALID_MESSAGE` when the request as a whole has not the shape of the wire format. What is wrong with one mutation
+    /// is told in its place of `mutations`.
+    pub fn parse(body: &[u8]) -> Result<Self, ProtocolError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wire<'a> {
+            client_id: ClientId,
+            #[serde(borrow)]
+            mutations: Vec<&'a RawValue>,
+            #[serde(default)]
+            last_checkpoint: Option<String>,
+        }
+        let wire: Wire<'_> = parse_message(body)?;
+        let mutations = wire.mutations.into_iter().map(|raw| read_mutation(raw.get(), &wire.client_id)).collect();
+        Ok(Self { client_id: wire.client_id, mutations, last_checkpoint: wire.last_checkpoint })
+    }
+}
+
+fn read_mutation(text: &str, sender: &ClientId) -> ReceivedMutation {
+    #[derive(Deserialize)]
+    struct OnlyId {
+        id: MutationId,
+    }
+    let checked = Mutation::parse(text).and_then(|mutation| {
+        if &mutation.client_id == sender {
+            Ok(mutation)
+        } else {
+            Err(ProtocolError::InvalidMutation("the mutation's clientId is not the request's".to_owned()))
+        }
+    });
+    match checked {
+        Ok(mutation) => ReceivedMutation::Valid(Box::new(mutation)),
+        Err(error) => {
+            let id = serde_json::from_str::<OnlyId>(text).ok().map(|only| only.id);
+            ReceivedMutation::Invalid { id, error }
+        }
+    }
+}
+
+/// What a server answers (`SyncPushResponse`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PushResponse {
+    /// One verdict for each mutation, in the same order.
+    pub results: Vec<MutationResult>,
+    /// The changes after the client's checkpoint, its own included, in the server's order.
+    pub server_changes: Vec<ServerChange>,
+    /// Where the client's knowledge ends once it has these changes.
+    pub checkpoint: Checkpoint,
+    /// Whether more changes are there already (an extension): the client asks again with `checkpoint`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_more: bool,
+}
+
+impl PushResponse {
+    /// Reads an answer to a request of `mutation_count` mutations. Nothing of an answer is used unless all of it is right.
+    ///
+    /// # Errors
+    /// `INVALID_MESSAGE`: no JSON, a wrong shape, an unknown status, too many or too few results.
+    pub fn parse(body: &[u8], mutation_count: usize) -> Result<Self, ProtocolError> {
+        let response: Self = parse_message(body)?;
+        if response.results.len() != mutation_count {
+            return Err(ProtocolError::InvalidMessage(format!(
+                "the answer has {} results for {mutation_count} mutations",
+                response.results.len()
+            )));
+        }
+        response.server_changes.iter().try_for_each(ServerChange::check)?;
+        Ok(response)
+    }
+}
+
+/// The verdict on one mutation (`SyncMutationResult`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum MutationResult {
+    /// Settled; the record now has this version.
+    #[serde(rename_all = "camelCase")]
+    Applied {
+        /// The record's version after the mutation, or its current one where the mutation was superseded.
+        server_version: ServerVersion,
+    },
+    /// Not applied: somebody has to decide.
+    Conflict {
+        /// Both sides.
+        conflict: Box<Conflict>,
+    },
+    /// Never to be applied.
+    Rejected {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// Reads a message as JSON; bytes that are no UTF-8 are refused like any other malformed text.
+fn parse_message<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ProtocolError> {
+    serde_json::from_slice(body).map_err(|error| ProtocolError::InvalidMessage(error.to_string()))
+}

@@ -1,0 +1,80 @@
+//! One change that a client wants: `MutationLogEntry` on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClientId, Fields, MutationId, ObjectName, ProtocolError, RecordId, RecordKey, Sequence, ServerVersion, Timestamp};
+
+/// What a mutation or a change does to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// Makes a record; carries all of its fields.
+    Create,
+    /// Changes some fields; carries only those.
+    Update,
+    /// Removes the record; carries nothing.
+    Delete,
+}
+
+/// One change that a client made (`MutationLogEntry`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mutation {
+    /// Identity: a repeat of it has no second effect.
+    pub id: MutationId,
+    /// The object of the record.
+    pub object_name: ObjectName,
+    /// The record.
+    pub record_id: RecordId,
+    /// What is done to it.
+    pub operation: Operation,
+    /// All fields for a create, the changed ones for an update, absent for a delete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Fields>,
+    /// When the client recorded it, by its hybrid clock.
+    pub timestamp: Timestamp,
+    /// Who recorded it.
+    pub client_id: ClientId,
+    /// Its place in the client's order.
+    pub sequence: Sequence,
+    /// The version the client saw when it made the change; none when it knew no version of the record.
+    #[serde(default)]
+    pub base_version: Option<ServerVersion>,
+}
+
+impl Mutation {
+    /// Reads one mutation from JSON.
+    ///
+    /// # Errors
+    /// `INVALID_MUTATION`, with what is wrong.
+    pub fn parse(text: &str) -> Result<Self, ProtocolError> {
+        let mutation: Self =
+            serde_json::from_str(text).map_err(|error| ProtocolError::InvalidMutation(error.to_string()))?;
+        mutation.check()?;
+        Ok(mutation)
+    }
+
+    /// Checks that the parts fit together: data where the operation wants it, and no other id inside it.
+    ///
+    /// # Errors
+    /// `INVALID_MUTATION`
+    pub fn check(&self) -> Result<(), ProtocolError> {
+        let wrong = |text: &str| Err(ProtocolError::InvalidMutation(text.to_owned()));
+        match (self.operation, &self.data) {
+            (Operation::Delete, Some(_)) => return wrong("a delete carries no data"),
+            (Operation::Create | Operation::Update, None) => return wrong("a create or update needs data"),
+            _ => {}
+        }
+        let inner_id = self.data.as_ref().and_then(|data| data.get("id"));
+        if inner_id.is_some_and(|id| id.as_str() != self.record_id.to_json()) {
+            return wrong("the id inside data is not the recordId");
+        }
+        Ok(())
+    }
+
+    /// Which record this is about.
+    #[must_use]
+    pub fn key(&self) -> RecordKey {
+        RecordKey { object: self.object_name.clone(), id: self.record_id.clone() }
+    }
+}

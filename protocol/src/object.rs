@@ -1,0 +1,138 @@
+//! Object definitions: what a `*.object.yml` file holds, for both ends.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ObjectName, ProtocolError, SyncConfig};
+
+/// An object: its name, its fields, its indexes and how it is synced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObjectDefinition {
+    /// The name; a file's name gives it where the file does not.
+    pub name: ObjectName,
+    /// What a person calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The fields by name. `id`, `created_at` and `updated_at` are there without being listed.
+    #[serde(default)]
+    pub fields: BTreeMap<String, FieldDefinition>,
+    /// The indexes by name.
+    #[serde(default)]
+    pub indexes: BTreeMap<String, IndexDefinition>,
+    /// How the object is synced. Default: not at all.
+    #[serde(default)]
+    pub sync: SyncConfig,
+}
+
+/// A field of an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldDefinition {
+    /// The ObjectQL field type: `text`, `number`, `select`, `lookup`, ...
+    #[serde(rename = "type")]
+    pub field_type: String,
+    /// What a person calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Whether a create without it is rejected. Default: false.
+    #[serde(default)]
+    pub required: bool,
+    /// Whether two records may not share a value. Default: false.
+    #[serde(default)]
+    pub unique: bool,
+    /// For `select`: the values it may have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<SelectOption>,
+    /// For `lookup`: the object it points to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_to: Option<ObjectName>,
+}
+
+/// One value of a `select` field: written as a string, or as an object with a value and a label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SelectOptionForm")]
+pub struct SelectOption {
+    /// What is stored.
+    pub value: String,
+    /// What a person reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SelectOptionForm {
+    Value(String),
+    Full {
+        value: String,
+        #[serde(default)]
+        label: Option<String>,
+    },
+}
+
+impl From<SelectOptionForm> for SelectOption {
+    fn from(form: SelectOptionForm) -> Self {
+        match form {
+            SelectOptionForm::Value(value) => Self { value, label: None },
+            SelectOptionForm::Full { value, label } => Self { value, label },
+        }
+    }
+}
+
+/// An index over one or more fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexDefinition {
+    /// The fields, in order.
+    pub fields: Vec<String>,
+    /// Whether two records may not share the values. Default: false.
+    #[serde(default)]
+    pub unique: bool,
+}
+
+/// The field types of ObjectQL.
+pub const FIELD_TYPES: &[&str] = &[
+    "text", "textarea", "markdown", "html", "code", "number", "integer", "currency", "percent", "boolean", "date", "datetime", "time",
+    "select", "lookup", "master_detail", "email", "phone", "url", "password", "object", "json", "array", "location", "formula", "summary",
+    "auto_number", "image", "file", "avatar", "color", "rating", "vector", "grid", "tags",
+];
+
+impl ObjectDefinition {
+    /// Checks what the types alone do not say.
+    ///
+    /// # Errors
+    /// `INVALID_DEFINITION`: an unknown field type, a select without options, a lookup without target, an index over a
+    /// field that is not there, a sync setting out of range.
+    pub fn check(&self) -> Result<(), ProtocolError> {
+        let wrong = |text: String| Err(ProtocolError::InvalidDefinition(format!("object {}: {text}", self.name)));
+        for (name, field) in &self.fields {
+            if name.is_empty() || name.len() > crate::MAX_NAME_BYTES {
+                return wrong(format!("the field name {name:?} must have 1 to {} bytes", crate::MAX_NAME_BYTES));
+            }
+            if !FIELD_TYPES.contains(&field.field_type.as_str()) {
+                return wrong(format!("field {name}: unknown type {:?}", field.field_type));
+            }
+            if field.field_type == "select" && field.options.is_empty() {
+                return wrong(format!("field {name}: a select needs options"));
+            }
+            if matches!(field.field_type.as_str(), "lookup" | "master_detail") && field.reference_to.is_none() {
+                return wrong(format!("field {name}: a {} needs reference_to", field.field_type));
+            }
+        }
+        for (name, index) in &self.indexes {
+            if index.fields.is_empty() {
+                return wrong(format!("index {name}: needs fields"));
+            }
+            if let Some(missing) = index.fields.iter().find(|field| !self.has_field(field)) {
+                return wrong(format!("index {name}: there is no field {missing:?}"));
+            }
+        }
+        if let Some(missing) = self.sync.conflict_fields.iter().find(|field| !self.has_field(field)) {
+            return wrong(format!("sync.conflict_fields: there is no field {missing:?}"));
+        }
+        self.sync.check()
+    }
+
+    fn has_field(&self, name: &str) -> bool {
+        matches!(name, "id" | "created_at" | "updated_at") || self.fields.contains_key(name)
+    }
+}
