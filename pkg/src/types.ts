@@ -1,3 +1,5 @@
+import type { ObjectqlError } from './errors.js';
+
 /** A value that a record may hold: JSON. `Date` is taken too and stored as an ISO 8601 string. */
 export type JsonValue = string | number | boolean | null | JsonValue[] | { [name: string]: JsonValue };
 
@@ -19,7 +21,10 @@ export interface RecordBase {
  * const db = await openDatabase<Schema>({ ... });
  * ```
  */
-export type AnySchema = { [objectName: string]: object };
+export type AnySchema = { [objectName: string]: { [field: string]: unknown } };
+
+/** What `openDatabase` takes as a schema: any interface or type whose properties are records. */
+export type SchemaOf<Schema> = { [Name in keyof Schema]: object };
 
 /** The names of a schema's objects. */
 export type ObjectName<Schema> = Extract<keyof Schema, string>;
@@ -27,11 +32,24 @@ export type ObjectName<Schema> = Extract<keyof Schema, string>;
 /** A record as it is read: the app's fields and the driver's. */
 export type Stored<T> = T & RecordBase;
 
+/** The app's own fields of a record, as they may be written: where there is text, a `Date` is taken too. */
+export type Writable<T> = { [Name in keyof T as Exclude<Name, keyof RecordBase>]: Writing<T[Name]> };
+type Writing<V> = V extends string ? (string extends V ? V | Date : V) : V;
+
 /** What `create` takes: the app's fields; `id` may be left out (a UUID v7 is made), the driver's timestamps are its own. */
-export type NewRecord<T> = Omit<T, keyof RecordBase> & { id?: RecordId; created_at?: string; updated_at?: string };
+export type NewRecord<T> = Writable<T> & { id?: RecordId; created_at?: string; updated_at?: string };
+
+/** What `upsert` takes: a record with its id. */
+export type RecordWithId<T> = NewRecord<T> & { id: RecordId };
 
 /** What `update` takes: the fields to change. `undefined` leaves a field alone, `null` clears it. */
-export type Patch<T> = Partial<Omit<T, keyof RecordBase>>;
+export type Patch<T> = Partial<Writable<T>>;
+
+/** The names of a record's fields, the driver's included. */
+export type FieldName<T> = Extract<keyof Stored<T>, string>;
+
+/** What a query returns of each record: all of it, or `id` and the fields it asked for. */
+export type Row<T, Field extends FieldName<T> = never> = [Field] extends [never] ? Stored<T> : Pick<Stored<T>, Field | 'id'>;
 
 /** Operators on one field. Several in one object must all hold. */
 export interface FieldOperators<V = unknown> {
@@ -52,7 +70,9 @@ export interface FieldOperators<V = unknown> {
 }
 
 /** A filter: fields with a value (equality) or with operators, all of which must hold; `$and`, `$or` and `$not` combine. */
-export type Where<T> = { [K in keyof T]?: T[K] | null | FieldOperators<NonNullable<T[K]>> } & {
+export type Where<T> = {
+  [Name in keyof Stored<T>]?: Writing<Stored<T>[Name]> | null | FieldOperators<Writing<NonNullable<Stored<T>[Name]>>>;
+} & {
   $and?: readonly Where<T>[];
   $or?: readonly Where<T>[];
   $not?: Where<T>;
@@ -60,13 +80,13 @@ export type Where<T> = { [K in keyof T]?: T[K] | null | FieldOperators<NonNullab
 
 /** One key of the order: nulls and absent fields come last in both directions. */
 export interface OrderBy<T> {
-  field: Extract<keyof T, string>;
+  field: FieldName<T>;
   /** Default: `asc`. */
   order?: 'asc' | 'desc';
 }
 
 /** What `find` takes. Without `orderBy`, records come in the order in which they were first stored. */
-export interface Query<T> {
+export interface Query<T, Field extends FieldName<T> = FieldName<T>> {
   where?: Where<T>;
   orderBy?: readonly OrderBy<T>[];
   /** The most records to return. Default: all. */
@@ -74,7 +94,7 @@ export interface Query<T> {
   /** How many records to pass over first. Default: 0. */
   offset?: number;
   /** The fields to return; `id` always comes along. Default: all. */
-  fields?: readonly Extract<keyof T, string>[];
+  fields?: readonly Field[];
 }
 
 /** How one object is synced; the `sync` key of `*.object.yml`. */
@@ -137,10 +157,10 @@ export interface OpenOptions {
   /** Without it the database is local only. */
   sync?: SyncOptions;
   /**
-   * Decides a conflict; returns the record to keep. Returning nothing, or throwing, leaves it in `conflicts()`.
-   * Called in the tab that syncs.
+   * Decides a conflict; returns the record to keep, or whose side. Returning nothing, or throwing, leaves it in
+   * `conflicts()`. Called in the tab that syncs; nothing waits for it.
    */
-  onConflict?: (conflict: Conflict) => object | null | undefined | Promise<object | null | undefined>;
+  onConflict?: (conflict: Conflict) => Resolution | null | undefined | Promise<Resolution | null | undefined>;
   /** `strict` (default) survives a power cut once a write resolves; `relaxed` only a killed browser, and is a little faster. */
   durability?: 'strict' | 'relaxed';
   /** Where the wasm file is, if not beside the module. */
@@ -181,6 +201,9 @@ export interface Conflict {
   serverRecord: Record<string, JsonValue> | null;
   suggestedResolution?: Record<string, JsonValue>;
 }
+
+/** The outcome of a conflict: this client's values, the server's record as it is, or the record to keep. */
+export type Resolution = 'mine' | 'theirs' | object;
 
 /** A mutation that the server will never take, kept until the app retries or discards it. */
 export interface RejectedMutation {
@@ -242,5 +265,5 @@ export interface DatabaseEvents {
   change: ChangeEvent;
   conflict: Conflict;
   rejected: RejectedMutation;
-  error: Error & { code: string };
+  error: ObjectqlError;
 }

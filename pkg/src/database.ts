@@ -1,0 +1,380 @@
+import type { Driver } from './driver.js';
+import { errorWithCode, toObjectqlError } from './errors.js';
+import type { Events } from './events.js';
+import { LiveQuery } from './live-query.js';
+import type {
+  AnySchema,
+  Conflict,
+  DatabaseEvents,
+  FieldName,
+  NewRecord,
+  ObjectName,
+  Patch,
+  PendingMutation,
+  Query,
+  RecordId,
+  RecordWithId,
+  RejectedMutation,
+  Resolution,
+  Row,
+  SchemaOf,
+  Status,
+  Stored,
+  SyncReport,
+  Where,
+} from './types.js';
+import { encodeId, encodeQuery, encodeRecord, encodeRecords, encodeResolution, encodeWhere } from './values.js';
+
+/** What a handle works with. */
+export interface Handle {
+  readonly name: string;
+  readonly driver: Driver;
+  readonly events: Events;
+  close(): Promise<void>;
+  destroy(): Promise<void>;
+}
+
+/**
+ * A database that is open in this page: made by `openDatabase`.
+ *
+ * A write is in the log on disk when its promise resolves, and in what is read from then on; it goes to the server later.
+ * What a write takes is read before the call returns, so the app may change it afterwards. Writes made without waiting for
+ * each other share a commit. Reads see what is in memory and cost no I/O; what they return belongs to the caller.
+ *
+ * Every method but `status`, `on` and `liveQuery` returns a promise, which rejects with an `ObjectqlError` and nothing else.
+ * All of them reject with `CLOSED` after `close()`. Those that take an object's name reject with `UNKNOWN_OBJECT` where it is not among
+ * the definitions. Writes reject with `QUOTA_EXCEEDED`, `STORAGE_FAILED` or `DATABASE_LOST` where IndexedDB does not take them.
+ */
+export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
+  readonly #handle: Handle;
+  #closing: Promise<void> | undefined;
+  #lastStatus: Status | undefined;
+
+  /** @internal */
+  constructor(handle: Handle) {
+    this.#handle = handle;
+  }
+
+  /** The name it was opened with. */
+  get name(): string {
+    return this.#handle.name;
+  }
+
+  /**
+   * Creates a record; resolves with it as it was stored, with `id`, `created_at` and `updated_at`.
+   *
+   * # Errors
+   * `ALREADY_EXISTS`, `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
+   *
+   * ```ts
+   * const { id } = await db.create('story', { title: 'Ship it', due: new Date() });
+   * ```
+   */
+  create<Name extends ObjectName<Schema>>(object: Name, record: NewRecord<Schema[Name]>): Promise<Stored<Schema[Name]>> {
+    return this.#read(async (driver) => driver.create(objectName(object), encodeRecord(record, object)));
+  }
+
+  /**
+   * Creates many records, or none of them: they are one commit. Resolves with them as they were stored, in the same order.
+   *
+   * # Errors
+   * As `create`; the message names the place in the array.
+   *
+   * ```ts
+   * await db.bulkCreate('story', titles.map((title) => ({ title })));
+   * ```
+   */
+  bulkCreate<Name extends ObjectName<Schema>>(
+    object: Name,
+    records: readonly NewRecord<Schema[Name]>[],
+  ): Promise<Stored<Schema[Name]>[]> {
+    return this.#read(async (driver) => driver.bulkCreate(objectName(object), encodeRecords(records, object)));
+  }
+
+  /**
+   * Changes the fields that are given and leaves the others; resolves with the record as it then is.
+   *
+   * # Errors
+   * `NOT_FOUND`, `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
+   *
+   * ```ts
+   * await db.update('story', id, { status: 'done', due: null });
+   * ```
+   */
+  update<Name extends ObjectName<Schema>>(
+    object: Name,
+    id: RecordId,
+    patch: Patch<Schema[Name]>,
+  ): Promise<Stored<Schema[Name]>> {
+    return this.#read(async (driver) => driver.update(objectName(object), encodeId(id), encodeRecord(patch, object)));
+  }
+
+  /**
+   * Creates the record, or changes the one with its id; resolves with the record as it then is.
+   *
+   * # Errors
+   * `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
+   *
+   * ```ts
+   * await db.upsert('setting', { id: 'theme', value: 'dark' });
+   * ```
+   */
+  upsert<Name extends ObjectName<Schema>>(object: Name, record: RecordWithId<Schema[Name]>): Promise<Stored<Schema[Name]>> {
+    return this.#read(async (driver) => driver.upsert(objectName(object), encodeRecord(record, object)));
+  }
+
+  /**
+   * Deletes a record; resolves with whether there was one.
+   *
+   * # Errors
+   * `READ_ONLY_OBJECT`, `INVALID_ID`.
+   *
+   * ```ts
+   * if (!(await db.delete('story', id))) console.log('somebody was faster');
+   * ```
+   */
+  delete<Name extends ObjectName<Schema>>(object: Name, id: RecordId): Promise<boolean> {
+    return this.#call(async (driver) => driver.delete(objectName(object), encodeId(id)));
+  }
+
+  /**
+   * Reads a record by its id; resolves with `undefined` when there is none.
+   *
+   * # Errors
+   * `INVALID_ID`.
+   *
+   * ```ts
+   * const story = await db.get('story', id);
+   * ```
+   */
+  get<Name extends ObjectName<Schema>>(object: Name, id: RecordId): Promise<Stored<Schema[Name]> | undefined> {
+    return this.#call((driver) => {
+      const json = driver.get(objectName(object), encodeId(id));
+      return json === undefined ? undefined : (JSON.parse(json) as Stored<Schema[Name]>);
+    });
+  }
+
+  /**
+   * Reads the records that match; all of the object's without a query.
+   *
+   * # Errors
+   * `INVALID_QUERY`, also where a value in `where` is `undefined`: a filter that lost its value would match every record.
+   *
+   * ```ts
+   * const open = await db.find('story', {
+   *   where: { status: { $in: ['open', 'started'] }, points: { $gte: 3 } },
+   *   orderBy: [{ field: 'created_at', order: 'desc' }],
+   *   limit: 20,
+   * });
+   * ```
+   */
+  find<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never>(
+    object: Name,
+    query?: Query<Schema[Name], Field>,
+  ): Promise<Row<Schema[Name], Field>[]> {
+    return this.#read((driver) => driver.find(objectName(object), encodeQuery(query)));
+  }
+
+  /**
+   * Reads the first record that matches; resolves with `undefined` when there is none.
+   *
+   * # Errors
+   * `INVALID_QUERY`.
+   *
+   * ```ts
+   * const newest = await db.findOne('story', { orderBy: [{ field: 'created_at', order: 'desc' }] });
+   * ```
+   */
+  async findOne<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never>(
+    object: Name,
+    query?: Omit<Query<Schema[Name], Field>, 'limit'>,
+  ): Promise<Row<Schema[Name], Field> | undefined> {
+    const rows = await this.find<Name, Field>(object, { ...query, limit: 1 });
+    return rows[0];
+  }
+
+  /**
+   * Counts the records that match; all of the object's without a filter.
+   *
+   * # Errors
+   * `INVALID_QUERY`.
+   *
+   * ```ts
+   * const left = await db.count('story', { status: { $ne: 'done' } });
+   * ```
+   */
+  count<Name extends ObjectName<Schema>>(object: Name, where?: Where<Schema[Name]>): Promise<number> {
+    return this.#call((driver) => driver.count(objectName(object), encodeWhere(where)));
+  }
+
+  /**
+   * Makes a query whose result is delivered anew whenever it changes: by this tab, another one, or the server.
+   *
+   * # Errors
+   * Throws what `find` would reject with for the query itself.
+   *
+   * ```ts
+   * const stop = db.liveQuery('story', { where: { status: 'open' } }).subscribe((rows) => render(rows));
+   * for await (const rows of db.liveQuery('story')) render(rows);
+   * ```
+   */
+  liveQuery<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never>(
+    object: Name,
+    query?: Query<Schema[Name], Field>,
+  ): LiveQuery<Row<Schema[Name], Field>> {
+    const name = objectName(object);
+    const queryJson = encodeQuery(query);
+    const { driver, events } = this.#handle;
+    return new LiveQuery(name, () => {
+      this.#throwIfClosed();
+      return driver.find(name, queryJson);
+    }, events);
+  }
+
+  /**
+   * Pushes what is pending and pulls what is new, until nothing is left of either; resolves with what that took.
+   * A sync that is under way is joined. It is never needed for safety: what is pending survives anything.
+   *
+   * # Errors
+   * `SYNC_OFF`, `NETWORK`, `TIMEOUT`, `HTTP_STATUS`, `UNAUTHORIZED`, `INVALID_ANSWER`. Nothing is lost: it is tried again by itself.
+   *
+   * ```ts
+   * const { applied, conflicts, rejected } = await db.sync();
+   * ```
+   */
+  sync(): Promise<SyncReport> {
+    return this.#read((driver) => driver.sync());
+  }
+
+  /** How the database is, at this moment; `on('status', ...)` tells when that changes. */
+  get status(): Status {
+    if (this.#closing === undefined) this.#lastStatus = JSON.parse(this.#handle.driver.status()) as Status;
+    return { ...(this.#lastStatus as Status), ...(this.#closing && { state: 'closed', leader: false }) };
+  }
+
+  /**
+   * Calls `handler` on every event of a kind; returns what ends that. Handlers are called after the step that caused the
+   * event, before the write's promise resolves; one that throws is reported as an uncaught error and disturbs nothing.
+   *
+   * ```ts
+   * const stop = db.on('status', ({ state, pending }) => show(state, pending));
+   * ```
+   */
+  on<Kind extends keyof DatabaseEvents>(kind: Kind, handler: (event: DatabaseEvents[Kind]) => void): () => void {
+    return this.#handle.events.on(kind, handler);
+  }
+
+  /** Reads the mutations that are not yet settled with the server, in the order of their sequence. */
+  pendingMutations(): Promise<PendingMutation[]> {
+    return this.#read((driver) => driver.pendingMutations());
+  }
+
+  /** Reads the mutations that wait for a decision. They survive reloads, and hold up only their own record. */
+  conflicts(): Promise<Conflict[]> {
+    return this.#read((driver) => driver.conflicts());
+  }
+
+  /**
+   * Settles a conflict: with this client's values, with the server's, or with the record to keep. What is not the
+   * server's goes to it as a new mutation.
+   *
+   * # Errors
+   * `UNKNOWN_MUTATION` when it is not, or no longer, a conflict; `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
+   *
+   * ```ts
+   * const [conflict] = await db.conflicts();
+   * await db.resolveConflict(conflict.id, { ...conflict.serverRecord, title: conflict.clientMutation.data?.title });
+   * ```
+   */
+  resolveConflict(mutationId: string, resolution: Resolution): Promise<void> {
+    return this.#call((driver) => driver.resolveConflict(idOfMutation(mutationId), encodeResolution(resolution)));
+  }
+
+  /** Reads the mutations that the server will never take, each with its reason. They are kept until retried or discarded. */
+  rejected(): Promise<RejectedMutation[]> {
+    return this.#read((driver) => driver.rejected());
+  }
+
+  /**
+   * Makes a rejected mutation again, with `patch` over its fields if given, as a new one.
+   *
+   * # Errors
+   * `UNKNOWN_MUTATION`; those of the write.
+   *
+   * ```ts
+   * await db.retry(rejected.id, { title: 'A title that is long enough' });
+   * ```
+   */
+  retry(mutationId: string, patch?: object): Promise<void> {
+    return this.#call((driver) => {
+      return driver.retry(idOfMutation(mutationId), patch === undefined ? undefined : encodeRecord(patch, 'patch'));
+    });
+  }
+
+  /**
+   * Forgets a rejected mutation; its record is as the server has it.
+   *
+   * # Errors
+   * `UNKNOWN_MUTATION`.
+   */
+  discard(mutationId: string): Promise<void> {
+    return this.#call((driver) => driver.discard(idOfMutation(mutationId)));
+  }
+
+  /**
+   * Closes this handle: its listeners and live queries end at once. The last handle of the page closes the database,
+   * after the commit that is under way. What is pending stays and is pushed the next time. Calling it again changes nothing.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#end(() => this.#handle.close());
+    return this.#closing;
+  }
+
+  /**
+   * Closes the database for all handles of this page and deletes it from this browser, with what was not yet pushed.
+   * The server's records stay. Also works after `close()`.
+   *
+   * # Errors
+   * `STORAGE_BLOCKED` when another tab keeps it open.
+   */
+  destroy(): Promise<void> {
+    const destroyed = this.#end(() => this.#handle.destroy());
+    this.#closing ??= destroyed.catch(() => undefined);
+    return destroyed;
+  }
+
+  async #end(how: () => Promise<void>): Promise<void> {
+    if (this.#closing === undefined) void this.status;
+    this.#handle.events.end();
+    await how();
+  }
+
+  /** Runs `task` and reads the JSON text it gives. */
+  #read<R>(task: (driver: Driver) => string | Promise<string>): Promise<R> {
+    return this.#call(async (driver) => JSON.parse(await task(driver)) as R);
+  }
+
+  /** Runs `task` at once: what a write takes is encoded before the call returns. */
+  async #call<R>(task: (driver: Driver) => R | Promise<R>): Promise<R> {
+    this.#throwIfClosed();
+    try {
+      return await task(this.#handle.driver);
+    } catch (thrown) {
+      throw toObjectqlError(thrown);
+    }
+  }
+
+  #throwIfClosed(): void {
+    if (this.#closing !== undefined) throw errorWithCode('CLOSED', `the database ${this.name} was closed`);
+  }
+}
+
+function objectName(name: unknown): string {
+  if (typeof name === 'string') return name;
+  throw errorWithCode('INVALID_NAME', `an object's name must be a string, not a ${typeof name}`);
+}
+
+function idOfMutation(id: unknown): string {
+  if (typeof id === 'string') return id;
+  throw errorWithCode('INVALID_ID', `a mutation's id must be a string, not a ${typeof id}`);
+}

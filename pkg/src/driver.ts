@@ -1,0 +1,76 @@
+import init, { Driver as WasmDriver } from '../wasm/objectql_offline.js';
+import { errorWithCode } from './errors.js';
+import type { OpenOptions } from './types.js';
+
+/** What the wasm side offers. Records, queries and lists cross as JSON text; what is thrown is an `Error` with a `code`. */
+export interface Driver {
+  create(object: string, recordJson: string): Promise<string>;
+  bulkCreate(object: string, recordsJson: string): Promise<string>;
+  update(object: string, idJson: string, patchJson: string): Promise<string>;
+  upsert(object: string, recordJson: string): Promise<string>;
+  delete(object: string, idJson: string): Promise<boolean>;
+  get(object: string, idJson: string): string | undefined;
+  find(object: string, queryJson: string): string;
+  count(object: string, whereJson: string): number;
+  sync(): Promise<string>;
+  status(): string;
+  pendingMutations(): string;
+  conflicts(): string;
+  rejected(): string;
+  resolveConflict(mutationId: string, resolutionJson: string): Promise<void>;
+  retry(mutationId: string, patchJson?: string): Promise<void>;
+  discard(mutationId: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What the driver calls back. */
+export interface DriverHooks {
+  headers?: () => Promise<Record<string, string>>;
+  fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  event: (kind: string, json: string) => void;
+}
+
+/** How a driver is opened and a database deleted. */
+export interface DriverClass {
+  open(options: object, hooks: DriverHooks): Promise<Driver>;
+  destroy(name: string): Promise<void>;
+}
+
+let loading: Promise<DriverClass> | undefined;
+
+/**
+ * Loads the wasm, once per page; after a failure the next call tries again.
+ *
+ * # Errors
+ * `WASM_FAILED`; `STORAGE_FAILED` where there is no IndexedDB, as on a server.
+ */
+export function loadDriver(source: OpenOptions['wasm']): Promise<DriverClass> {
+  loading ??= load(source).catch((error: unknown) => {
+    loading = undefined;
+    throw error;
+  });
+  return loading;
+}
+
+async function load(source: OpenOptions['wasm']): Promise<DriverClass> {
+  if (typeof indexedDB === 'undefined') {
+    throw errorWithCode('STORAGE_FAILED', 'there is no IndexedDB here: open the database in a browser, not while rendering on a server');
+  }
+  // Bundlers find the file by this very expression and copy it; it must stay as it is.
+  const beside = new URL('../wasm/objectql_offline_bg.wasm', import.meta.url);
+  try {
+    await init({ module_or_path: source ?? beside });
+  } catch (cause) {
+    throw errorWithCode('WASM_FAILED', failureMessage(source ?? beside, cause), { cause });
+  }
+  return WasmDriver;
+}
+
+function failureMessage(source: NonNullable<OpenOptions['wasm']>, cause: unknown): string {
+  const from = typeof source === 'string' || source instanceof URL ? ` from ${String(source)}` : '';
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return (
+    `the wasm driver could not be loaded${from}: ${reason}. Check that the file is deployed there and served with the ` +
+    `MIME type application/wasm, and that the Content-Security-Policy, if there is one, has script-src 'wasm-unsafe-eval'`
+  );
+}

@@ -1,0 +1,57 @@
+import { errorWithCode } from './errors.js';
+import type { DatabaseEvents } from './types.js';
+
+type Kind = keyof DatabaseEvents;
+type Handler = (payload: never) => void;
+
+const KINDS: { readonly [K in Kind]: true } = { status: true, change: true, conflict: true, rejected: true, error: true };
+
+/** The listeners of one handle. */
+export class Events {
+  readonly #handlers = new Map<Kind, Set<Handler>>();
+  readonly #endings = new Set<() => void>();
+
+  on<K extends Kind>(kind: K, handler: (payload: DatabaseEvents[K]) => void): () => void {
+    if (!Object.hasOwn(KINDS, kind)) throw errorWithCode('INVALID_OPTIONS', `there is no event ${String(kind)}`);
+    const handlers = this.#handlers.get(kind) ?? new Set();
+    this.#handlers.set(kind, handlers);
+    // A wrapper each, so that the same function may listen twice and each `stop` takes back one of them.
+    const entry: Handler = (payload) => handler(payload);
+    handlers.add(entry);
+    return () => void handlers.delete(entry);
+  }
+
+  has(kind: Kind): boolean {
+    return (this.#handlers.get(kind)?.size ?? 0) > 0;
+  }
+
+  /** Calls the handlers, in the order in which they came; one that throws does not keep the others from being called. */
+  emit<K extends Kind>(kind: K, payload: DatabaseEvents[K]): void {
+    for (const handler of [...(this.#handlers.get(kind) ?? [])]) {
+      try {
+        handler(payload as never);
+      } catch (error) {
+        report(error);
+      }
+    }
+  }
+
+  /** Calls `handler` when the handle closes. */
+  onEnd(handler: () => void): () => void {
+    this.#endings.add(handler);
+    return () => void this.#endings.delete(handler);
+  }
+
+  /** Takes leave of all listeners; there are no events from here on. */
+  end(): void {
+    this.#handlers.clear();
+    for (const handler of [...this.#endings]) handler();
+    this.#endings.clear();
+  }
+}
+
+/** Lets an error of the app's own code, called from here, surface as an uncaught one does: on the console and to `onerror`. */
+export function report(error: unknown): void {
+  if (typeof reportError === 'function') reportError(error);
+  else setTimeout(() => { throw error; });
+}

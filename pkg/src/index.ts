@@ -1,0 +1,5 @@
+export { openDatabase } from './open.js';
+export type { Database } from './database.js';
+export type { LiveQuery } from './live-query.js';
+export { type ErrorCode, ObjectqlError, QueryError, StateError, StorageError, SyncError, ValueError, WasmError } from './errors.js';
+export type * from './types.js';

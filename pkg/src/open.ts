@@ -1,0 +1,118 @@
+import { Database } from './database.js';
+import { loadDriver } from './driver.js';
+import { errorWithCode, toObjectqlError } from './errors.js';
+import { Events } from './events.js';
+import { SharedDatabase, type User } from './shared.js';
+import type { AnySchema, OpenOptions, SchemaOf } from './types.js';
+import { encodePlain } from './values.js';
+
+/** The databases that are open in this page. */
+export class Databases {
+  readonly #load: typeof loadDriver;
+  readonly #open = new Map<string, SharedDatabase>();
+  /** The end of what is under way for a name: opening, closing and deleting take turns. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+
+  constructor(load: typeof loadDriver) {
+    this.#load = load;
+  }
+
+  async open<Schema extends SchemaOf<Schema>>(options: OpenOptions): Promise<Database<Schema>> {
+    const settings = readSettings(options);
+    const { name } = options;
+    const user: User = { events: new Events(), options: { ...options } };
+    return await this.#inTurn(name, async () => {
+      const shared = await this.#join(name, settings, user);
+      const driver = await shared.driver();
+      return new Database<Schema>({
+        name,
+        driver,
+        events: user.events,
+        close: () => this.#leave(name, shared, user),
+        destroy: () => this.#destroy(name),
+      });
+    });
+  }
+
+  async #join(name: string, settings: string, user: User): Promise<SharedDatabase> {
+    const shared = this.#open.get(name);
+    if (shared === undefined) {
+      const opened = await SharedDatabase.open(await this.#load(user.options.wasm), settings, user);
+      this.#open.set(name, opened);
+      return opened;
+    }
+    if (shared.settings !== settings) {
+      throw errorWithCode('INVALID_OPTIONS', `this page has the database ${name} open with other options: close it first`);
+    }
+    shared.users.add(user);
+    return shared;
+  }
+
+  async #leave(name: string, shared: SharedDatabase, user: User): Promise<void> {
+    await this.#inTurn(name, async () => {
+      shared.users.delete(user);
+      if (shared.users.size > 0 || this.#open.get(name) !== shared) return;
+      this.#open.delete(name);
+      await (await shared.driver()).close();
+    });
+  }
+
+  async #destroy(name: string): Promise<void> {
+    await this.#inTurn(name, async () => {
+      const shared = this.#open.get(name);
+      this.#open.delete(name);
+      for (const { events } of shared?.users ?? []) events.end();
+      await (await shared?.driver())?.close();
+      await (await this.#load(undefined)).destroy(name);
+    });
+  }
+
+  #inTurn<R>(name: string, task: () => Promise<R>): Promise<R> {
+    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(task).catch((thrown: unknown) => {
+      throw toObjectqlError(thrown);
+    });
+    this.#turns.set(name, turn.catch(() => undefined));
+    return turn;
+  }
+}
+
+const databases = new Databases(loadDriver);
+
+/**
+ * Opens a database of this browser, making it if there is none.
+ *
+ * The first call in a page loads the wasm. When the promise resolves, all records are in memory and can be read without a
+ * network; a first sync may be under way. Opening a name that this page has open gives another handle on the same
+ * database, with listeners of its own; the last handle to close closes it. `sync.headers`, `sync.fetch` and `onConflict` are
+ * taken from the newest handle that has them. Several tabs may have a database open: all see all writes, one of them syncs.
+ *
+ * # Errors
+ * `INVALID_OPTIONS`, also when this page has the database open with other options; `INVALID_DEFINITION`; `WASM_FAILED`;
+ * `STORAGE_FAILED`, `STORAGE_BLOCKED`, `STORAGE_OUTDATED`, `LOG_CORRUPT`.
+ *
+ * ```ts
+ * const db = await openDatabase<Schema>({ name: 'crm', objects, sync: { url: '/api/sync' } });
+ * const story = await db.create('story', { title: 'Ship it' });
+ * ```
+ */
+export function openDatabase<Schema extends SchemaOf<Schema> = AnySchema>(options: OpenOptions): Promise<Database<Schema>> {
+  return databases.open<Schema>(options);
+}
+
+/** What two handles on one database must agree on, as JSON text; what the driver is opened with stands under `driver`. */
+function readSettings(options: OpenOptions): string {
+  if (typeof options !== 'object' || options === null) throw errorWithCode('INVALID_OPTIONS', 'openDatabase takes an options object');
+  const { name, objects, durability, sync } = options;
+  if (typeof name !== 'string' || name === '') throw errorWithCode('INVALID_OPTIONS', 'name must be a non-empty string');
+  if (!Array.isArray(objects)) throw errorWithCode('INVALID_OPTIONS', 'objects must be an array of object definitions');
+  const { url, auto, pollIntervalMs, timeoutMs } = sync ?? {};
+  isFunction(options.onConflict, 'onConflict');
+  // A driver without one of these hooks cannot be given it later, so whether they are there is a setting, too.
+  const hooks = { headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
+  return encodePlain({ driver: { name, objects, durability, sync: sync && { url, auto, pollIntervalMs, timeoutMs } }, hooks }, 'options');
+}
+
+function isFunction(value: unknown, name: string): boolean {
+  if (value === undefined || typeof value === 'function') return value !== undefined;
+  throw errorWithCode('INVALID_OPTIONS', `${name} must be a function`);
+}

@@ -1,0 +1,95 @@
+import type { Driver, DriverClass, DriverHooks } from './driver.js';
+import { errorWithCode, toObjectqlError } from './errors.js';
+import { type Events, report } from './events.js';
+import type { Conflict, DatabaseEvents, OpenOptions } from './types.js';
+import { encodeResolution } from './values.js';
+
+/** One handle's part in a shared database: its listeners, and the functions among its options. */
+export interface User {
+  readonly events: Events;
+  readonly options: OpenOptions;
+}
+
+/** A database that is open in this page, and the handles on it. */
+export class SharedDatabase {
+  /** What every handle was opened with, but for functions, as JSON text. */
+  readonly settings: string;
+  /** In the order in which they came: where only one function can be called, it is the newest handle's. */
+  readonly users = new Set<User>();
+  readonly #opening: Promise<Driver>;
+
+  private constructor(driverClass: DriverClass, settings: string, first: User) {
+    this.settings = settings;
+    this.users.add(first);
+    // What the driver tells while it opens has its listeners already.
+    const { driver } = JSON.parse(settings) as { driver: object };
+    this.#opening = driverClass.open(driver, this.#hooks(first.options));
+  }
+
+  /** Opens the database for its first user. Errors: those of the driver. */
+  static async open(driverClass: DriverClass, settings: string, first: User): Promise<SharedDatabase> {
+    const shared = new SharedDatabase(driverClass, settings, first);
+    try {
+      await shared.#opening;
+    } catch (thrown) {
+      throw toObjectqlError(thrown);
+    }
+    return shared;
+  }
+
+  driver(): Promise<Driver> {
+    return this.#opening;
+  }
+
+  #hooks(options: OpenOptions): DriverHooks {
+    return {
+      event: (kind, json) => {
+        // Not at once: the driver may be in the middle of a step, and a handler that reads would meet it there.
+        queueMicrotask(() => this.#dispatch(kind as keyof DatabaseEvents, json));
+      },
+      ...(options.sync?.headers && { headers: () => this.#headers() }),
+      ...(options.sync?.fetch && { fetch: (url, init) => this.#fetch(url, init) }),
+    };
+  }
+
+  async #headers(): Promise<Record<string, string>> {
+    const headers = await this.#newest((options) => options.sync?.headers)?.();
+    return Object.fromEntries(new Headers(headers).entries());
+  }
+
+  async #fetch(url: string, init: RequestInit): Promise<Response> {
+    const send = this.#newest((options) => options.sync?.fetch) ?? fetch;
+    return await send(url, init);
+  }
+
+  #newest<F>(pick: (options: OpenOptions) => F | undefined): F | undefined {
+    return [...this.users].reverse().map(({ options }) => pick(options)).find((found) => found !== undefined);
+  }
+
+  #dispatch(kind: keyof DatabaseEvents, json: string): void {
+    const listening = [...this.users].filter(({ events }) => events.has(kind));
+    if (listening.length === 0 && kind !== 'conflict') return;
+    const payload = readPayload(kind, json);
+    for (const { events } of listening) events.emit(kind, payload);
+    if (kind === 'conflict') void this.#decide(payload as Conflict);
+  }
+
+  /** Asks the app about a conflict. Without an answer it stays parked. */
+  async #decide(conflict: Conflict): Promise<void> {
+    try {
+      const resolution = await this.#newest((options) => options.onConflict)?.(conflict);
+      if (resolution === undefined || resolution === null) return;
+      const json = encodeResolution(resolution, conflict.objectName);
+      await (await this.#opening).resolveConflict(conflict.id, json);
+    } catch (error) {
+      // Settled meanwhile: by another tab, or by the handler itself.
+      if ((error as { code?: unknown } | null)?.code !== 'UNKNOWN_MUTATION') report(error);
+    }
+  }
+}
+
+function readPayload<K extends keyof DatabaseEvents>(kind: K, json: string): DatabaseEvents[K] {
+  const payload = JSON.parse(json) as { code: string; message: string };
+  const event: unknown = kind === 'error' ? errorWithCode(payload.code, payload.message) : payload;
+  return event as DatabaseEvents[K];
+}

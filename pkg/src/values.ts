@@ -1,0 +1,247 @@
+import { type ErrorCode, errorWithCode, type ObjectqlError, QueryError, ValueError } from './errors.js';
+import type { RecordId, Resolution } from './types.js';
+
+/** How deep a record's values may be nested, the record itself being the first level; the driver has the same limit. */
+const MAX_DEPTH = 32;
+
+/**
+ * The longest JSON text of a record that is handed to the driver, in UTF-16 units. The driver's own limit is 1 MiB and
+ * counted exactly; this one keeps a gigabyte from being copied into wasm memory to find that out.
+ */
+const MAX_TEXT_LENGTH = 2 << 20;
+
+/** How many values one record can hold at most: each takes two bytes of the text. Bounds the walk over shared values. */
+const MAX_VALUES = 1 << 20;
+
+type Key = string | number;
+type Fields = { [name: string]: unknown };
+
+/** Where a walk is, and what it has found. */
+interface Walk {
+  /** What the path in a message begins with, and the value it stands for. */
+  readonly root: string;
+  readonly value: unknown;
+  /** The keys from the root to the container being looked at; entries past its depth are left over from siblings. */
+  readonly path: Key[];
+  /** How many values were met. */
+  values: number;
+  /** In a filter a forgotten value would widen what it matches, so `undefined` is refused there rather than dropped. */
+  readonly refusesUndefined: boolean;
+  /** Whether something other than a `Date` was met that stands for another value (it has a `toJSON`). */
+  hasStandIns: boolean;
+}
+
+/**
+ * Turns a record, or a change to one, into JSON text.
+ *
+ * `Date` becomes ISO 8601 text and whatever has a `toJSON` what that returns; fields that are `undefined` are left out.
+ * Keys such as `__proto__` are plain data.
+ *
+ * # Errors
+ * `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`, with the path of the value in the message: `story.tags[2].name`.
+ */
+export function encodeRecord(record: unknown, objectName: string): string {
+  const text = encode(record, objectName);
+  if (!text.startsWith('{')) throw new ValueError('INVALID_VALUE', `${objectName} must be an object, not ${describe(record)}`);
+  return text;
+}
+
+/** Turns many records into the JSON text of an array; errors as {@link encodeRecord}, with the place in the array. */
+export function encodeRecords(records: unknown, objectName: string): string {
+  if (!Array.isArray(records)) {
+    throw new ValueError('INVALID_VALUE', `the records of ${objectName} must be an array, not ${describe(records)}`);
+  }
+  return `[${Array.from(records, (record, at) => encodeRecord(record, `${objectName}[${at}]`)).join(',')}]`;
+}
+
+/** Turns a query or a filter into JSON text; a filter's `undefined` is refused: it would match every record. */
+export function encodeQuery(query: { where?: unknown } | undefined): string {
+  if (query === undefined || query === null) return '{}';
+  if (typeof query !== 'object' || Array.isArray(query)) {
+    throw new QueryError('INVALID_QUERY', `a query must be an object, not ${describe(query)}`);
+  }
+  const { where, ...rest } = query;
+  const text = encode(rest, 'query');
+  if (where === undefined) return text;
+  return `{"where":${encodeWhere(where)}${text === '{}' ? '' : ','}${text.slice(1)}`;
+}
+
+/** Turns a filter into JSON text; none matches every record. */
+export function encodeWhere(where: unknown): string {
+  if (where === undefined || where === null) return '{}';
+  return encode(where, 'where', true);
+}
+
+/** Turns the outcome of a conflict into JSON text: whose side, or the record to keep. */
+export function encodeResolution(resolution: Resolution, root = 'resolution'): string {
+  if (resolution === 'mine' || resolution === 'theirs') return JSON.stringify(resolution);
+  return encodeRecord(resolution, root);
+}
+
+/** Turns plain data, such as options, into JSON text. */
+export function encodePlain(value: object, root: string): string {
+  return encode(value, root);
+}
+
+/** Turns a record's id into JSON text. */
+export function encodeId(id: RecordId): string {
+  if (typeof id === 'string' ? id !== '' && isWellFormed(id) : Number.isSafeInteger(id)) return JSON.stringify(id);
+  const shown = typeof id === 'number' || typeof id === 'string' ? JSON.stringify(id) : describe(id);
+  throw new ValueError('INVALID_ID', `a record id must be a non-empty string or a safe integer, not ${shown}`);
+}
+
+function encode(value: unknown, root: string, refusesUndefined = false): string {
+  const walk: Walk = { root, value, path: [], values: 0, refusesUndefined, hasStandIns: false };
+  check(value, walk, 0, '');
+  if (walk.hasStandIns) {
+    // `JSON.stringify` would call each `toJSON` again, and what that returns need not be what was checked.
+    return encode(withoutStandIns(value, walk, 0, ''), root, refusesUndefined);
+  }
+  const text = JSON.stringify(value);
+  if (text.length > MAX_TEXT_LENGTH) throw tooLarge(walk);
+  return text;
+}
+
+/** Looks at `value`, which stands under `key` at `depth` levels below the root, and at all that is in it. */
+function check(value: unknown, walk: Walk, depth: number, key: Key): void {
+  switch (typeof value) {
+    case 'string':
+      if (!isText(value)) throw refusal('INVALID_VALUE', 'is text with U+0000 or half a surrogate pair', walk, depth, key);
+      return;
+    case 'number':
+      if (!Number.isFinite(value)) throw refusal('INVALID_VALUE', `is ${value}, which JSON cannot hold`, walk, depth, key);
+      return;
+    case 'boolean':
+      return;
+    case 'object':
+      if (value !== null) checkContainer(value, walk, depth, key);
+      return;
+    default:
+      throw refusal('INVALID_VALUE', `is ${describe(value)}, which JSON cannot hold`, walk, depth, key);
+  }
+}
+
+function checkContainer(value: object, walk: Walk, depth: number, key: Key): void {
+  enter(walk, depth, key);
+  if (Array.isArray(value)) checkItems(value, walk, depth + 1);
+  else if (value instanceof Date) checkDate(value, walk, depth, key);
+  else if (isStandIn(value)) walk.hasStandIns = true;
+  else if (isPlain(value)) checkFields(value, walk, depth + 1);
+  else throw refusal('INVALID_VALUE', `is ${describe(value)}, not a plain object`, walk, depth, key);
+}
+
+function checkItems(items: readonly unknown[], walk: Walk, depth: number): void {
+  spend(items.length, walk);
+  for (let at = 0; at < items.length; at++) {
+    const item = items[at];
+    if (item === undefined) throw refusal('INVALID_VALUE', 'is undefined, in an array', walk, depth, at);
+    check(item, walk, depth, at);
+  }
+}
+
+function checkFields(fields: Fields, walk: Walk, depth: number): void {
+  const names = Object.keys(fields);
+  spend(names.length, walk);
+  for (const name of names) {
+    const field = fields[name];
+    if (field === undefined) {
+      if (!walk.refusesUndefined) continue;
+      throw refusal('INVALID_QUERY', 'is undefined: leave it out, or say null', walk, depth, name);
+    }
+    if (!isText(name)) {
+      throw refusal('INVALID_VALUE', 'has U+0000 or half a surrogate pair in its name', walk, depth, name);
+    }
+    check(field, walk, depth, name);
+  }
+}
+
+function checkDate(date: Date, walk: Walk, depth: number, key: Key): void {
+  if (Number.isNaN(date.getTime())) throw refusal('INVALID_VALUE', 'is an invalid Date', walk, depth, key);
+}
+
+/** Copies `value` with what its stand-ins stand for. Without a prototype, so that a key `__proto__` stays a key. */
+function withoutStandIns(value: unknown, walk: Walk, depth: number, key: Key): unknown {
+  if (typeof value !== 'object' || value === null || value instanceof Date) return value;
+  enter(walk, depth, key);
+  if (isStandIn(value)) return withoutStandIns(value.toJSON(String(key)), walk, depth + 1, 'toJSON()');
+  if (Array.isArray(value)) return value.map((item, at) => withoutStandIns(item, walk, depth + 1, at));
+  if (!isPlain(value)) return value;
+  const copy = Object.create(null) as Fields;
+  for (const [name, field] of Object.entries(value)) copy[name] = withoutStandIns(field, walk, depth + 1, name);
+  return copy;
+}
+
+/** Notes the way to a container, and ends a walk that goes too deep; one through a cycle always does. */
+function enter(walk: Walk, depth: number, key: Key): void {
+  if (depth === 0) return;
+  walk.path[depth - 1] = key;
+  if (depth >= MAX_DEPTH) throw tooDeep(walk, depth);
+}
+
+/** Ends a walk over more values than a record can hold: one object that is shared by many is written out for each. */
+function spend(values: number, walk: Walk): void {
+  walk.values += values;
+  if (walk.values > MAX_VALUES) throw tooLarge(walk);
+}
+
+function isStandIn(value: object): value is { toJSON(key: string): unknown } {
+  return typeof (value as { toJSON?: unknown }).toJSON === 'function';
+}
+
+function isPlain(value: object): value is Fields {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  // An object from another frame has that one's `Object.prototype`, which in turn has none.
+  return prototype === Object.prototype || prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+function isText(text: string): boolean {
+  return isWellFormed(text) && !text.includes('\0');
+}
+
+/** Whether a string has no half of a surrogate pair. `isWellFormed` is in Safari since 16.4 and in Firefox since 119. */
+const isWellFormed: (text: string) => boolean =
+  typeof String.prototype.isWellFormed === 'function'
+    ? (text) => text.isWellFormed()
+    : (text) => !/\p{Surrogate}/u.test(text);
+
+function tooLarge(walk: Walk): ObjectqlError {
+  return errorWithCode('VALUE_TOO_LARGE', `${walk.root} is too large: a record's JSON text may have 1 MiB`);
+}
+
+function tooDeep(walk: Walk, depth: number): ObjectqlError {
+  const places = new Map<unknown, number>();
+  let value = walk.value;
+  for (let level = 0; level <= depth; level++) {
+    const before = places.get(value);
+    if (before !== undefined) {
+      const [to, from] = [show(walk, before), show(walk, level)];
+      return errorWithCode('VALUE_TOO_DEEP', `${from} refers back to ${to}, which JSON cannot hold`);
+    }
+    places.set(value, level);
+    value = (value as { [key: Key]: unknown } | undefined)?.[walk.path[level] ?? ''];
+  }
+  return errorWithCode('VALUE_TOO_DEEP', `${show(walk, depth)} is nested deeper than ${MAX_DEPTH} levels`);
+}
+
+function refusal(code: ErrorCode, what: string, walk: Walk, depth: number, key: Key): ObjectqlError {
+  if (depth > 0) walk.path[depth - 1] = key;
+  return errorWithCode(code, `${show(walk, depth)} ${what}`);
+}
+
+/** The path to the place `depth` levels below the root: `story.tags[2].name`. */
+function show(walk: Walk, depth: number): string {
+  const steps = walk.path.slice(0, depth).map((key) => {
+    if (typeof key === 'number') return `[${key}]`;
+    return /^[\w$]+(\(\))?$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
+  });
+  return walk.root + steps.join('');
+}
+
+/** What kind of thing a refused value is, for messages; never what it holds. */
+function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  if (Array.isArray(value)) return 'an array';
+  const { constructor } = value as { constructor?: unknown };
+  return typeof constructor === 'function' && constructor.name !== '' ? `a ${constructor.name}` : 'an object';
+}
