@@ -43,7 +43,8 @@ export interface Handle {
  *
  * Every method but `status`, `on` and `liveQuery` returns a promise, which rejects with an `ObjectqlError` and nothing else.
  * All of them reject with `CLOSED` after `close()`. Those that take an object's name reject with `UNKNOWN_OBJECT` where it is not among
- * the definitions. Writes reject with `QUOTA_EXCEEDED`, `STORAGE_FAILED` or `DATABASE_LOST` where IndexedDB does not take them.
+ * the definitions. Writes reject with `QUOTA_EXCEEDED`, `STORAGE_FAILED`, `STORAGE_UNKNOWN` or `DATABASE_LOST`
+ * where IndexedDB does not take them.
  */
 export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   readonly #handle: Handle;

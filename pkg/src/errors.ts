@@ -7,8 +7,8 @@
  * What the call found ({@link StateError}): `NOT_FOUND` `ALREADY_EXISTS` `READ_ONLY_OBJECT` `UNKNOWN_MUTATION` `CLOSED`.
  * The server or the way to it ({@link SyncError}): `NETWORK` `TIMEOUT` `HTTP_STATUS` `UNAUTHORIZED` `INVALID_ANSWER`
  * `INVALID_MESSAGE` `SYNC_OFF` `CLIENT_ID_CLONED`.
- * IndexedDB ({@link StorageError}): `QUOTA_EXCEEDED` `STORAGE_FAILED` `STORAGE_BLOCKED` `STORAGE_OUTDATED` `DATABASE_LOST`
- * `LOG_CORRUPT`.
+ * IndexedDB ({@link StorageError}): `QUOTA_EXCEEDED` `STORAGE_FAILED` `STORAGE_UNKNOWN` `STORAGE_BLOCKED`
+ * `STORAGE_OUTDATED` `DATABASE_LOST` `LOG_CORRUPT`.
  * The driver itself ({@link WasmError}): `WASM_FAILED` `INTERNAL`.
  */
 export type ErrorCode =
@@ -64,6 +64,8 @@ export type ErrorCode =
   | 'QUOTA_EXCEEDED'
   /** IndexedDB is not there or failed; nothing of the write was kept. */
   | 'STORAGE_FAILED'
+  /** IndexedDB failed and did not say whether the write was kept; it shows when storage works again. */
+  | 'STORAGE_UNKNOWN'
   /** Another tab holds the database in a way that keeps this one from opening it. */
   | 'STORAGE_BLOCKED'
   /** The stored data were written by a newer version of this package: reload the page to get it. */
@@ -123,7 +125,7 @@ export class SyncError extends ObjectqlError {
   protected static override readonly className = 'SyncError';
 }
 
-/** IndexedDB did not do what was asked of it; a write that rejects with this was not kept. */
+/** IndexedDB did not do what was asked of it. But for `STORAGE_UNKNOWN`, a write that rejects with this was not kept. */
 export class StorageError extends ObjectqlError {
   protected static override readonly className = 'StorageError';
 }
@@ -163,6 +165,7 @@ export const errorClasses: { readonly [Code in ErrorCode]: ErrorClass } = {
   CLIENT_ID_CLONED: SyncError,
   QUOTA_EXCEEDED: StorageError,
   STORAGE_FAILED: StorageError,
+  STORAGE_UNKNOWN: StorageError,
   STORAGE_BLOCKED: StorageError,
   STORAGE_OUTDATED: StorageError,
   DATABASE_LOST: StorageError,

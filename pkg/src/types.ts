@@ -43,7 +43,7 @@ export type NewRecord<T> = Writable<T> & { id?: RecordId; created_at?: string; u
 export type RecordWithId<T> = NewRecord<T> & { id: RecordId };
 
 /** What `update` takes: the fields to change. `undefined` leaves a field alone, `null` clears it. */
-export type Patch<T> = Partial<Writable<T>>;
+export type Patch<T> = { [Name in keyof Writable<T>]?: Writable<T>[Name] | undefined };
 
 /** The names of a record's fields, the driver's included. */
 export type FieldName<T> = Extract<keyof Stored<T>, string>;

@@ -1,0 +1,63 @@
+// Written by `objectql-offline generate` from *.object.yml files. Change those and run it again.
+import type { JsonValue, ObjectDefinition, RecordId } from 'objectql-offline';
+
+export interface Delete {
+}
+
+/** A group * / of users */
+export interface UserGroup {
+  /** Name */
+  name: string;
+  owner?: RecordId | null;
+  kind: 'open' | 'it\'s';
+  labels?: ('red' | 'blue')[] | null;
+  members?: RecordId[] | null;
+  settings?: JsonValue | null;
+  since?: string | null;
+  rank?: number | null;
+  __proto__?: boolean | null;
+  'with space'?: number[] | null;
+}
+
+export interface SchemaRecord {
+}
+
+/** The records by object, for `openDatabase<Schema>`. */
+export interface Schema {
+  delete: Delete;
+  user_group: UserGroup;
+  schema: SchemaRecord;
+}
+
+export const delete_object: ObjectDefinition = {
+  name: 'delete',
+  fields: {},
+};
+
+export const user_group: ObjectDefinition = {
+  name: 'user_group',
+  label: 'A group */ of users',
+  fields: {
+    name: { type: 'text', label: 'Name', required: true, unique: true },
+    owner: { type: 'lookup', reference_to: 'user' },
+    kind: { type: 'select', required: true, options: ['open', { value: 'it\'s', label: 'Its' }, 'open'] },
+    labels: { type: 'select', options: ['red', 'blue'] },
+    members: { type: 'lookup', reference_to: 'user' },
+    settings: { type: 'json' },
+    since: { type: 'date' },
+    rank: { type: 'integer' },
+    ['__proto__']: { type: 'boolean' },
+    'with space': { type: 'vector' },
+    created_at: { type: 'datetime' },
+  },
+  indexes: { by_name: { fields: ['name', 'created_at'], unique: true } },
+  sync: { enabled: true, conflict_fields: ['name'], direction: 'push-only', batch_size: 10 },
+};
+
+export const schema: ObjectDefinition = {
+  name: 'schema',
+  fields: {},
+};
+
+/** All of them, for `openDatabase`. */
+export const objects: ObjectDefinition[] = [delete_object, user_group, schema];
