@@ -1,1 +1,4 @@
-//! x
+//! The driver.
+
+pub mod engine;
+pub mod error;

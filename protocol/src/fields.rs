@@ -130,6 +130,28 @@ impl Fields {
         out.finish()
     }
 
+    /// These fields with others, given as name and JSON text, before and after them. The names must be new ones.
+    #[must_use]
+    pub fn framed(&self, before: &[(&str, &str)], after: &[(&str, &str)]) -> Self {
+        let mut out = Builder::with_capacity(self.0.len() + 64 * (before.len() + after.len()));
+        for (name, value) in before {
+            out.push(&quoted(name), Json(value));
+        }
+        for (key, value) in self.iter() {
+            out.push(key, value);
+        }
+        for (name, value) in after {
+            out.push(&quoted(name), Json(value));
+        }
+        out.finish()
+    }
+
+    /// These fields and one more, given as name and JSON text. The name must be a new one.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        self.framed(&[], &[(name, value)])
+    }
+
     /// Whether both hold the same fields with deeply equal values, in whatever order.
     #[must_use]
     pub fn deep_equals(&self, other: &Self) -> bool {

@@ -244,6 +244,17 @@ pub enum Scalar<'a> {
 }
 
 impl<'a> Json<'a> {
+    /// Takes text that is in normalised form already, such as a part of [`Fields`](crate::Fields).
+    #[must_use]
+    pub const fn from_normalised(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// The members of an object: each name as its JSON text, each value; nothing for any other value.
+    pub fn members(self) -> impl Iterator<Item = (&'a str, Self)> {
+        members(if self.0.starts_with('{') { self.0 } else { "{}" })
+    }
+
     /// The JSON text.
     #[must_use]
     pub const fn as_str(self) -> &'a str {

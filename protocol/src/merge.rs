@@ -8,7 +8,9 @@ use crate::{ClientId, Fields, Json, Timestamp};
 /// an overlap or a conflict.
 pub const SYSTEM_FIELDS: [&str; 3] = ["id", "created_at", "updated_at"];
 
-fn is_system_field(key: &str) -> bool {
+/// Whether the field whose name has this JSON text is one of the driver's own.
+#[must_use]
+pub fn is_system_field(key: &str) -> bool {
     SYSTEM_FIELDS.iter().any(|name| key.get(1..key.len() - 1) == Some(name))
 }
 

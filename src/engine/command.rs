@@ -1,0 +1,417 @@
+//! What an app asks to be written, and the decision what to record for it.
+
+use hashbrown::HashMap;
+use objectql_sync_protocol::{
+    ClientId, Fields, MAX_FIELDS_BYTES, MutationId, ObjectDefinition, ObjectName, Operation, ProtocolError,
+    RecordId, RecordKey, Sequence, Timestamp, quoted,
+};
+
+use super::clock::Clock;
+use super::config::Config;
+use super::random::Random;
+use super::record::apply;
+use super::row::{Event, Recorded};
+use super::state::{Pending, Progress, State};
+use super::sync::SyncReport;
+use crate::error::Error;
+
+/// One write of an app. Each is recorded as a whole or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Makes records; replies with them. An id that is not given is made.
+    Create {
+        /// The object's name.
+        object: ObjectName,
+        /// The fields of each record.
+        records: Vec<Fields>,
+    },
+    /// Changes fields of a record; replies with the record.
+    Update {
+        /// The object's name.
+        object: ObjectName,
+        /// Which record.
+        id: RecordId,
+        /// The fields to change.
+        patch: Fields,
+    },
+    /// Changes the record with that id, or makes it; replies with the record.
+    Upsert {
+        /// The object's name.
+        object: ObjectName,
+        /// The fields, with the id.
+        record: Fields,
+    },
+    /// Removes a record; replies whether there was one.
+    Delete {
+        /// The object's name.
+        object: ObjectName,
+        /// Which record.
+        id: RecordId,
+    },
+    /// Decides a conflict.
+    Resolve {
+        /// The mutation that waits.
+        mutation: MutationId,
+        /// The decision.
+        resolution: Resolution,
+    },
+    /// Records a rejected mutation again, changed or not.
+    Retry {
+        /// The mutation that was rejected.
+        mutation: MutationId,
+        /// Fields to put over its data.
+        patch: Option<Fields>,
+    },
+    /// Drops a rejected mutation.
+    Discard {
+        /// The mutation that was rejected.
+        mutation: MutationId,
+    },
+}
+
+/// How a conflict is decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolution {
+    /// The local change is made on top of the server's record.
+    Mine,
+    /// The local change is dropped.
+    Theirs,
+    /// The record becomes this.
+    Record(Fields),
+}
+
+/// What an app gets back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The record as it now is.
+    Record(Fields),
+    /// The records made.
+    Records(Vec<Fields>),
+    /// Whether there was a record to delete.
+    Deleted(bool),
+    /// What a `sync()` did.
+    Synced(SyncReport),
+    /// Done.
+    Done,
+}
+
+/// What the row under construction does to the state, before it is folded: later commands of the row see the earlier.
+pub(crate) struct Staged<'a> {
+    state: &'a State,
+    config: &'a Config,
+    random: &'a mut Random,
+    now: Timestamp,
+    clock: Clock,
+    last_sequence: Sequence,
+    views: HashMap<RecordKey, Option<Fields>>,
+    decided: Vec<Sequence>,
+    /// The events so far.
+    pub(crate) events: Vec<Event>,
+    /// About how many bytes the events have.
+    pub(crate) bytes: usize,
+}
+
+/// What one record's part of a mutation costs in a row beside its data.
+const RECORDED_BYTES: usize = 96;
+
+impl<'a> Staged<'a> {
+    pub(crate) fn new(state: &'a State, config: &'a Config, random: &'a mut Random, now: Timestamp) -> Self {
+        Self {
+            state,
+            config,
+            random,
+            now,
+            clock: state.clock,
+            last_sequence: state.last_sequence,
+            views: HashMap::new(),
+            decided: Vec::new(),
+            events: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Makes the database, if there is none.
+    pub(crate) fn open(&mut self) {
+        if self.state.client_id.is_none() {
+            let id = self.random.uuid(self.now).to_string();
+            let client_id = ClientId::new(id).expect("a UUID is a valid client id");
+            self.events.push(Event::Opened { client_id });
+        }
+    }
+
+    /// Decides one command: either all it wants is among the events, or none of it and an error comes back.
+    pub(crate) fn decide(&mut self, command: &Command) -> Result<Reply, Error> {
+        match command {
+            Command::Create { object, records } => self.create(object, records),
+            Command::Update { object, id, patch } => self.update(object, id, patch).map(Reply::Record),
+            Command::Upsert { object, record } => self.upsert(object, record),
+            Command::Delete { object, id } => self.delete(object, id),
+            Command::Resolve { mutation, resolution } => self.resolve(*mutation, resolution),
+            Command::Retry { mutation, patch } => self.retry(*mutation, patch.as_ref()),
+            Command::Discard { mutation } => self.discard(*mutation),
+        }
+    }
+
+    fn view(&self, key: &RecordKey) -> Option<&Fields> {
+        match self.views.get(key) {
+            Some(view) => view.as_ref(),
+            None => self.state.visible(key),
+        }
+    }
+
+    fn writable(&self, object: &ObjectName) -> Result<&'a ObjectDefinition, Error> {
+        let definition = self.config.object(object.as_str())?;
+        if definition.sync.enabled && !definition.sync.pushes() {
+            return Err(Error::ReadOnlyObject(object.to_string()));
+        }
+        Ok(definition)
+    }
+
+    fn create(&mut self, object: &ObjectName, records: &[Fields]) -> Result<Reply, Error> {
+        self.writable(object)?;
+        // All are checked before any is staged: a bulk create is all or nothing.
+        let mut ready = Vec::with_capacity(records.len());
+        let mut ids = hashbrown::HashSet::with_capacity(records.len());
+        let stamp = self.clock.issue(self.now);
+        for record in records {
+            let id = match record.get("id") {
+                Some(id) => RecordId::parse_json(id.as_str())?,
+                None => RecordId::string(self.random.uuid(self.now).to_string())?,
+            };
+            let key = RecordKey { object: object.clone(), id };
+            if self.view(&key).is_some() || !ids.insert(key.id.clone()) {
+                return Err(Error::AlreadyExists { object: object.to_string(), id: key.id.to_json() });
+            }
+            let fields = stamped(record, &key.id, stamp, stamp)?;
+            ready.push((key, fields));
+        }
+        let fields = ready.iter().map(|(_, fields)| fields.clone()).collect();
+        let recorded = ready
+            .into_iter()
+            .map(|(key, fields)| self.recorded(key, Operation::Create, Some(fields)))
+            .collect();
+        self.stage(recorded);
+        Ok(Reply::Records(fields))
+    }
+
+    fn update(&mut self, object: &ObjectName, id: &RecordId, patch: &Fields) -> Result<Fields, Error> {
+        self.writable(object)?;
+        let key = RecordKey { object: object.clone(), id: id.clone() };
+        let Some(before) = self.view(&key).cloned() else {
+            return Err(Error::NotFound { object: object.to_string(), id: id.to_json() });
+        };
+        if patch.get("id").is_some_and(|inner| inner.as_str() != id.to_json()) {
+            return Err(
+                ProtocolError::InvalidId("an update cannot change the id of a record".to_owned()).into()
+            );
+        }
+        let changed = patch.filtered(|name, _| !is_set_by_driver(name));
+        if changed.is_empty() {
+            return Ok(before);
+        }
+        let stamp = self.clock.issue(self.now);
+        let changed = changed.with("updated_at", &quoted(&stamp.to_string()));
+        let after = before.merged(&changed);
+        check_size(&after)?;
+        let recorded = self.recorded(key, Operation::Update, Some(changed));
+        self.stage(vec![recorded]);
+        Ok(after)
+    }
+
+    fn upsert(&mut self, object: &ObjectName, record: &Fields) -> Result<Reply, Error> {
+        let id = match record.get("id") {
+            Some(id) => RecordId::parse_json(id.as_str())?,
+            None => {
+                return Err(ProtocolError::InvalidId("an upsert needs the id of the record".to_owned()).into());
+            }
+        };
+        if self.view(&RecordKey { object: object.clone(), id: id.clone() }).is_some() {
+            return self.update(object, &id, record).map(Reply::Record);
+        }
+        match self.create(object, std::slice::from_ref(record))? {
+            Reply::Records(mut records) => records.pop().map(Reply::Record).ok_or_else(no_record),
+            _ => Err(no_record()),
+        }
+    }
+
+    fn delete(&mut self, object: &ObjectName, id: &RecordId) -> Result<Reply, Error> {
+        self.writable(object)?;
+        let key = RecordKey { object: object.clone(), id: id.clone() };
+        if self.view(&key).is_none() {
+            return Ok(Reply::Deleted(false));
+        }
+        let recorded = self.recorded(key, Operation::Delete, None);
+        self.stage(vec![recorded]);
+        Ok(Reply::Deleted(true))
+    }
+
+    fn resolve(&mut self, mutation: MutationId, resolution: &Resolution) -> Result<Reply, Error> {
+        let unknown = || Error::UnknownMutation(mutation.to_string());
+        let pending = self.state.find_pending(mutation).ok_or_else(unknown)?;
+        let Progress::Parked(parked) = &pending.progress else { return Err(unknown()) };
+        self.claim(mutation, pending.sequence)?;
+        let theirs = parked.server_record.as_ref();
+        let wanted = match resolution {
+            Resolution::Theirs => None,
+            Resolution::Mine => self.wanted_of_mine(pending, theirs),
+            Resolution::Record(record) => Some((Operation::Update, Some(record.clone()))),
+        };
+        let instead = wanted.and_then(|(operation, data)| {
+            let key = pending.recorded.key();
+            let data = data.map(|data| data.filtered(|name, _| !is_set_by_driver(name)));
+            let (operation, data) = match (operation, data, theirs) {
+                (Operation::Delete, ..) => (Operation::Delete, None),
+                (_, Some(data), Some(theirs)) => {
+                    (Operation::Update, Some(self.newer_than(pending, &data, theirs)?))
+                }
+                // Deleted on the server: to keep the record is to make it again.
+                (_, data, _) => (Operation::Create, data),
+            };
+            let stamp = self.clock.issue(self.now);
+            let data = match operation {
+                Operation::Create => Some(stamped(&data?, &key.id, stamp, stamp).ok()?),
+                Operation::Update => data.map(|data| data.with("updated_at", &quoted(&stamp.to_string()))),
+                Operation::Delete => None,
+            };
+            let mut recorded = self.recorded(key, operation, data);
+            recorded.base_version = parked.server_version.or(recorded.base_version);
+            Some(recorded)
+        });
+        self.events.push(Event::Decided { sequence: pending.sequence, instead });
+        Ok(Reply::Done)
+    }
+
+    /// What the local change wants, as the record it would make where the server has none.
+    fn wanted_of_mine(
+        &self,
+        pending: &Pending,
+        theirs: Option<&Fields>,
+    ) -> Option<(Operation, Option<Fields>)> {
+        let Pending { recorded, base, .. } = pending;
+        match (recorded.operation, theirs) {
+            (Operation::Delete, None) => None,
+            (Operation::Delete, Some(_)) => Some((Operation::Delete, None)),
+            (_, Some(_)) => Some((Operation::Update, recorded.data.clone())),
+            (_, None) => Some((
+                Operation::Create,
+                recorded.data.as_ref().map(|data| match base {
+                    Some(base) => base.merged(data),
+                    None => data.clone(),
+                }),
+            )),
+        }
+    }
+
+    /// The fields of `data` that differ from the server's, without those that a later local mutation sets: that one is the
+    /// last word on them, and comes before the resolution in the client's order.
+    fn newer_than(&self, pending: &Pending, data: &Fields, theirs: &Fields) -> Option<Fields> {
+        let later: Vec<&Fields> = self
+            .state
+            .record(&pending.recorded.key())?
+            .pending()
+            .iter()
+            .filter(|sequence| **sequence > pending.sequence)
+            .filter_map(|sequence| self.state.pending.get(sequence)?.recorded.data.as_ref())
+            .collect();
+        let left = data.filtered(|name, value| {
+            theirs.get_quoted(name).is_none_or(|other| !other.deep_equals(value))
+                && !later.iter().any(|other| other.get_quoted(name).is_some())
+        });
+        (!left.is_empty()).then_some(left)
+    }
+
+    fn retry(&mut self, mutation: MutationId, patch: Option<&Fields>) -> Result<Reply, Error> {
+        let (sequence, rejected) =
+            self.state.find_rejected(mutation).ok_or_else(|| Error::UnknownMutation(mutation.to_string()))?;
+        self.writable(&rejected.recorded.object)?;
+        let key = rejected.recorded.key();
+        let data = match (&rejected.recorded.data, patch) {
+            (Some(data), Some(patch)) => {
+                Some(data.merged(&patch.filtered(|name, _| !is_set_by_driver(name))))
+            }
+            (data, _) => data.clone(),
+        };
+        if let Some(data) = &data {
+            check_size(data)?;
+        }
+        self.claim(mutation, sequence)?;
+        let recorded = self.recorded(key.clone(), rejected.recorded.operation, data.clone());
+        let view = apply(self.view(&key).cloned(), recorded.operation, data.as_ref());
+        self.views.insert(key, view);
+        self.events.push(Event::Decided { sequence, instead: Some(recorded) });
+        Ok(Reply::Done)
+    }
+
+    fn discard(&mut self, mutation: MutationId) -> Result<Reply, Error> {
+        let (sequence, _) =
+            self.state.find_rejected(mutation).ok_or_else(|| Error::UnknownMutation(mutation.to_string()))?;
+        self.claim(mutation, sequence)?;
+        self.events.push(Event::Decided { sequence, instead: None });
+        Ok(Reply::Done)
+    }
+
+    /// Two decisions on one mutation in one row: only the first counts.
+    fn claim(&mut self, mutation: MutationId, sequence: Sequence) -> Result<(), Error> {
+        if self.decided.contains(&sequence) {
+            return Err(Error::UnknownMutation(mutation.to_string()));
+        }
+        self.decided.push(sequence);
+        Ok(())
+    }
+
+    fn recorded(&mut self, key: RecordKey, operation: Operation, data: Option<Fields>) -> Recorded {
+        let is_synced = self.config.pushes(&key.object);
+        let sequence = is_synced.then(|| {
+            self.last_sequence = self.last_sequence.next();
+            self.last_sequence
+        });
+        let base_version = self.state.record(&key).and_then(|record| record.base()).map(|base| base.version);
+        self.bytes += RECORDED_BYTES + data.as_ref().map_or(0, |data| data.as_str().len());
+        Recorded {
+            id: self.random.uuid(self.now),
+            object: key.object,
+            record_id: key.id,
+            operation,
+            data,
+            timestamp: self.clock.issue(self.now),
+            sequence,
+            base_version,
+        }
+    }
+
+    fn stage(&mut self, recorded: Vec<Recorded>) {
+        for mutation in &recorded {
+            let key = mutation.key();
+            let view = apply(self.view(&key).cloned(), mutation.operation, mutation.data.as_ref());
+            self.views.insert(key, view);
+        }
+        match self.events.last_mut() {
+            Some(Event::Recorded(list)) => list.extend(recorded),
+            _ => self.events.push(Event::Recorded(recorded)),
+        }
+    }
+}
+
+/// The fields an app cannot set: the id is the record's name, the times are the driver's.
+fn is_set_by_driver(quoted_name: &str) -> bool {
+    matches!(quoted_name, "\"id\"" | "\"created_at\"" | "\"updated_at\"")
+}
+
+/// The record with its id first and the driver's times last.
+fn stamped(record: &Fields, id: &RecordId, created: Timestamp, updated: Timestamp) -> Result<Fields, Error> {
+    let rest = record.filtered(|name, _| !is_set_by_driver(name));
+    let stamped = rest.framed(
+        &[("id", &id.to_json())],
+        &[("created_at", &quoted(&created.to_string())), ("updated_at", &quoted(&updated.to_string()))],
+    );
+    check_size(&stamped)?;
+    Ok(stamped)
+}
+
+fn check_size(fields: &Fields) -> Result<(), Error> {
+    if fields.as_str().len() > MAX_FIELDS_BYTES { Err(ProtocolError::ValueTooLarge.into()) } else { Ok(()) }
+}
+
+fn no_record() -> Error {
+    Error::Internal("a create made no record".to_owned())
+}

@@ -1,0 +1,76 @@
+//! What an engine is started with.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use objectql_sync_protocol::{ObjectDefinition, ObjectName, SyncConfig};
+
+use crate::error::Error;
+
+/// How often to pull when nothing else makes the client do so.
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What an engine is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The objects by name.
+    pub objects: BTreeMap<ObjectName, ObjectDefinition>,
+    /// How to sync; none for a local database.
+    pub sync: Option<SyncSettings>,
+}
+
+/// How to sync, as far as it is the same for all objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncSettings {
+    /// Whether to sync without being asked.
+    pub is_automatic: bool,
+    /// How often to pull when nothing else makes the client do so; none: never.
+    pub poll_interval: Option<Duration>,
+}
+
+impl Default for SyncSettings {
+    fn default() -> Self {
+        Self { is_automatic: true, poll_interval: Some(DEFAULT_POLL_INTERVAL) }
+    }
+}
+
+impl Config {
+    /// Takes the definitions.
+    ///
+    /// # Errors
+    /// `INVALID_DEFINITION` for one that is not valid or comes twice.
+    pub fn new(definitions: Vec<ObjectDefinition>, sync: Option<SyncSettings>) -> Result<Self, Error> {
+        let mut objects = BTreeMap::new();
+        for definition in definitions {
+            definition.check()?;
+            let name = definition.name.clone();
+            if objects.insert(name.clone(), definition).is_some() {
+                return Err(Error::InvalidOptions(format!("the object {name} is defined twice")));
+            }
+        }
+        Ok(Self { objects, sync })
+    }
+
+    /// The definition of an object.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn object(&self, name: &str) -> Result<&ObjectDefinition, Error> {
+        self.objects.get(name).ok_or_else(|| Error::UnknownObject(name.to_owned()))
+    }
+
+    pub(crate) fn sync_of(&self, object: &ObjectName) -> Option<&SyncConfig> {
+        self.objects.get(object).map(|definition| &definition.sync)
+    }
+
+    /// Whether local mutations of the object go to the server.
+    pub(crate) fn pushes(&self, object: &ObjectName) -> bool {
+        self.sync_of(object).is_some_and(SyncConfig::pushes)
+    }
+
+    /// Whether the server's changes of the object are taken. Those of an object that is not defined are: the app may have
+    /// dropped it only for now.
+    pub(crate) fn pulls(&self, object: &ObjectName) -> bool {
+        self.sync_of(object).is_none_or(SyncConfig::pulls)
+    }
+}

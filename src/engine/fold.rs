@@ -1,0 +1,365 @@
+//! Row by row into the state. The same for our own rows and other tabs', for the first time and after a restart.
+
+use std::collections::BTreeMap;
+
+use objectql_sync_protocol::{
+    Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence, ServerVersion, merge,
+};
+
+use super::record::Base;
+use super::row::{Change, Event, Received, Recorded, Row, TabId, Verdict};
+use super::state::{Parked, Pending, Progress, Rejected, Snapshot, State};
+
+/// How often one mutation may be rebased onto the server's state by itself before it waits for a decision.
+const MAX_ROUNDS: u8 = 5;
+
+/// What a fold did, for those who watch.
+#[derive(Debug, Default)]
+pub(crate) struct Folded {
+    /// The records that may look different now, by object; a record may come more than once.
+    pub(crate) touched: BTreeMap<ObjectName, Vec<RecordId>>,
+    /// The mutations that were parked.
+    pub(crate) parked: Vec<MutationId>,
+    /// The mutations that were rejected.
+    pub(crate) rejected: Vec<MutationId>,
+    /// How many mutations the server applied.
+    pub(crate) applied: u32,
+    /// Whether the row came from the server.
+    pub(crate) is_from_server: bool,
+}
+
+impl Folded {
+    fn touch(&mut self, object: &ObjectName, id: &RecordId) {
+        if let Some(ids) = self.touched.get_mut(object) {
+            ids.push(id.clone());
+        } else {
+            self.touched.insert(object.clone(), vec![id.clone()]);
+        }
+    }
+}
+
+/// Folds one row into the state.
+pub(crate) fn fold(state: &mut State, row: &Row) -> Folded {
+    let mut folded = Folded::default();
+    for event in &row.events {
+        match event {
+            Event::Opened { client_id } => {
+                state.client_id.get_or_insert_with(|| client_id.clone());
+            }
+            Event::Recorded(mutations) => {
+                for recorded in mutations {
+                    record(state, recorded, &mut folded);
+                }
+            }
+            Event::Frozen { batch } => {
+                lead(state, row.tab);
+                state.frozen.clone_from(batch);
+            }
+            Event::Thawed => {
+                lead(state, row.tab);
+                state.frozen.clear();
+            }
+            Event::Received(received) => {
+                lead(state, row.tab);
+                folded.is_from_server = true;
+                receive(state, received, &mut folded);
+            }
+            Event::ResetBegan { objects } => {
+                lead(state, row.tab);
+                state.snapshot = Some(Snapshot { objects: objects.clone(), ..Snapshot::default() });
+            }
+            Event::Decided { sequence, instead } => {
+                state.rejected.remove(sequence);
+                remove_pending(state, *sequence, &mut folded);
+                if let Some(recorded) = instead {
+                    record(state, recorded, &mut folded);
+                }
+            }
+        }
+    }
+    folded
+}
+
+fn lead(state: &mut State, tab: TabId) {
+    if state.leader != Some(tab) {
+        state.leader = Some(tab);
+        state.generation += 1;
+    }
+}
+
+fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {
+    let Recorded { object, record_id, operation, data, .. } = recorded;
+    state.clock.saw(recorded.timestamp);
+    folded.touch(object, record_id);
+    let Some(sequence) = recorded.sequence else {
+        // Not synced: there is no server to wait for.
+        state.table_mut(object).entry(record_id).rebase(*operation, data.as_ref(), ServerVersion::default());
+        state.replay(object, record_id);
+        return;
+    };
+    state.last_sequence = state.last_sequence.max(sequence);
+    let entry = state.table_mut(object).entry(record_id);
+    let base = entry.complete_base().cloned();
+    entry.push(sequence, *operation, data.as_ref());
+    let progress = Progress::Queued { rounds: 0 };
+    state.pending.insert(sequence, Pending { recorded: recorded.clone(), sequence, base, progress });
+}
+
+/// Takes a mutation out of what is pending, with what it did to its record.
+fn remove_pending(state: &mut State, sequence: Sequence, folded: &mut Folded) -> Option<Pending> {
+    let pending = state.pending.remove(&sequence)?;
+    state.parked.remove(&sequence);
+    let Recorded { object, record_id, .. } = &pending.recorded;
+    state.table_mut(object).entry(record_id).remove(sequence);
+    state.replay(object, record_id);
+    folded.touch(object, record_id);
+    Some(pending)
+}
+
+fn receive(state: &mut State, received: &Received, folded: &mut Folded) {
+    state.clock.saw(received.newest);
+    state.clock.measured_offset(received.clock_offset_ms);
+    if received.is_snapshot {
+        collect(state, received, folded);
+        return;
+    }
+    // Changes before verdicts: another client's v4 must not be skipped because our own v5 is acknowledged beside it.
+    let mut news = awaited_records(state, received);
+    for change in &received.changes {
+        apply_change(state, change, folded);
+        if let Some(latest) =
+            news.get_mut(&RecordKey { object: change.object.clone(), id: change.record_id.clone() })
+        {
+            *latest = (*latest).max(Some(change.version));
+        }
+    }
+    mark_echoes(state, &news);
+    for (sequence, verdict) in &received.verdicts {
+        judge(state, *sequence, verdict, &news, folded);
+    }
+    if !received.verdicts.is_empty() {
+        state.frozen.clear();
+    }
+    if received.is_complete {
+        settle_applied(state, folded);
+    }
+    state.is_behind = !received.is_complete;
+    if received.checkpoint.is_some() {
+        state.checkpoint.clone_from(&received.checkpoint);
+    }
+}
+
+/// The records whose echo is awaited, each with the newest version that came for it (none yet).
+fn awaited_records(state: &State, received: &Received) -> BTreeMap<RecordKey, Option<ServerVersion>> {
+    let judged = received.verdicts.iter().map(|(sequence, _)| sequence);
+    let sequences = judged.chain(&state.applied);
+    sequences
+        .filter_map(|sequence| state.pending.get(sequence))
+        .map(|pending| (pending.recorded.key(), None))
+        .collect()
+}
+
+fn apply_change(state: &mut State, change: &Change, folded: &mut Folded) {
+    let table = state.table_mut(&change.object);
+    let entry = table.entry(&change.record_id);
+    entry.rebase(change.operation, change.data.as_ref(), change.version);
+    if entry.pending().is_empty() {
+        table.drop_if_gone(&change.record_id);
+    } else {
+        state.replay(&change.object, &change.record_id);
+    }
+    folded.touch(&change.object, &change.record_id);
+}
+
+fn mark_echoes(state: &mut State, news: &BTreeMap<RecordKey, Option<ServerVersion>>) {
+    for sequence in &state.applied {
+        let Some(pending) = state.pending.get_mut(sequence) else { continue };
+        if let Progress::Applied { version, is_echoed } = &mut pending.progress {
+            let latest = news.get(&pending.recorded.key()).copied().flatten();
+            *is_echoed |= latest >= Some(*version);
+        }
+    }
+}
+
+fn judge(
+    state: &mut State,
+    sequence: Sequence,
+    verdict: &Verdict,
+    news: &BTreeMap<RecordKey, Option<ServerVersion>>,
+    folded: &mut Folded,
+) {
+    let Some(pending) = state.pending.get_mut(&sequence) else { return };
+    match verdict {
+        Verdict::Applied(version) => {
+            let latest = news.get(&pending.recorded.key()).copied().flatten();
+            pending.progress = Progress::Applied { version: *version, is_echoed: latest >= Some(*version) };
+            state.applied.push(sequence);
+            folded.applied += 1;
+        }
+        Verdict::Conflict { server_record, server_version, suggestion } => {
+            let parked = Parked {
+                server_record: server_record.clone(),
+                server_version: *server_version,
+                fields: Vec::new(),
+                suggestion: suggestion.clone(),
+            };
+            judge_conflict(state, sequence, parked, folded);
+        }
+        Verdict::Rejected { reason } => reject(state, sequence, reason, folded),
+    }
+}
+
+/// Compares three ways before anybody is asked: a server that only compares versions reports conflicts that are none.
+fn judge_conflict(state: &mut State, sequence: Sequence, mut parked: Parked, folded: &mut Folded) {
+    let Some(pending) = state.pending.get_mut(&sequence) else { return };
+    let Progress::Queued { rounds } = pending.progress else { return };
+    let is_held = match (&pending.recorded.data, &parked.server_record) {
+        (Some(mine), Some(theirs)) => merge::already_holds(theirs, mine),
+        // A delete of what is deleted is done.
+        (None, None) => true,
+        _ => false,
+    };
+    if is_held {
+        folded.applied += 1;
+        if let Some(settled) = remove_pending(state, sequence, folded) {
+            hand_on(state, &settled.recorded, parked.server_version, parked.server_record);
+        }
+        return;
+    }
+    parked.fields = match (&pending.recorded.data, &parked.server_record) {
+        (Some(mine), Some(theirs)) => merge::conflicting_fields(pending.base.as_ref(), mine, theirs),
+        (Some(mine), None) => {
+            mine.names().filter(|name| !merge::SYSTEM_FIELDS.contains(&name.as_str())).collect()
+        }
+        (None, _) => Vec::new(),
+    };
+    let is_real = !parked.fields.is_empty() || pending.recorded.data.is_none() || rounds >= MAX_ROUNDS;
+    if is_real {
+        folded.parked.push(pending.recorded.id);
+        state.parked.insert(sequence);
+        pending.progress = Progress::Parked(Box::new(parked));
+    } else {
+        let key = pending.recorded.key();
+        let known = state
+            .tables
+            .get(&key.object)
+            .and_then(|table| table.get(&key.id))
+            .and_then(|record| record.base());
+        let version = parked.server_version.or(known.map(|base| base.version));
+        pending.recorded.base_version = version;
+        pending.base = parked.server_record;
+        pending.progress = Progress::Queued { rounds: rounds + 1 };
+    }
+}
+
+fn reject(state: &mut State, sequence: Sequence, reason: &str, folded: &mut Folded) {
+    let Some(pending) = remove_pending(state, sequence, folded) else { return };
+    let key = pending.recorded.key();
+    let dependants = if pending.recorded.operation == Operation::Create {
+        let later = state.record(&key).map(|record| record.pending().to_vec()).unwrap_or_default();
+        later
+            .into_iter()
+            .filter(|other| state.pending.get(other).is_some_and(Pending::depends_on_create))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    let id = pending.recorded.id;
+    folded.rejected.push(id);
+    state.rejected.insert(sequence, Rejected { recorded: pending.recorded, reason: reason.to_owned() });
+    for dependant in dependants {
+        if let Some(pending) = remove_pending(state, dependant, folded) {
+            folded.rejected.push(pending.recorded.id);
+            let reason = format!("the create of the record was rejected (mutation {id}): {reason}");
+            state.rejected.insert(dependant, Rejected { recorded: pending.recorded, reason });
+        }
+    }
+}
+
+/// Settles what is applied, once the changes up to the answer's checkpoint are in the base.
+fn settle_applied(state: &mut State, folded: &mut Folded) {
+    for sequence in std::mem::take(&mut state.applied) {
+        let Some(Pending { progress: Progress::Applied { version, is_echoed }, .. }) =
+            state.pending.get(&sequence)
+        else {
+            continue;
+        };
+        let (version, is_echoed) = (*version, *is_echoed);
+        let Some(pending) = state.pending.remove(&sequence) else { continue };
+        let Recorded { object, record_id, operation, data, .. } = &pending.recorded;
+        let entry = state.table_mut(object).entry(record_id);
+        entry.remove(sequence);
+        let is_known = is_echoed || entry.base().is_some_and(|base| base.version >= version);
+        let would_revive = *operation == Operation::Update && entry.base().is_none();
+        if !is_known && !would_revive {
+            entry.rebase(*operation, data.as_ref(), version);
+        }
+        let base = entry.complete_base().cloned();
+        let version = base.is_some().then_some(version);
+        hand_on(state, &pending.recorded, version, base);
+        state.replay(object, record_id);
+        folded.touch(object, record_id);
+    }
+}
+
+/// Gives the version that a settled mutation led to, to the next mutation of the record. Only a settled mutation does so:
+/// versions are never predicted.
+fn hand_on(state: &mut State, settled: &Recorded, version: Option<ServerVersion>, base: Option<Fields>) {
+    let next = state.record(&settled.key()).and_then(|record| record.pending().first().copied());
+    if let Some(next) = next.and_then(|next| state.pending.get_mut(&next)).filter(|next| next.is_queued()) {
+        next.recorded.base_version = version;
+        next.base = base;
+    }
+}
+
+/// Adds a page to the snapshot, and puts the snapshot in the place of the data when it is whole.
+fn collect(state: &mut State, received: &Received, folded: &mut Folded) {
+    let Some(snapshot) = &mut state.snapshot else { return };
+    for change in &received.changes {
+        let key = RecordKey { object: change.object.clone(), id: change.record_id.clone() };
+        match (change.operation, &change.data) {
+            (Operation::Delete, _) => {
+                snapshot.records.remove(&key);
+            }
+            (Operation::Update, Some(data)) => {
+                if let Some(base) = snapshot.records.get_mut(&key) {
+                    base.fields = base.fields.merged(data);
+                    base.version = change.version;
+                }
+            }
+            (Operation::Create, Some(data)) => {
+                let base = Base { version: change.version, fields: data.clone(), is_partial: false };
+                snapshot.records.insert(key, base);
+            }
+            (_, None) => {}
+        }
+    }
+    snapshot.checkpoint.clone_from(&received.checkpoint);
+    if received.is_complete {
+        swap(state, folded);
+    }
+}
+
+fn swap(state: &mut State, folded: &mut Folded) {
+    let Some(Snapshot { checkpoint, objects, mut records }) = state.snapshot.take() else { return };
+    for object in objects {
+        let ids: Vec<RecordId> = state
+            .tables
+            .get(&object)
+            .map(|table| table.records().map(|record| record.id.clone()).collect())
+            .unwrap_or_default();
+        for id in ids {
+            let base = records.remove(&RecordKey { object: object.clone(), id: id.clone() });
+            state.table_mut(&object).entry(&id).set_base(base);
+            state.replay(&object, &id);
+            folded.touch(&object, &id);
+        }
+    }
+    for (RecordKey { object, id }, base) in records {
+        state.table_mut(&object).entry(&id).set_base(Some(base));
+        state.replay(&object, &id);
+        folded.touch(&object, &id);
+    }
+    state.checkpoint = checkpoint;
+    state.is_behind = false;
+}

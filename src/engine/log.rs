@@ -1,0 +1,350 @@
+//! The engine's end of the log: what waits to be appended, what is being appended, how far the tail was read.
+//!
+//! One append at a time. Whatever arrives while it is under way goes into the next row together (group commit). An append
+//! carries the key it expects; where another tab was first, the tail is read and folded, and the jobs are decided anew.
+
+use std::collections::VecDeque;
+
+use super::command::{Command, Reply, Staged};
+use super::fold::{Folded, fold};
+use super::row::{Event, Row, RowError};
+use super::sync::{Asker, SyncJob};
+use super::{Announcement, Engine, Now, Output, RequestId};
+use crate::error::Error;
+use objectql_sync_protocol::ProtocolError;
+
+/// A row takes no more jobs once its data have so many bytes.
+const ROW_BYTES_WANTED: usize = 8 << 20;
+/// The most bytes of data of one command; [`ROW_BYTES_WANTED`] and this fit in one row.
+pub const MAX_COMMAND_BYTES: usize = 16 << 20;
+/// How often a failing read or an unknown commit is tried again before those who wait are told.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// Something that wants to be in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Job {
+    /// Makes the database if there is none.
+    Open { request: RequestId },
+    /// A write of the app.
+    Write { request: RequestId, command: Command },
+    /// A step of the sync.
+    Sync(SyncJob),
+    /// A `sync()`: wants nothing but its place behind the writes before it.
+    Ask(Asker),
+}
+
+/// The engine's end of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// The key of the last row that is folded.
+    pub(crate) folded: u64,
+    phase: Phase,
+    queue: VecDeque<Job>,
+    /// An append of which it is not known whether it was made: the tail will tell.
+    unsure: Option<Append>,
+    /// Whether somebody says that there are rows to read.
+    is_tail_wanted: bool,
+    attempts: u32,
+    next_number: u64,
+    /// The last failure, until something succeeds.
+    pub(crate) error: Option<Error>,
+}
+
+#[derive(Debug, Default)]
+enum Phase {
+    /// The tail is to be read before anything else.
+    #[default]
+    Unread,
+    Reading {
+        read: u64,
+    },
+    Idle,
+    Appending(Append),
+}
+
+#[derive(Debug)]
+struct Append {
+    row: Row,
+    jobs: Vec<Job>,
+    replies: Vec<(RequestId, Reply)>,
+}
+
+impl Log {
+    pub(crate) fn push(&mut self, job: Job) {
+        self.queue.push_back(job);
+    }
+
+    pub(crate) fn want_tail(&mut self) {
+        self.is_tail_wanted = true;
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+}
+
+impl Engine {
+    /// Reads or appends, if one of them is to be done and nothing is under way.
+    pub(crate) fn advance_log(&mut self, now: Now) {
+        while let Phase::Idle = self.log.phase {
+            if self.log.is_tail_wanted {
+                self.log.phase = Phase::Unread;
+            } else if self.log.queue.is_empty() || !self.append(now) {
+                break;
+            }
+        }
+        if let Phase::Unread = self.log.phase {
+            // After a failure the tail is read again only for somebody.
+            if self.log.error.is_none() || !self.log.queue.is_empty() || self.log.unsure.is_some() {
+                self.read();
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        let read = self.log.number();
+        self.log.is_tail_wanted = false;
+        self.log.phase = Phase::Reading { read };
+        self.outputs.push_back(Output::Read { read, after: self.log.folded });
+    }
+
+    /// Builds a row of what waits and appends it. False when nothing is left to do.
+    fn append(&mut self, now: Now) -> bool {
+        let append = if let Some(Job::Sync(_)) = self.log.queue.front() {
+            self.decide_next_sync_job(now)
+        } else {
+            Some(self.decide_next_writes(now))
+        };
+        let Some(append) = append else { return true };
+        if append.row.events.is_empty() {
+            self.finish(now, append, &Folded::default());
+            return true;
+        }
+        match append.row.encode() {
+            Ok(bytes) => {
+                let number = append.row.number;
+                self.log.phase = Phase::Appending(append);
+                self.outputs.push_back(Output::Append { append: number, key: self.log.folded + 1, bytes });
+            }
+            Err(error) => self.fail_jobs(now, append.jobs, &too_large(error)),
+        }
+        true
+    }
+
+    /// A step of the sync has a row of its own: it is decided on what is folded, not on what is staged.
+    fn decide_next_sync_job(&mut self, now: Now) -> Option<Append> {
+        let Some(Job::Sync(job)) = self.log.queue.pop_front() else { return None };
+        let Some(event) = self.decide_sync(&job) else {
+            self.handle_sync_job_done(now, job, None);
+            return None;
+        };
+        let row = Row { tab: self.tab, number: self.log.number(), events: vec![event] };
+        Some(Append { row, jobs: vec![Job::Sync(job)], replies: Vec::new() })
+    }
+
+    /// All writes that wait go into one row, each decided on top of those before it.
+    fn decide_next_writes(&mut self, now: Now) -> Append {
+        let mut jobs = Vec::new();
+        let mut replies = Vec::new();
+        let mut staged = Staged::new(&self.state, &self.config, &mut self.random, now.wall);
+        while staged.bytes <= ROW_BYTES_WANTED
+            && let Some(job) = self.log.queue.pop_front_if(|job| !matches!(job, Job::Sync(_)))
+        {
+            match &job {
+                Job::Write { request, command } => match staged.decide(command) {
+                    Ok(reply) => replies.push((*request, reply)),
+                    Err(error) => {
+                        self.outputs.push_back(Output::Reply { request: *request, result: Err(error) });
+                        continue;
+                    }
+                },
+                Job::Open { request } => {
+                    staged.open();
+                    replies.push((*request, Reply::Done));
+                }
+                Job::Ask(_) | Job::Sync(_) => {}
+            }
+            jobs.push(job);
+        }
+        let events = staged.events;
+        Append { row: Row { tab: self.tab, number: self.log.number(), events }, jobs, replies }
+    }
+
+    /// The row is durable: it is folded, and those who waited for it are told.
+    pub(crate) fn handle_appended(&mut self, now: Now, append: u64) {
+        let Some(append) = self.take_append(append) else { return };
+        self.log.folded += 1;
+        self.log.attempts = 0;
+        self.log.error = None;
+        self.log.phase = Phase::Idle;
+        let folded = fold(&mut self.state, &append.row);
+        self.note_writes(now, &append.row);
+        self.tell(&folded, true);
+        self.finish(now, append, &folded);
+        self.outputs.push_back(Output::Announce(Announcement::Rows));
+    }
+
+    /// Another tab was first, or nobody knows: the tail will tell.
+    pub(crate) fn handle_append_unsure(&mut self, append: u64, error: Option<Error>) {
+        let Some(append) = self.take_append(append) else { return };
+        self.log.attempts += u32::from(error.is_some());
+        self.log.error = error;
+        self.log.unsure = Some(append);
+        self.log.phase = Phase::Unread;
+    }
+
+    /// The row is not in the log, and will not be.
+    pub(crate) fn handle_append_failed(&mut self, now: Now, append: u64, error: Error) {
+        let Some(append) = self.take_append(append) else { return };
+        self.log.phase = Phase::Idle;
+        self.log.error = Some(error.clone());
+        self.fail_jobs(now, append.jobs, &error);
+    }
+
+    fn take_append(&mut self, number: u64) -> Option<Append> {
+        match std::mem::take(&mut self.log.phase) {
+            Phase::Appending(append) if append.row.number == number => Some(append),
+            other => {
+                self.log.phase = other;
+                None
+            }
+        }
+    }
+
+    /// Rows that were appended since the last fold, ours among them where a commit's outcome was unknown.
+    pub(crate) fn handle_rows(&mut self, now: Now, read: u64, rows: &[(u64, Vec<u8>)], is_last: bool) {
+        if !matches!(self.log.phase, Phase::Reading { read: current } if current == read) {
+            return;
+        }
+        for (key, bytes) in rows {
+            if let Err(error) = self.fold_row(now, *key, bytes) {
+                self.log.error = Some(error.clone());
+                self.log.phase = Phase::Unread;
+                self.fail_all(now, &error);
+                return;
+            }
+        }
+        if !is_last {
+            return self.read();
+        }
+        self.log.phase = Phase::Idle;
+        if self.log.unsure.as_ref().is_none_or(|_| self.log.attempts < MAX_ATTEMPTS) {
+            self.requeue();
+            self.log.error = None;
+        } else if let (Some(append), Some(error)) = (self.log.unsure.take(), self.log.error.clone()) {
+            self.log.attempts = 0;
+            self.fail_jobs(now, append.jobs, &error);
+        }
+    }
+
+    fn fold_row(&mut self, now: Now, key: u64, bytes: &[u8]) -> Result<(), Error> {
+        let corrupt = |detail: String| Error::LogCorrupt { key, detail };
+        if key != self.log.folded + 1 {
+            return Err(corrupt(format!("row {} is missing before it", self.log.folded + 1)));
+        }
+        let row = Row::decode(bytes).map_err(|error| match error {
+            RowError::NewerFormat(_) => Error::StorageOutdated,
+            error => corrupt(error.to_string()),
+        })?;
+        self.log.folded = key;
+        let folded = fold(&mut self.state, &row);
+        if !self.is_open {
+            return Ok(());
+        }
+        self.note_writes(now, &row);
+        self.tell(&folded, false);
+        let is_ours = |append: &Append| append.row.tab == row.tab && append.row.number == row.number;
+        if self.log.unsure.as_ref().is_some_and(is_ours)
+            && let Some(append) = self.log.unsure.take()
+        {
+            self.log.attempts = 0;
+            self.finish(now, append, &folded);
+        }
+        Ok(())
+    }
+
+    /// Puts the jobs of an append that was not made back in front, to be decided on what the tail brought.
+    fn requeue(&mut self) {
+        if let Some(append) = self.log.unsure.take() {
+            for job in append.jobs.into_iter().rev() {
+                self.log.queue.push_front(job);
+            }
+        }
+    }
+
+    pub(crate) fn handle_read_failed(&mut self, now: Now, read: u64, error: Error) {
+        if !matches!(self.log.phase, Phase::Reading { read: current } if current == read) {
+            return;
+        }
+        self.log.phase = Phase::Unread;
+        self.log.error = Some(error.clone());
+        self.log.attempts += 1;
+        if self.log.attempts < MAX_ATTEMPTS {
+            return self.read();
+        }
+        self.log.attempts = 0;
+        self.fail_all(now, &error);
+    }
+
+    /// Everybody who waits for the log is told that it fails.
+    fn fail_all(&mut self, now: Now, error: &Error) {
+        if let Some(append) = self.log.unsure.take() {
+            let unknown = Error::StorageUnknown(error.to_string());
+            self.fail_jobs(now, append.jobs, &unknown);
+        }
+        let waiting = std::mem::take(&mut self.log.queue).into();
+        self.fail_jobs(now, waiting, error);
+    }
+
+    fn fail_jobs(&mut self, now: Now, jobs: Vec<Job>, error: &Error) {
+        for job in jobs {
+            match job {
+                Job::Open { request } | Job::Write { request, .. } => self.reply(request, Err(error.clone())),
+                Job::Ask(Asker::Here(request)) => self.reply(request, Err(error.clone())),
+                Job::Ask(Asker::Tab { .. }) => {}
+                Job::Sync(_) => self.handle_sync_job_failed(now, error.clone()),
+            }
+        }
+    }
+
+    /// Answers those whose jobs are in a folded row.
+    fn finish(&mut self, now: Now, append: Append, folded: &Folded) {
+        for (request, reply) in append.replies {
+            self.reply(request, Ok(reply));
+        }
+        for job in append.jobs {
+            match job {
+                Job::Sync(job) => self.handle_sync_job_done(now, job, Some(folded)),
+                Job::Ask(asker) => self.ask_sync(now, asker),
+                Job::Open { .. } => self.is_open = true,
+                Job::Write { .. } => {}
+            }
+        }
+    }
+
+    /// Starts the debounce of the objects that were written to.
+    fn note_writes(&mut self, now: Now, row: &Row) {
+        for event in &row.events {
+            let recorded = match event {
+                Event::Recorded(recorded) => recorded.as_slice(),
+                Event::Decided { instead: Some(recorded), .. } => std::slice::from_ref(recorded),
+                _ => continue,
+            };
+            let mut last = None;
+            for mutation in recorded.iter().filter(|mutation| mutation.sequence.is_some()) {
+                if last != Some(&mutation.object) {
+                    self.sync.debounce.wrote(&mutation.object, now.monotonic);
+                    last = Some(&mutation.object);
+                }
+            }
+        }
+    }
+}
+
+fn too_large(error: RowError) -> Error {
+    match error {
+        RowError::TooLarge => ProtocolError::ValueTooLarge.into(),
+        other => Error::Internal(other.to_string()),
+    }
+}

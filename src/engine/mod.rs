@@ -1,0 +1,370 @@
+//! The engine: everything that is decided, and nothing that is done. Pure functions of the log, the inputs and the time
+//! that comes with them; it runs natively in the tests as it does in a browser.
+//!
+//! # The contract
+//!
+//! Give an input with [`Engine::handle_input`], then take outputs with [`Engine::poll_output`] until there is none, and do what
+//! each says; then the next input. Every output that asks for something carries a number, and what comes of it is an input
+//! that quotes the number; an answer nobody waits for is ignored.
+//!
+//! ```
+//! # use objectql_offline::engine::{Config, Engine, Input, Now, Output, RequestId};
+//! # let config = Config::new(Vec::new(), None)?;
+//! # let now = Now::default();
+//! let mut engine = Engine::new(config, [7; 32], RequestId(0));
+//! engine.handle_input(now, Input::Wake);
+//! while let Some(output) = engine.poll_output() {
+//!     if let Output::Read { read, .. } = output {
+//!         // The shell reads the log, here an empty one, and says what it found.
+//!         engine.handle_input(now, Input::Rows { read, rows: Vec::new(), is_last: true });
+//!     }
+//! }
+//! # Ok::<(), objectql_offline::error::Error>(())
+//! ```
+
+mod clock;
+mod command;
+mod config;
+mod fold;
+mod log;
+mod query;
+mod random;
+mod record;
+mod report;
+mod row;
+mod state;
+mod sync;
+mod table;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use objectql_sync_protocol::{Fields, ObjectName, RecordId, RecordKey, Timestamp};
+use serde::{Deserialize, Serialize};
+
+pub use self::command::{Command, Reply, Resolution};
+pub use self::config::{Config, SyncSettings};
+pub use self::log::MAX_COMMAND_BYTES;
+pub use self::query::{Filter, Query};
+pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
+pub use self::row::{Change, Event, MAX_ROW_BYTES, Received, Recorded, Row, RowError, TabId, Verdict};
+pub use self::state::State;
+pub use self::sync::SyncReport;
+pub use self::sync::answer::{Answer, MAX_ANSWER_BYTES, RetryAfter};
+
+use self::fold::Folded;
+use self::log::{Job, Log};
+use self::random::Random;
+use self::sync::{Asker, Sync};
+use crate::error::Error;
+
+/// The time of an input, by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// The device's clock: for timestamps. It may jump.
+    pub wall: Timestamp,
+    /// Time since some moment in the past: for timers. It never goes back.
+    pub monotonic: Duration,
+}
+
+/// Whose call an output answers. The shell makes them; each is used once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What tabs tell each other. A hint only: losing one costs time, never data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Announcement {
+    /// There are new rows in the log.
+    Rows,
+    /// `sync()` was called in a tab that does not lead.
+    SyncWanted {
+        /// That tab.
+        tab: TabId,
+        /// The number of its call.
+        ask: u64,
+    },
+    /// The answer to that.
+    Synced {
+        /// The tab that asked.
+        tab: TabId,
+        /// The number of its call.
+        ask: u64,
+        /// What came of it.
+        result: Result<SyncReport, Error>,
+    },
+}
+
+/// What happens to the engine.
+#[derive(Debug)]
+pub enum Input {
+    /// The app writes; answered by a reply.
+    Write {
+        /// The call.
+        request: RequestId,
+        /// What to write.
+        command: Command,
+    },
+    /// The app calls `sync()`; answered by a reply.
+    Sync {
+        /// The call.
+        request: RequestId,
+    },
+    /// What a read found: the rows after the given key in the order of their keys, as many as the shell likes.
+    Rows {
+        /// The read.
+        read: u64,
+        /// Keys and bytes.
+        rows: Vec<(u64, Vec<u8>)>,
+        /// Whether there were no more rows.
+        is_last: bool,
+    },
+    /// A read failed.
+    ReadFailed {
+        /// The read.
+        read: u64,
+        /// Why.
+        error: Error,
+    },
+    /// The row is in the log under the key it wanted, and durable.
+    Appended {
+        /// The append.
+        append: u64,
+    },
+    /// The key was another one: another tab was first. The row is not in the log.
+    Behind {
+        /// The append.
+        append: u64,
+    },
+    /// The row is not in the log.
+    AppendFailed {
+        /// The append.
+        append: u64,
+        /// Why.
+        error: Error,
+    },
+    /// Nobody knows whether the row is in the log.
+    AppendUnknown {
+        /// The append.
+        append: u64,
+        /// Why.
+        error: Error,
+    },
+    /// The server answered, whatever it answered.
+    Answered {
+        /// The request.
+        send: u64,
+        /// The answer.
+        answer: Answer,
+    },
+    /// No answer came, or not all of it.
+    SendFailed {
+        /// The request.
+        send: u64,
+        /// Why.
+        error: Error,
+    },
+    /// This tab won or lost the lock of the one that syncs.
+    Leader(bool),
+    /// Another tab says something.
+    Announced(Announcement),
+    /// The browser says that the network is back, or that somebody looks at the page again. Only a hint.
+    Nudge,
+    /// The time that was asked for has come; harmless at any other time.
+    Wake,
+}
+
+/// What the engine wants done, or tells.
+#[derive(Debug, PartialEq)]
+pub enum Output {
+    /// Append a row. If the key that the store gives is not `key`, abort. Answered by `Appended`, `Behind`, `AppendFailed` or
+    /// `AppendUnknown`.
+    Append {
+        /// The number to quote.
+        append: u64,
+        /// The key the row must get.
+        key: u64,
+        /// The row.
+        bytes: Vec<u8>,
+    },
+    /// Read rows. Answered by `Rows` or `ReadFailed`.
+    Read {
+        /// The number to quote.
+        read: u64,
+        /// Rows with a higher key than this.
+        after: u64,
+    },
+    /// Post the body to the endpoint. Answered by `Answered` or `SendFailed`.
+    Send {
+        /// The number to quote.
+        send: u64,
+        /// The JSON.
+        body: Vec<u8>,
+    },
+    /// Give a `Wake` at that monotonic time, instead of any earlier such wish; none: no need.
+    WakeAt(Option<Duration>),
+    /// Tell the other tabs.
+    Announce(Announcement),
+    /// Answer a call of the app.
+    Reply {
+        /// The call.
+        request: RequestId,
+        /// The answer.
+        result: Result<Reply, Error>,
+    },
+    /// Tell the app.
+    Notice(Notice),
+}
+
+/// The engine of one open database, in one tab.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    random: Random,
+    tab: TabId,
+    state: State,
+    log: Log,
+    sync: Sync,
+    /// Whether the log was read to its end and is not empty: what an app may see starts then.
+    is_open: bool,
+    outputs: VecDeque<Output>,
+    told_status: Option<Status>,
+    told_wake: Option<Duration>,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet. The first input makes it read the log; `open` is answered when the database can be
+    /// used, or cannot.
+    #[must_use]
+    pub fn new(config: Config, seed: [u8; 32], open: RequestId) -> Self {
+        let mut random = Random::new(seed);
+        let tab = TabId(random.number());
+        let mut log = Log::default();
+        log.push(Job::Open { request: open });
+        Self {
+            config,
+            random,
+            tab,
+            state: State::default(),
+            log,
+            sync: Sync::default(),
+            is_open: false,
+            outputs: VecDeque::new(),
+            told_status: None,
+            told_wake: None,
+        }
+    }
+
+    /// Takes an input. Take the outputs next.
+    pub fn handle_input(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Write { request, command } => self.log.push(Job::Write { request, command }),
+            Input::Sync { request } => self.log.push(Job::Ask(Asker::Here(request))),
+            Input::Rows { read, rows, is_last } => self.handle_rows(now, read, &rows, is_last),
+            Input::ReadFailed { read, error } => self.handle_read_failed(now, read, error),
+            Input::Appended { append } => self.handle_appended(now, append),
+            Input::Behind { append } => self.handle_append_unsure(append, None),
+            Input::AppendFailed { append, error } => self.handle_append_failed(now, append, error),
+            Input::AppendUnknown { append, error } => self.handle_append_unsure(append, Some(error)),
+            Input::Answered { send, answer } => self.handle_answer(now, send, &answer),
+            Input::SendFailed { send, error } => self.handle_send_failed(now, send, error),
+            Input::Leader(is_leader) => self.handle_leader(is_leader),
+            Input::Announced(announcement) => self.handle_announcement(announcement),
+            Input::Nudge => {
+                self.log.want_tail();
+                self.nudge_sync(now);
+            }
+            Input::Wake => {}
+        }
+        self.advance_log(now);
+        self.advance_sync(now);
+        // A step of the sync may have put a job into the log.
+        self.advance_log(now);
+        self.tell_status();
+        self.tell_wake();
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The records a query finds, as a JSON array.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn find(&self, object: &str, query: &Query) -> Result<String, Error> {
+        let definition = self.config.object(object)?;
+        Ok(self.state.tables.get(&definition.name).map_or_else(|| "[]".to_owned(), |table| query.run(table)))
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn get(&self, object: &str, id: RecordId) -> Result<Option<&Fields>, Error> {
+        let object = self.config.object(object)?.name.clone();
+        Ok(self.state.visible(&RecordKey { object, id }))
+    }
+
+    /// How many records match.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn count(&self, object: &str, filter: Option<&Filter>) -> Result<usize, Error> {
+        let definition = self.config.object(object)?;
+        Ok(self.state.tables.get(&definition.name).map_or(0, |table| query::count(table, filter)))
+    }
+
+    /// The name of a defined object.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn object_name(&self, object: &str) -> Result<ObjectName, Error> {
+        self.config.object(object).map(|definition| definition.name.clone())
+    }
+
+    /// What the log says: for tests and tools.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn reply(&mut self, request: RequestId, result: Result<Reply, Error>) {
+        self.outputs.push_back(Output::Reply { request, result });
+    }
+
+    fn handle_announcement(&mut self, announcement: Announcement) {
+        match announcement {
+            Announcement::Rows => self.log.want_tail(),
+            Announcement::SyncWanted { tab, ask } => {
+                if self.sync.is_leader {
+                    // What that tab wrote before is in the log, but perhaps not read here.
+                    self.log.want_tail();
+                    self.log.push(Job::Ask(Asker::Tab { tab, ask }));
+                }
+            }
+            Announcement::Synced { tab, ask, result } => {
+                if tab == self.tab {
+                    self.log.want_tail();
+                    self.handle_synced(ask, result);
+                }
+            }
+        }
+    }
+
+    fn tell_wake(&mut self) {
+        let wake = self.next_sync_wake();
+        if wake != self.told_wake {
+            self.told_wake = wake;
+            self.outputs.push_back(Output::WakeAt(wake));
+        }
+    }
+
+    /// Tells the app what a row changed.
+    fn tell(&mut self, folded: &Folded, is_own: bool) {
+        for notice in self.notices(folded, is_own) {
+            self.outputs.push_back(Output::Notice(notice));
+        }
+    }
+}

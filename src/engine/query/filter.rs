@@ -1,0 +1,147 @@
+//! Which records a query wants.
+
+use std::cmp::Ordering;
+
+use objectql_sync_protocol::{Fields, Json, RecordId, Scalar};
+
+use super::Path;
+
+/// Which records are wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter(pub(super) Condition);
+
+/// A condition on a record.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Condition {
+    /// All must hold.
+    And(Vec<Self>),
+    /// One must hold.
+    Or(Vec<Self>),
+    /// It must not hold.
+    Not(Box<Self>),
+    /// A test of one field.
+    Field(Path, Test),
+}
+
+/// A test of one value; an absent field is null.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Test {
+    /// Deeply equal.
+    Equal(Value),
+    /// Deeply equal to one of them.
+    In(Vec<Value>),
+    /// Comparable, and so ordered.
+    Ordered(Bound, Value),
+    /// A string that contains the text, or an array that contains it as an element.
+    Contains(String),
+    /// A string that starts so.
+    StartsWith(String),
+    /// A string that ends so.
+    EndsWith(String),
+    /// Null or absent.
+    Null,
+}
+
+/// Which way a value must be from a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// `$gt`
+    Above,
+    /// `$gte`
+    AtLeast,
+    /// `$lt`
+    Below,
+    /// `$lte`
+    AtMost,
+}
+
+impl Bound {
+    fn holds(self, ordering: Ordering) -> bool {
+        match self {
+            Self::Above => ordering == Ordering::Greater,
+            Self::AtLeast => ordering != Ordering::Less,
+            Self::Below => ordering == Ordering::Less,
+            Self::AtMost => ordering != Ordering::Greater,
+        }
+    }
+}
+
+/// An operand, as normalised JSON text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Value(String);
+
+impl Value {
+    /// Takes normalised JSON text.
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    fn as_json(&self) -> Json<'_> {
+        Json::from_normalised(&self.0)
+    }
+
+    fn equals(&self, other: Option<Json<'_>>) -> bool {
+        match other {
+            Some(other) => self.as_json().deep_equals(other),
+            None => self.as_json().is_null(),
+        }
+    }
+}
+
+impl Condition {
+    /// Whether it holds for the record.
+    pub(super) fn matches(&self, record: &Fields) -> bool {
+        match self {
+            Self::And(filters) => filters.iter().all(|filter| filter.matches(record)),
+            Self::Or(filters) => filters.iter().any(|filter| filter.matches(record)),
+            Self::Not(filter) => !filter.matches(record),
+            Self::Field(path, test) => test.holds(path.find(record)),
+        }
+    }
+
+    /// The id, if only the record with that one can match.
+    pub(super) fn only_id(&self) -> Option<RecordId> {
+        match self {
+            Self::Field(path, Test::Equal(Value(text))) if path.whole == "\"id\"" => {
+                RecordId::parse_json(text).ok()
+            }
+            Self::And(filters) => filters.iter().find_map(Self::only_id),
+            _ => None,
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, value: Option<Json<'_>>) -> bool {
+        match self {
+            Self::Equal(operand) => operand.equals(value),
+            Self::In(operands) => operands.iter().any(|operand| operand.equals(value)),
+            Self::Ordered(bound, operand) => value
+                .and_then(|value| compare(&value.scalar(), &operand.as_json().scalar()))
+                .is_some_and(|ordering| bound.holds(ordering)),
+            Self::Contains(text) => value.is_some_and(|value| contains(value, text)),
+            Self::StartsWith(text) => is_string(value, |string| string.starts_with(text)),
+            Self::EndsWith(text) => is_string(value, |string| string.ends_with(text)),
+            Self::Null => value.is_none_or(Json::is_null),
+        }
+    }
+}
+
+fn is_string(value: Option<Json<'_>>, test: impl FnOnce(&str) -> bool) -> bool {
+    matches!(value.map(Json::scalar), Some(Scalar::String(string)) if test(&string))
+}
+
+fn contains(value: Json<'_>, text: &str) -> bool {
+    is_string(Some(value), |string| string.contains(text))
+        || value.elements().any(|element| is_string(Some(element), |string| string == text))
+}
+
+/// The order of two values of one kind; none between kinds.
+fn compare(a: &Scalar<'_>, b: &Scalar<'_>) -> Option<Ordering> {
+    match (a, b) {
+        (Scalar::Number(a), Scalar::Number(b)) => a.partial_cmp(b),
+        (Scalar::String(a), Scalar::String(b)) => Some(a.cmp(b)),
+        (Scalar::Bool(a), Scalar::Bool(b)) => Some(a.cmp(b)),
+        _ => None,
+    }
+}

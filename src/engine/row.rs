@@ -1,0 +1,304 @@
+//! One row of the log and its bytes.
+//!
+//! ```text
+//! offset  0  1  2         3         7
+//!        'O''Q' version   crc32 LE  body: the row in postcard's encoding
+//! ```
+//!
+//! A row is what one IndexedDB transaction appends: it is there as a whole or not at all.
+
+use objectql_sync_protocol::{
+    Checkpoint, ClientId, Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence,
+    ServerVersion, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+const MAGIC: [u8; 2] = *b"OQ";
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = 7;
+
+/// The most bytes one row may have: 32 MiB. Chromium refuses IndexedDB values of about 128 MiB.
+pub const MAX_ROW_BYTES: usize = 32 << 20;
+
+/// Who appended a row, as drawn at random by each engine when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TabId(pub u64);
+
+/// One row of the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Which engine appended it.
+    pub tab: TabId,
+    /// The how-manieth append of that engine: after a commit whose outcome is unknown, this tells whether it was made.
+    pub number: u64,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+}
+
+/// One thing that happened. The state is the fold of these.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// The database was made. The first event of every log, and only there.
+    Opened {
+        /// Under which id this database writes.
+        client_id: ClientId,
+    },
+    /// The app changed records.
+    Recorded(Vec<Recorded>),
+    /// A batch is about to be sent: until an answer to it is received, only exactly this batch may be sent.
+    Frozen {
+        /// The members.
+        batch: Vec<Sequence>,
+    },
+    /// The frozen batch was refused as a whole, and nothing of it applied: any batch may be frozen again.
+    Thawed,
+    /// The server answered.
+    Received(Box<Received>),
+    /// The server does not know our checkpoint any more: a snapshot is collected beside the data.
+    ResetBegan {
+        /// The objects whose records the snapshot will replace.
+        objects: Vec<ObjectName>,
+    },
+    /// A mutation that waited in conflicts() or rejected() was decided: it is dropped, and `instead` recorded.
+    Decided {
+        /// The mutation that waited.
+        sequence: Sequence,
+        /// What the decision wants from the server.
+        instead: Option<Recorded>,
+    },
+}
+
+/// A mutation as it was recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The mutation's id.
+    pub id: MutationId,
+    /// The record it changes.
+    pub object: ObjectName,
+    /// The record it changes.
+    pub record_id: RecordId,
+    /// What it does.
+    pub operation: Operation,
+    /// All fields, the changed fields, or nothing, as the operation wants.
+    pub data: Option<Fields>,
+    /// When, by the hybrid clock.
+    pub timestamp: Timestamp,
+    /// Its place in the client's order; none for an object that is not synced, whose mutations settle at once.
+    pub sequence: Option<Sequence>,
+    /// The version of the record it was made on.
+    pub base_version: Option<ServerVersion>,
+}
+
+impl Recorded {
+    /// The record it changes.
+    #[must_use]
+    pub fn key(&self) -> RecordKey {
+        RecordKey { object: self.object.clone(), id: self.record_id.clone() }
+    }
+}
+
+/// An answer of the server, as far as it changes the state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Received {
+    /// The verdicts on the frozen batch, or on none of it.
+    pub verdicts: Vec<(Sequence, Verdict)>,
+    /// The server's changes, in its order.
+    pub changes: Vec<Change>,
+    /// Where our knowledge of the server ends after these changes.
+    pub checkpoint: Option<Checkpoint>,
+    /// Whether these changes were the last there were.
+    pub is_complete: bool,
+    /// Whether the changes belong to the snapshot that is being collected.
+    pub is_snapshot: bool,
+    /// The latest timestamp among the changes, as far as it can be believed.
+    pub newest: Timestamp,
+    /// The server's clock less ours, in milliseconds.
+    pub clock_offset_ms: i64,
+}
+
+/// The server's decision on one mutation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The record has this version now.
+    Applied(ServerVersion),
+    /// A concurrent change is in the way.
+    Conflict {
+        /// The record as the server has it; none when it is deleted there.
+        server_record: Option<Fields>,
+        /// Its version, where the server says.
+        server_version: Option<ServerVersion>,
+        /// What the server suggests.
+        suggestion: Option<Fields>,
+    },
+    /// Never to be applied.
+    Rejected {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A change on the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The record.
+    pub object: ObjectName,
+    /// The record.
+    pub record_id: RecordId,
+    /// What happened to it.
+    pub operation: Operation,
+    /// All fields, the changed fields, or nothing.
+    pub data: Option<Fields>,
+    /// The record's version after it.
+    pub version: ServerVersion,
+}
+
+/// Why bytes are not a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RowError {
+    /// Too short, or not starting as a row does.
+    #[error("not a row of the log")]
+    NotARow,
+    /// Written by a newer driver.
+    #[error("the row has the newer format {0}")]
+    NewerFormat(u8),
+    /// The checksum does not fit the body.
+    #[error("the checksum does not fit")]
+    BadChecksum,
+    /// The checksum fits and the body makes no sense.
+    #[error("the body cannot be read")]
+    BadBody,
+    /// More than [`MAX_ROW_BYTES`].
+    #[error("the row is larger than {MAX_ROW_BYTES} bytes")]
+    TooLarge,
+}
+
+impl Row {
+    /// The row's bytes.
+    ///
+    /// # Errors
+    /// [`RowError::TooLarge`]
+    pub fn encode(&self) -> Result<Vec<u8>, RowError> {
+        let header = [MAGIC[0], MAGIC[1], VERSION, 0, 0, 0, 0].to_vec();
+        let mut bytes = postcard::to_extend(self, header).map_err(|_| RowError::BadBody)?;
+        if bytes.len() > MAX_ROW_BYTES {
+            return Err(RowError::TooLarge);
+        }
+        let (header, body) = bytes.split_at_mut(HEADER_BYTES);
+        if let Some(place) = header.get_mut(3..) {
+            place.copy_from_slice(&crc32fast::hash(body).to_le_bytes());
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a row from its bytes.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RowError> {
+        if bytes.len() > MAX_ROW_BYTES {
+            return Err(RowError::TooLarge);
+        }
+        let Some(([m0, m1, version, c0, c1, c2, c3], body)) = bytes.split_first_chunk::<HEADER_BYTES>()
+        else {
+            return Err(RowError::NotARow);
+        };
+        if [*m0, *m1] != MAGIC {
+            return Err(RowError::NotARow);
+        }
+        if *version > VERSION {
+            return Err(RowError::NewerFormat(*version));
+        }
+        if crc32fast::hash(body) != u32::from_le_bytes([*c0, *c1, *c2, *c3]) {
+            return Err(RowError::BadChecksum);
+        }
+        match postcard::take_from_bytes(body) {
+            Ok((row, [])) => Ok(row),
+            _ => Err(RowError::BadBody),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample() -> Row {
+        let object = ObjectName::new("story").unwrap();
+        let record_id = RecordId::number(7).unwrap();
+        let data = Some(Fields::parse(r#"{"title":"Ship it","é":[1,null]}"#).unwrap());
+        let sequence = Sequence::new(1).unwrap();
+        Row {
+            tab: TabId(u64::MAX),
+            number: 3,
+            events: vec![
+                Event::Opened { client_id: ClientId::new("c").unwrap() },
+                Event::Recorded(vec![Recorded {
+                    id: MutationId::new(1, [7; 10]),
+                    object: object.clone(),
+                    record_id: record_id.clone(),
+                    operation: Operation::Create,
+                    data: data.clone(),
+                    timestamp: Timestamp::from_millis(-1),
+                    sequence: Some(sequence),
+                    base_version: None,
+                }]),
+                Event::Frozen { batch: vec![sequence] },
+                Event::Received(Box::new(Received {
+                    verdicts: vec![(sequence, Verdict::Rejected { reason: "no".to_owned() })],
+                    changes: vec![Change {
+                        object,
+                        record_id: RecordId::string("x").unwrap(),
+                        operation: Operation::Delete,
+                        data: None,
+                        version: ServerVersion::new(9).unwrap(),
+                    }],
+                    checkpoint: Some(Checkpoint::new("v1").unwrap()),
+                    is_complete: true,
+                    is_snapshot: false,
+                    newest: Timestamp::from_millis(5),
+                    clock_offset_ms: -5,
+                })),
+            ],
+        }
+    }
+
+    #[test]
+    fn bytes_survive() {
+        assert_eq!(Row::decode(&sample().encode().unwrap()), Ok(sample()));
+    }
+
+    #[test]
+    fn a_newer_format_is_told_apart_from_damage() {
+        let mut bytes = sample().encode().unwrap();
+        bytes[2] = VERSION + 1;
+        assert_eq!(Row::decode(&bytes), Err(RowError::NewerFormat(VERSION + 1)));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let bytes = sample().encode().unwrap();
+        for place in 0..bytes.len() {
+            assert!(Row::decode(&bytes[..place]).is_err(), "cut at {place}");
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[place] ^= 1 << bit;
+                // An older version number is no damage as long as there is only one format.
+                if place != 2 {
+                    assert!(Row::decode(&damaged).is_err(), "bit {bit} of byte {place}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_with_a_right_checksum_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut bytes = [MAGIC[0], MAGIC[1], VERSION].to_vec();
+            bytes.extend(crc32fast::hash(&body).to_le_bytes());
+            bytes.extend(body);
+            let _ = Row::decode(&bytes);
+        }
+    }
+}

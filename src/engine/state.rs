@@ -1,0 +1,159 @@
+//! The state: what one gets by folding the rows of the log in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use objectql_sync_protocol::{
+    Checkpoint, ClientId, Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence,
+    ServerVersion,
+};
+
+use super::clock::Clock;
+use super::record::{Base, Record};
+use super::row::{Recorded, TabId};
+use super::table::Table;
+
+/// Everything the log says. Equal logs give equal states, in every tab and after every restart.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    pub(crate) client_id: Option<ClientId>,
+    pub(crate) clock: Clock,
+    /// The highest sequence used so far.
+    pub(crate) last_sequence: Sequence,
+    pub(crate) tables: BTreeMap<ObjectName, Table>,
+    /// The mutations that are not settled.
+    pub(crate) pending: BTreeMap<Sequence, Pending>,
+    /// The pending mutations that are applied and whose page of changes has not come.
+    pub(crate) applied: Vec<Sequence>,
+    /// The pending mutations that wait for a decision.
+    pub(crate) parked: BTreeSet<Sequence>,
+    /// The mutations the server will never take, until the app decides.
+    pub(crate) rejected: BTreeMap<Sequence, Rejected>,
+    /// The batch that may have been sent. While it is not empty, only exactly it may be sent.
+    pub(crate) frozen: Vec<Sequence>,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// Whether the server had more changes than came with the last answer.
+    pub(crate) is_behind: bool,
+    /// The snapshot that is being collected beside the data, if the server forgot our checkpoint.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// Which tab wrote the last sync row, and how often that changed: an answer to a request that was sent under another
+    /// generation is stale.
+    pub(crate) leader: Option<TabId>,
+    pub(crate) generation: u64,
+}
+
+/// A mutation that is not settled.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pending {
+    pub(crate) recorded: Recorded,
+    pub(crate) sequence: Sequence,
+    /// The record's base when the mutation was made: what a conflict is judged against.
+    pub(crate) base: Option<Fields>,
+    pub(crate) progress: Progress,
+}
+
+/// How far a pending mutation has come.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Progress {
+    /// Not sent since it was recorded, or since it was last rebased `rounds` times.
+    Queued {
+        /// How often a conflict turned out to be none, or was rebased.
+        rounds: u8,
+    },
+    /// Applied with this version; the page with its echo has not come yet.
+    Applied {
+        version: ServerVersion,
+        /// Whether the echo, or a later change of the record, has come.
+        is_echoed: bool,
+    },
+    /// Somebody has to decide.
+    Parked(Box<Parked>),
+}
+
+/// The other side of a conflict.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Parked {
+    pub(crate) server_record: Option<Fields>,
+    pub(crate) server_version: Option<ServerVersion>,
+    pub(crate) fields: Vec<String>,
+    pub(crate) suggestion: Option<Fields>,
+}
+
+/// A mutation the server will never take.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rejected {
+    pub(crate) recorded: Recorded,
+    pub(crate) reason: String,
+}
+
+/// The records of the server, collected anew.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Snapshot {
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) objects: Vec<ObjectName>,
+    pub(crate) records: BTreeMap<RecordKey, Base>,
+}
+
+impl State {
+    pub(crate) fn record(&self, key: &RecordKey) -> Option<&Record> {
+        self.tables.get(&key.object)?.get(&key.id)
+    }
+
+    pub(crate) fn visible(&self, key: &RecordKey) -> Option<&Fields> {
+        self.record(key)?.visible()
+    }
+
+    /// The checkpoint a request has to carry.
+    pub(crate) fn request_checkpoint(&self) -> Option<&Checkpoint> {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.checkpoint.as_ref(),
+            None => self.checkpoint.as_ref(),
+        }
+    }
+
+    pub(crate) fn find_pending(&self, id: MutationId) -> Option<&Pending> {
+        self.pending.values().find(|pending| pending.recorded.id == id)
+    }
+
+    pub(crate) fn find_rejected(&self, id: MutationId) -> Option<(Sequence, &Rejected)> {
+        self.rejected
+            .iter()
+            .find(|(_, rejected)| rejected.recorded.id == id)
+            .map(|(sequence, rejected)| (*sequence, rejected))
+    }
+
+    /// Computes what is seen of a record, after its base or its pending mutations changed.
+    pub(crate) fn replay(&mut self, object: &ObjectName, id: &RecordId) {
+        let Some(table) = self.tables.get_mut(object) else { return };
+        if let Some(record) = table.get_mut(id) {
+            let sequences = record.pending().to_vec();
+            let pending = &self.pending;
+            record.replay(
+                sequences
+                    .iter()
+                    .filter_map(|sequence| pending.get(sequence))
+                    .map(|pending| (pending.recorded.operation, pending.recorded.data.as_ref())),
+            );
+        }
+        table.drop_if_gone(id);
+    }
+
+    /// The table of an object, made if need be, under the one copy of the object's name.
+    pub(crate) fn table_mut(&mut self, object: &ObjectName) -> &mut Table {
+        // Looked up twice rather than cloning the name for every record.
+        if !self.tables.contains_key(object) {
+            self.tables.insert(object.clone(), Table::default());
+        }
+        self.tables.get_mut(object).expect("just made")
+    }
+}
+
+impl Pending {
+    pub(crate) fn is_queued(&self) -> bool {
+        matches!(self.progress, Progress::Queued { .. })
+    }
+
+    /// Whether the mutation needs the record to be there.
+    pub(crate) fn depends_on_create(&self) -> bool {
+        self.recorded.operation != Operation::Create
+    }
+}

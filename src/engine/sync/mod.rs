@@ -1,0 +1,526 @@
+//! The sync state machine of the tab that leads: plan, freeze, send, receive, again until drained.
+
+pub(crate) mod answer;
+pub(crate) mod plan;
+pub(crate) mod schedule;
+
+use std::time::Duration;
+
+use objectql_sync_protocol::{Checkpoint, PushRequest, Sequence, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use self::answer::{Answer, Counts, Meaning};
+use self::schedule::Debounce;
+use super::fold::Folded;
+use super::log::Job;
+use super::row::{Event, Received, TabId, Verdict};
+use super::{Announcement, Engine, Now, Output, Reply, RequestId};
+use crate::error::Error;
+
+/// The most mutations of a request as long as the server did not say otherwise.
+const DEFAULT_MAX_MUTATIONS: usize = 100;
+/// How long a tab waits for the leader to answer its `sync()`, before it gives up.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// A tab that becomes visible pulls if the last sync is longer ago than this.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What one `sync()` did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncReport {
+    /// Mutations that got a verdict.
+    pub pushed: u32,
+    /// Changes that came, the echoes of the own ones included.
+    pub pulled: u32,
+    /// Mutations the server applied.
+    pub applied: u32,
+    /// Mutations that wait for a decision.
+    pub conflicts: u32,
+    /// Mutations the server will never take.
+    pub rejected: u32,
+    /// Requests sent.
+    pub requests: u32,
+}
+
+/// The state of syncing in this tab.
+#[derive(Debug)]
+pub(crate) struct Sync {
+    /// Whether this tab holds the lock.
+    pub(crate) is_leader: bool,
+    pub(crate) phase: Phase,
+    /// Whether a cycle is under way: it goes on until it is drained or fails.
+    is_cycling: bool,
+    /// The cycle is drained when nothing up to here can be sent.
+    target: Sequence,
+    waiters: Vec<Waiter>,
+    /// The `sync()` calls of this tab that the leader in another tab was asked for.
+    asked: Vec<Asked>,
+    failures: u32,
+    pub(crate) error: Option<Error>,
+    pub(crate) last_done: Option<Now>,
+    /// How many mutations the server said it takes in one request.
+    server_takes: usize,
+    /// How many it turned out to take, after one that was too large.
+    shrunk_to: usize,
+    pub(crate) debounce: Debounce,
+    report: SyncReport,
+    next_send: u64,
+    next_ask: u64,
+    /// How many answers came too late to be used.
+    pub(crate) stale_answers: u32,
+}
+
+/// What the sync is doing.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Nothing; the next step is decided by `advance_sync`.
+    Idle,
+    /// The row that freezes the batch is being written.
+    Freezing,
+    /// A request is under way.
+    Sending(Sent),
+    /// The row of an answer, or of the start of a reset, is being written.
+    Receiving,
+    /// After a failure; none: until somebody asks.
+    Waiting { until: Option<Duration>, is_unauthorized: bool },
+}
+
+/// A request under way.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sent {
+    pub(crate) send: u64,
+    pub(crate) batch: Vec<Sequence>,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) generation: u64,
+    pub(crate) is_snapshot: bool,
+    pub(crate) at: Timestamp,
+    /// Whether the credentials were asked for again after a refusal.
+    pub(crate) is_second_try: bool,
+}
+
+/// Who called `sync()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// This tab.
+    Here(RequestId),
+    /// Another tab.
+    Tab { tab: TabId, ask: u64 },
+}
+
+#[derive(Debug)]
+struct Waiter {
+    asker: Asker,
+    /// The call is answered by a cycle whose last request is this one or a later one.
+    from_send: u64,
+}
+
+#[derive(Debug)]
+struct Asked {
+    request: RequestId,
+    ask: u64,
+    until: Duration,
+}
+
+/// What the sync wants in the log. Decided when the row is made, so that what another tab did meanwhile counts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum SyncJob {
+    Freeze,
+    Receive {
+        sent: Sent,
+        received: Box<Received>,
+        counts: Counts,
+    },
+    /// The batch was refused as too large: nothing of it was applied, and a smaller one follows.
+    Thaw {
+        sent: Sent,
+    },
+    BeginReset {
+        sent: Sent,
+    },
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self {
+            is_leader: false,
+            phase: Phase::Idle,
+            is_cycling: false,
+            target: Sequence::default(),
+            waiters: Vec::new(),
+            asked: Vec::new(),
+            failures: 0,
+            error: None,
+            last_done: None,
+            server_takes: DEFAULT_MAX_MUTATIONS,
+            shrunk_to: usize::MAX,
+            debounce: Debounce::default(),
+            report: SyncReport::default(),
+            next_send: 1,
+            next_ask: 1,
+            stale_answers: 0,
+        }
+    }
+}
+
+impl Engine {
+    /// A `sync()` of this tab, once everything written before it is in the log.
+    pub(crate) fn ask_sync(&mut self, now: Now, asker: Asker) {
+        if self.config.sync.is_none() {
+            if let Asker::Here(request) = asker {
+                self.reply(request, Err(Error::SyncOff));
+            }
+            return;
+        }
+        match asker {
+            _ if self.sync.is_leader => self.wait_for_cycle(asker),
+            Asker::Here(request) => {
+                let ask = self.sync.next_ask;
+                self.sync.next_ask += 1;
+                self.sync.asked.push(Asked { request, ask, until: now.monotonic + LEADER_TIMEOUT });
+                self.outputs.push_back(Output::Announce(Announcement::SyncWanted { tab: self.tab, ask }));
+            }
+            // The leader hears it too.
+            Asker::Tab { .. } => {}
+        }
+    }
+
+    fn wait_for_cycle(&mut self, asker: Asker) {
+        // A request that has left may have been answered before the last write: only the next one will do.
+        self.sync.waiters.push(Waiter { asker, from_send: self.sync.next_send });
+        self.begin_cycle();
+        self.stop_waiting();
+    }
+
+    /// The leader in another tab answered a `sync()` of this one.
+    pub(crate) fn handle_synced(&mut self, ask: u64, result: Result<SyncReport, Error>) {
+        if let Some(place) = self.sync.asked.iter().position(|asked| asked.ask == ask) {
+            let asked = self.sync.asked.remove(place);
+            self.reply(asked.request, result.map(Reply::Synced));
+        }
+    }
+
+    /// The lock was won or lost.
+    pub(crate) fn handle_leader(&mut self, is_leader: bool) {
+        self.sync.is_leader = is_leader;
+        if is_leader {
+            for asked in std::mem::take(&mut self.sync.asked) {
+                self.wait_for_cycle(Asker::Here(asked.request));
+            }
+            // What an earlier leader left half done, and what was written in an earlier session, does not wait.
+            if self.is_automatic() {
+                self.begin_cycle();
+            }
+        } else {
+            self.sync.phase = Phase::Idle;
+            self.sync.is_cycling = false;
+            self.answer_waiters(
+                &Err(Error::Network("another tab took over syncing: call sync() again".to_owned())),
+                u64::MAX,
+            );
+        }
+    }
+
+    /// Something happened after which it is worth trying at once: the network came back, the page is looked at again.
+    pub(crate) fn nudge_sync(&mut self, now: Now) {
+        let is_fresh =
+            self.sync.last_done.is_some_and(|done| now.monotonic.saturating_sub(done.monotonic) < FRESH);
+        if self.is_automatic() && !is_fresh {
+            self.begin_cycle();
+            self.stop_waiting();
+        }
+    }
+
+    fn is_automatic(&self) -> bool {
+        self.config.sync.is_some_and(|sync| sync.is_automatic)
+    }
+
+    fn begin_cycle(&mut self) {
+        self.sync.is_cycling = true;
+        self.sync.target = self.state.last_sequence;
+    }
+
+    fn stop_waiting(&mut self) {
+        if let Phase::Waiting { .. } = self.sync.phase {
+            self.sync.phase = Phase::Idle;
+        }
+    }
+
+    /// When something is to be done without a further input.
+    pub(crate) fn next_sync_wake(&self) -> Option<Duration> {
+        let asked = self.sync.asked.iter().map(|asked| asked.until).min();
+        let own = match self.sync.phase {
+            _ if !self.sync.is_leader || self.config.sync.is_none() => None,
+            Phase::Waiting { until, .. } => until,
+            Phase::Idle if self.is_automatic() => {
+                [self.sync.debounce.due(&self.config), self.poll_due()].into_iter().flatten().min()
+            }
+            _ => None,
+        };
+        [asked, own].into_iter().flatten().min()
+    }
+
+    fn poll_due(&self) -> Option<Duration> {
+        let interval = self.config.sync?.poll_interval?;
+        Some(self.sync.last_done?.monotonic + interval)
+    }
+
+    /// Takes the next step, if there is one to take.
+    pub(crate) fn advance_sync(&mut self, now: Now) {
+        self.give_up_asking(now);
+        if self.config.sync.is_none() || !self.sync.is_leader || !self.is_open {
+            return;
+        }
+        if let Phase::Waiting { until: Some(until), .. } = self.sync.phase
+            && until <= now.monotonic
+        {
+            self.sync.phase = Phase::Idle;
+            self.begin_cycle();
+        }
+        if !matches!(self.sync.phase, Phase::Idle) {
+            return;
+        }
+        let is_due = |time: Option<Duration>| time.is_some_and(|time| time <= now.monotonic);
+        if !self.sync.is_cycling
+            && self.is_automatic()
+            && (is_due(self.sync.debounce.due(&self.config)) || is_due(self.poll_due()))
+        {
+            self.begin_cycle();
+        }
+        if !self.sync.is_cycling {
+            return;
+        }
+        let is_collecting = self.state.snapshot.is_some();
+        if !is_collecting
+            && self.state.frozen.is_empty()
+            && plan::sendable(&self.state, &self.config).next().is_some()
+        {
+            self.sync.phase = Phase::Freezing;
+            self.log.push(Job::Sync(SyncJob::Freeze));
+        } else {
+            let batch = if is_collecting { Vec::new() } else { self.state.frozen.clone() };
+            self.send(now, batch, false);
+        }
+    }
+
+    fn give_up_asking(&mut self, now: Now) {
+        let (late, waiting) =
+            std::mem::take(&mut self.sync.asked).into_iter().partition(|asked| asked.until <= now.monotonic);
+        self.sync.asked = waiting;
+        for asked in late {
+            self.reply(asked.request, Err(Error::Network("the tab that syncs does not answer".to_owned())));
+        }
+    }
+
+    fn send(&mut self, now: Now, batch: Vec<Sequence>, is_second_try: bool) {
+        let Some(client_id) = &self.state.client_id else { return };
+        let mutations = plan::to_wire(&self.state, &batch);
+        let checkpoint = self.state.request_checkpoint();
+        let body = serde_json::to_vec(&PushRequest {
+            client_id,
+            mutations: &mutations,
+            last_checkpoint: checkpoint,
+        });
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => return self.fail_sync(now, Error::Internal(error.to_string()), None),
+        };
+        let send = self.sync.next_send;
+        self.sync.next_send += 1;
+        self.sync.report.requests += 1;
+        self.sync.phase = Phase::Sending(Sent {
+            send,
+            batch,
+            checkpoint: checkpoint.cloned(),
+            generation: self.state.generation,
+            is_snapshot: self.state.snapshot.is_some(),
+            at: now.wall,
+            is_second_try,
+        });
+        self.outputs.push_back(Output::Send { send, body });
+    }
+
+    /// The request under way, if it is this one.
+    fn take_sent(&mut self, send: u64) -> Option<Sent> {
+        match std::mem::replace(&mut self.sync.phase, Phase::Idle) {
+            Phase::Sending(sent) if sent.send == send => Some(sent),
+            other => {
+                self.sync.phase = other;
+                None
+            }
+        }
+    }
+
+    pub(crate) fn handle_send_failed(&mut self, now: Now, send: u64, error: Error) {
+        if self.take_sent(send).is_some() {
+            self.fail_sync(now, error, None);
+        }
+    }
+
+    pub(crate) fn handle_answer(&mut self, now: Now, send: u64, answer: &Answer) {
+        let Some(sent) = self.take_sent(send) else { return };
+        if let Some(max) = answer.max_mutations.filter(|max| *max > 0) {
+            self.sync.server_takes = max;
+        }
+        match answer::read(answer, &sent, &self.config, now.wall) {
+            Meaning::Fold(received, counts) => self.want(SyncJob::Receive { sent, received, counts }),
+            // A server that does not even know the beginning would be asked in a loop.
+            Meaning::Reset if sent.checkpoint.is_none() => {
+                let detail = "the server refuses a request without a checkpoint".to_owned();
+                self.fail_sync(now, Error::HttpStatus { status: answer.status, detail }, None);
+            }
+            Meaning::Reset => self.want(SyncJob::BeginReset { sent }),
+            Meaning::Unauthorized if sent.is_second_try => self.fail_unauthorized(answer.status),
+            // The shell asks the app for its headers before every request: once more may bring a fresh token.
+            Meaning::Unauthorized => self.send(now, sent.batch, true),
+            Meaning::TooLarge(reason) => self.handle_too_large(now, sent, reason),
+            Meaning::Failed(error) => {
+                let retry_after = answer.retry_after.map(|after| after.wait_from(now.wall));
+                self.fail_sync(now, error, retry_after);
+            }
+        }
+    }
+
+    fn want(&mut self, job: SyncJob) {
+        self.sync.phase = Phase::Receiving;
+        self.log.push(Job::Sync(job));
+    }
+
+    /// Halves the batch; a single mutation that is too large will never be taken.
+    fn handle_too_large(&mut self, now: Now, sent: Sent, reason: String) {
+        match sent.batch.as_slice() {
+            [] => self.fail_sync(now, Error::HttpStatus { status: 413, detail: reason }, None),
+            [only] => {
+                let reason = format!("too large for the server: {reason}");
+                let received = Box::new(Received {
+                    verdicts: vec![(*only, Verdict::Rejected { reason })],
+                    changes: Vec::new(),
+                    checkpoint: None,
+                    is_complete: !self.state.is_behind,
+                    is_snapshot: false,
+                    newest: Timestamp::from_millis(i64::MIN),
+                    clock_offset_ms: self.state.clock.offset_ms(),
+                });
+                self.want(SyncJob::Receive { sent, received, counts: Counts { pushed: 1, pulled: 0 } });
+            }
+            batch => {
+                self.sync.shrunk_to = batch.len() / 2;
+                self.want(SyncJob::Thaw { sent });
+            }
+        }
+    }
+
+    fn fail_unauthorized(&mut self, status: u16) {
+        let error = Error::Unauthorized(status);
+        self.sync.error = Some(error.clone());
+        self.sync.phase = Phase::Waiting { until: None, is_unauthorized: true };
+        self.end_cycle(&Err(error), u64::MAX);
+    }
+
+    /// The attempt failed; nothing is lost, and another one follows by itself.
+    pub(crate) fn fail_sync(&mut self, now: Now, error: Error, retry_after: Option<Duration>) {
+        self.sync.failures = self.sync.failures.saturating_add(1);
+        self.sync.error = Some(error.clone());
+        let wait = schedule::backoff(self.sync.failures, retry_after, &mut self.random);
+        let until = self.is_automatic().then(|| now.monotonic + wait);
+        self.sync.phase = Phase::Waiting { until, is_unauthorized: false };
+        self.end_cycle(&Err(error), u64::MAX);
+    }
+
+    fn end_cycle(&mut self, result: &Result<SyncReport, Error>, last_send: u64) {
+        self.sync.is_cycling = false;
+        self.answer_waiters(result, last_send);
+        self.sync.report = SyncReport::default();
+    }
+
+    fn answer_waiters(&mut self, result: &Result<SyncReport, Error>, last_send: u64) {
+        let (done, waiting) = std::mem::take(&mut self.sync.waiters)
+            .into_iter()
+            .partition(|waiter| waiter.from_send <= last_send);
+        self.sync.waiters = waiting;
+        for waiter in done {
+            match waiter.asker {
+                Asker::Here(request) => self.reply(request, result.clone().map(Reply::Synced)),
+                Asker::Tab { tab, ask } => {
+                    let result = result.clone();
+                    self.outputs.push_back(Output::Announce(Announcement::Synced { tab, ask, result }));
+                }
+            }
+        }
+    }
+
+    /// Decides what a sync job puts in the row; nothing when it came too late.
+    pub(crate) fn decide_sync(&mut self, job: &SyncJob) -> Option<Event> {
+        match job {
+            SyncJob::Freeze => {
+                let batch =
+                    plan::plan(&self.state, &self.config, self.sync.server_takes.min(self.sync.shrunk_to));
+                let is_free = self.state.frozen.is_empty() && self.state.snapshot.is_none();
+                (is_free && !batch.is_empty()).then_some(Event::Frozen { batch })
+            }
+            SyncJob::Receive { sent, received, .. } => {
+                self.is_current(sent).then(|| Event::Received(received.clone()))
+            }
+            SyncJob::Thaw { sent } => self.is_current(sent).then_some(Event::Thawed),
+            SyncJob::BeginReset { sent } => {
+                let objects =
+                    self.config.objects.keys().filter(|object| self.config.pulls(object)).cloned().collect();
+                self.is_current(sent).then_some(Event::ResetBegan { objects })
+            }
+        }
+    }
+
+    /// Whether nobody else synced since the request was sent: its answer speaks about the state as it is.
+    fn is_current(&self, sent: &Sent) -> bool {
+        self.state.generation == sent.generation
+            && self.state.request_checkpoint() == sent.checkpoint.as_ref()
+            && self.state.snapshot.is_some() == sent.is_snapshot
+            && (sent.batch.is_empty() || sent.batch == self.state.frozen)
+    }
+
+    /// A sync job is in the log and folded, or was dropped because it came too late.
+    pub(crate) fn handle_sync_job_done(&mut self, now: Now, job: SyncJob, outcome: Option<&Folded>) {
+        self.sync.phase = Phase::Idle;
+        let Some(folded) = outcome else {
+            self.sync.stale_answers += u32::from(!matches!(job, SyncJob::Freeze));
+            return;
+        };
+        match job {
+            SyncJob::Freeze => {
+                self.sync.target = self.state.last_sequence;
+                self.sync.debounce.clear();
+                self.send(now, self.state.frozen.clone(), false);
+            }
+            SyncJob::Thaw { .. } | SyncJob::BeginReset { .. } => {}
+            SyncJob::Receive { sent, counts, .. } => {
+                let count = |mutations: &[_]| u32::try_from(mutations.len()).unwrap_or(u32::MAX);
+                let report = &mut self.sync.report;
+                report.pushed += counts.pushed;
+                report.pulled += counts.pulled;
+                report.applied += folded.applied;
+                report.conflicts += count(&folded.parked);
+                report.rejected += count(&folded.rejected);
+                self.sync.failures = 0;
+                self.sync.error = None;
+                self.finish_if_drained(now, sent.send);
+            }
+        }
+    }
+
+    fn finish_if_drained(&mut self, now: Now, last_send: u64) {
+        let next = plan::sendable(&self.state, &self.config).next().map(|pending| pending.sequence);
+        let has_more = self.state.is_behind
+            || self.state.snapshot.is_some()
+            || !self.state.frozen.is_empty()
+            || next.is_some_and(|sequence| sequence <= self.sync.target);
+        if has_more {
+            return;
+        }
+        self.sync.last_done = Some(now);
+        self.end_cycle(&Ok(self.sync.report), last_send);
+        self.sync.is_cycling = !self.sync.waiters.is_empty();
+    }
+
+    /// A sync job could not be written.
+    pub(crate) fn handle_sync_job_failed(&mut self, now: Now, error: Error) {
+        self.fail_sync(now, error, None);
+    }
+}

@@ -1,0 +1,148 @@
+//! The records of one object, by id and in the order in which they came.
+
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use objectql_sync_protocol::{Fields, RecordId};
+
+use super::record::Record;
+
+/// The records of one object.
+///
+/// Records sit in slots in the order in which they came, which is the order queries return them in; a hash table finds the
+/// slot of an id. A removed record leaves an empty slot, and the table closes up when most slots are empty.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Table {
+    slots: Vec<Option<Record>>,
+    by_id: HashTable<usize>,
+    hasher: DefaultHashBuilder,
+}
+
+/// Below so many slots it is not worth closing up.
+const FEW_SLOTS: usize = 64;
+
+impl Table {
+    fn hash(&self, id: &RecordId) -> u64 {
+        self.hasher.hash_one(id)
+    }
+
+    fn slot_of(&self, id: &RecordId) -> Option<usize> {
+        self.by_id.find(self.hash(id), |slot| self.holds(*slot, id)).copied()
+    }
+
+    fn holds(&self, slot: usize, id: &RecordId) -> bool {
+        matches!(self.slots.get(slot), Some(Some(record)) if record.id == *id)
+    }
+
+    pub(crate) fn get(&self, id: &RecordId) -> Option<&Record> {
+        self.slots.get(self.slot_of(id)?)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &RecordId) -> Option<&mut Record> {
+        let slot = self.slot_of(id)?;
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    /// The record with that id, made if need be.
+    pub(crate) fn entry(&mut self, id: &RecordId) -> &mut Record {
+        let slot = self.slot_of(id).unwrap_or_else(|| {
+            let slot = self.slots.len();
+            self.slots.push(Some(Record::new(id.clone())));
+            let hash = self.hash(id);
+            let (slots, hasher) = (&self.slots, &self.hasher);
+            self.by_id.insert_unique(hash, slot, |slot| hash_of_slot(slots, hasher, *slot));
+            slot
+        });
+        let place = self.slots.get_mut(slot).expect("the slot was found or just made");
+        place.get_or_insert_with(|| Record::new(id.clone()))
+    }
+
+    /// Removes the record if nothing is left of it.
+    pub(crate) fn drop_if_gone(&mut self, id: &RecordId) {
+        if !self.get(id).is_some_and(Record::is_gone) {
+            return;
+        }
+        let hash = self.hash(id);
+        let slots = &self.slots;
+        let found = self
+            .by_id
+            .find_entry(hash, |slot| matches!(slots.get(*slot), Some(Some(record)) if record.id == *id));
+        if let Ok(entry) = found {
+            let (slot, _) = entry.remove();
+            if let Some(place) = self.slots.get_mut(slot) {
+                *place = None;
+            }
+        }
+        if self.slots.len() > FEW_SLOTS && self.by_id.len() * 2 < self.slots.len() {
+            self.close_up();
+        }
+    }
+
+    fn close_up(&mut self) {
+        self.slots.retain(Option::is_some);
+        self.by_id.clear();
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        for (slot, record) in slots.iter().flatten().enumerate() {
+            self.by_id
+                .insert_unique(hasher.hash_one(&record.id), slot, |slot| hash_of_slot(slots, hasher, *slot));
+        }
+    }
+
+    /// All records, in the order in which they came.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.slots.iter().flatten()
+    }
+
+    /// What an app sees, in the order in which the records came.
+    pub(crate) fn visible(&self) -> impl Iterator<Item = &Fields> {
+        self.records().filter_map(Record::visible)
+    }
+}
+
+fn hash_of_slot(slots: &[Option<Record>], hasher: &DefaultHashBuilder, slot: usize) -> u64 {
+    slots.get(slot).and_then(Option::as_ref).map_or(0, |record| hash_id(hasher, &record.id))
+}
+
+fn hash_id(hasher: &DefaultHashBuilder, id: &impl Hash) -> u64 {
+    hasher.hash_one(id)
+}
+
+/// Two tables are equal when they show the same records in the same order, wherever the empty slots are.
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        self.records().eq(other.records())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use objectql_sync_protocol::{Operation, ServerVersion};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn id(number: i64) -> RecordId {
+        RecordId::number(number).unwrap()
+    }
+
+    proptest! {
+        /// Goal: the slots, the hash table and closing up agree with a plain map under any mix of writes and removals.
+        #[test]
+        fn agrees_with_a_map(steps in prop::collection::vec((any::<bool>(), 0_i64..150), 0..600)) {
+            let mut table = Table::default();
+            let mut model = BTreeMap::new();
+            for (version, (is_delete, number)) in steps.into_iter().enumerate() {
+                let data = Fields::parse(&format!("{{\"v\":{version}}}")).unwrap();
+                let operation = if is_delete { Operation::Delete } else { Operation::Create };
+                table.entry(&id(number)).rebase(operation, Some(&data), ServerVersion::default());
+                table.drop_if_gone(&id(number));
+                if is_delete { model.remove(&number); } else { model.insert(number, data); }
+                prop_assert_eq!(table.get(&id(number)).and_then(Record::visible), model.get(&number));
+            }
+            prop_assert_eq!(table.visible().count(), model.len());
+            for (number, data) in &model {
+                prop_assert_eq!(table.get(&id(*number)).and_then(Record::visible), Some(data));
+            }
+        }
+    }
+}

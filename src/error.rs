@@ -1,0 +1,139 @@
+//! Every error the driver gives to an app, and its code.
+
+use objectql_sync_protocol::ProtocolError;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a call failed. [`code`](Self::code) is for programs and never changes; the text is for people.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum Error {
+    /// A value, id, name or definition outside the rules; nothing was written.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// The object is not among the definitions the database was opened with.
+    #[error("there is no object {0:?}: list its definition in `objects` when opening the database")]
+    UnknownObject(String),
+    /// The record to change does not exist.
+    #[error("there is no {object} with the id {id}")]
+    NotFound {
+        /// The object's name.
+        object: String,
+        /// The id as JSON.
+        id: String,
+    },
+    /// A record with the id exists.
+    #[error("there is a {object} with the id {id} already")]
+    AlreadyExists {
+        /// The object's name.
+        object: String,
+        /// The id as JSON.
+        id: String,
+    },
+    /// The object is `pull-only`.
+    #[error("{0} is pull-only: its records change on the server only")]
+    ReadOnlyObject(String),
+    /// The query is not understood.
+    #[error("{0}")]
+    InvalidQuery(String),
+    /// The options are not understood.
+    #[error("{0}")]
+    InvalidOptions(String),
+    /// No mutation with that id waits for a decision.
+    #[error("no mutation {0} is waiting in conflicts() or rejected()")]
+    UnknownMutation(String),
+    /// The database was opened without `sync`.
+    #[error("the database was opened without `sync`")]
+    SyncOff,
+    /// The request did not reach the server, or its answer did not come back.
+    #[error("the server cannot be reached: {0}")]
+    Network(String),
+    /// The request took too long.
+    #[error("no answer within {0} ms")]
+    Timeout(u32),
+    /// The server answered with an error status.
+    #[error("the server answered with status {status}: {detail}")]
+    HttpStatus {
+        /// The HTTP status.
+        status: u16,
+        /// What it says.
+        detail: String,
+    },
+    /// The server refused the credentials.
+    #[error(
+        "the server refused the credentials (status {0}): make `sync.headers` return fresh ones and call sync()"
+    )]
+    Unauthorized(u16),
+    /// The server's answer is not of the wire format; nothing of it was used.
+    #[error("the server's answer is not valid: {0}")]
+    InvalidAnswer(String),
+    /// Another device writes under this database's client id.
+    #[error("the server has other mutations of this client id: this profile was copied from another device")]
+    ClientIdCloned,
+    /// The browser's storage is full; the write was not made.
+    #[error("the browser's storage for this site is full: free some space and write again")]
+    QuotaExceeded,
+    /// IndexedDB failed; the write was not made.
+    #[error("IndexedDB failed: {0}")]
+    StorageFailed(String),
+    /// IndexedDB failed and did not say whether the write was made.
+    #[error(
+        "IndexedDB failed while committing: {0}; whether the write was made shows when storage works again"
+    )]
+    StorageUnknown(String),
+    /// Another tab holds an old version of the database open.
+    #[error("another tab holds the database open in an older version: close or reload it")]
+    StorageBlocked,
+    /// The database was written by a newer version of the driver.
+    #[error("the database was written by a newer version of the driver: reload the page")]
+    StorageOutdated,
+    /// The local database was deleted while it was open.
+    #[error("the local database was deleted (site data cleared?): reload the page")]
+    DatabaseLost,
+    /// A row of the log cannot be read.
+    #[error("row {key} of the local log cannot be read: {detail}")]
+    LogCorrupt {
+        /// The row's key.
+        key: u64,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The database was closed.
+    #[error("the database is closed")]
+    Closed,
+    /// A fault in the driver itself.
+    #[error("a fault in the driver: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Protocol(error) => error.code(),
+            Self::UnknownObject(_) => "UNKNOWN_OBJECT",
+            Self::NotFound { .. } => "NOT_FOUND",
+            Self::AlreadyExists { .. } => "ALREADY_EXISTS",
+            Self::ReadOnlyObject(_) => "READ_ONLY_OBJECT",
+            Self::InvalidQuery(_) => "INVALID_QUERY",
+            Self::InvalidOptions(_) => "INVALID_OPTIONS",
+            Self::UnknownMutation(_) => "UNKNOWN_MUTATION",
+            Self::SyncOff => "SYNC_OFF",
+            Self::Network(_) => "NETWORK",
+            Self::Timeout(_) => "TIMEOUT",
+            Self::HttpStatus { .. } => "HTTP_STATUS",
+            Self::Unauthorized(_) => "UNAUTHORIZED",
+            Self::InvalidAnswer(_) => "INVALID_ANSWER",
+            Self::ClientIdCloned => "CLIENT_ID_CLONED",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::StorageFailed(_) => "STORAGE_FAILED",
+            Self::StorageUnknown(_) => "STORAGE_UNKNOWN",
+            Self::StorageBlocked => "STORAGE_BLOCKED",
+            Self::StorageOutdated => "STORAGE_OUTDATED",
+            Self::DatabaseLost => "DATABASE_LOST",
+            Self::LogCorrupt { .. } => "LOG_CORRUPT",
+            Self::Closed => "CLOSED",
+            Self::Internal(_) => "INTERNAL",
+        }
+    }
+}
