@@ -1,0 +1,128 @@
+import { useComputed, useSignal } from '@preact/signals';
+import { useEffect, useState } from 'preact/hooks';
+import { Board } from './board';
+import type { Client } from './client';
+import { CloseIcon, LogIcon, UpIcon } from './icons';
+import { LogPanel } from './log-panel';
+import { syncLabel } from './sync-label';
+
+/** A client: its state and switch, its board, its mutation log. */
+export function ClientPanel({ client }: { client: Client }) {
+  const logShown = useSignal(localStorage.getItem(`${client.name}.log`) !== 'hidden' && innerWidth >= 700);
+  const toggleLog = () => {
+    logShown.value = !logShown.value;
+    localStorage.setItem(`${client.name}.log`, logShown.value ? 'shown' : 'hidden');
+  };
+  return (
+    <section class="client" aria-label={client.label} data-client={client.name} data-network={client.network.on.value ? 'on' : 'off'}>
+      <header class="client-bar">
+        <h2>{client.label}</h2>
+        <StatusPill client={client} />
+        <PendingBadge client={client} />
+        <span class="spacer" />
+        <NetworkSwitch client={client} />
+        <button
+          type="button"
+          class="button quiet log-toggle"
+          aria-label="Mutation log"
+          aria-expanded={logShown.value}
+          aria-controls={`${client.name}-log`}
+          onClick={toggleLog}
+        >
+          <LogIcon />
+          <span class="wide-only">Log</span>
+        </button>
+      </header>
+      <div class="client-body">
+        <Board client={client} />
+        {logShown.value && <LogPanel client={client} id={`${client.name}-log`} />}
+      </div>
+      <ToastLine client={client} />
+      <Announcer client={client} />
+    </section>
+  );
+}
+
+function StatusPill({ client }: { client: Client }) {
+  const label = useComputed(() => syncLabel(client.status.value, client.network.on.value));
+  const { tone, text, retryAt } = label.value;
+  return (
+    <span class={`pill ${tone}`} title={client.status.value.error?.message}>
+      <i class="dot" />
+      <span>{text}</span>
+      {retryAt !== undefined && <Countdown to={retryAt} />}
+    </span>
+  );
+}
+
+/** The seconds to the next attempt. It ticks by itself, so that nothing around it is drawn again. */
+function Countdown({ to }: { to: number }) {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 250);
+    return () => clearInterval(timer);
+  }, []);
+  const seconds = Math.ceil((to - now) / 1_000);
+  return <span class="countdown">{seconds > 0 ? `· retry in ${seconds} s` : '· retrying'}</span>;
+}
+
+function PendingBadge({ client }: { client: Client }) {
+  const count = useComputed(() => client.log.pending.value.length);
+  if (count.value === 0) return null;
+  return (
+    <span class="badge" data-pending={count.value} title="Changes that are safe here and not yet on the server">
+      <UpIcon />
+      {count.value}
+      <span class="wide-only"> pending</span>
+      <span class="hidden"> changes wait to be synced</span>
+    </span>
+  );
+}
+
+function NetworkSwitch({ client }: { client: Client }) {
+  const on = client.network.on.value;
+  return (
+    <button type="button" role="switch" aria-checked={on} class="switch" aria-label={`Network of ${client.label}`} onClick={() => client.toggleNetwork()}>
+      <span class="track">
+        <span class="thumb" />
+      </span>
+      <span aria-hidden="true" class="switch-text">
+        Network
+      </span>
+    </button>
+  );
+}
+
+function ToastLine({ client }: { client: Client }) {
+  const toast = client.toast.value;
+  if (!toast) return null;
+  return (
+    <div class="toast">
+      <span>{toast.text}</span>
+      {toast.undo && (
+        <button type="button" class="toast-undo" onClick={() => void toast.undo!()}>
+          Undo
+        </button>
+      )}
+      <button type="button" class="toast-close" aria-label="Dismiss" onClick={() => client.dismissToast()}>
+        <CloseIcon />
+      </button>
+    </div>
+  );
+}
+
+/** Tells a screen reader what a person sees: commands, and the state of the sync where it matters. */
+function Announcer({ client }: { client: Client }) {
+  const state = useComputed(() => {
+    const { tone, text } = syncLabel(client.status.value, client.network.on.value);
+    if (tone === 'busy') return '';
+    const waiting = client.log.pending.value.length;
+    return waiting > 0 && tone !== 'good' ? `${text}, changes wait to be synced.` : `${text}.`;
+  });
+  return (
+    <div class="hidden">
+      <p aria-live="polite">{client.announcement}</p>
+      <p role="status">{state}</p>
+    </div>
+  );
+}

@@ -1,0 +1,29 @@
+import type { Status } from 'objectql-offline';
+
+/** What the status pill shows. */
+export interface SyncLabel {
+  tone: 'good' | 'busy' | 'off' | 'warn' | 'bad';
+  text: string;
+  /** When the next attempt follows, in milliseconds since the epoch; the pill counts down to it. */
+  retryAt?: number;
+}
+
+/** Puts a status into words. A poll with nothing to push is not worth a flicker. */
+export function syncLabel(status: Status, switchedOn: boolean): SyncLabel {
+  if (status.state === 'unauthorized') return { tone: 'bad', text: 'Sign in again' };
+  if (status.state === 'storage-failed') return { tone: 'bad', text: 'Storage fails' };
+  if (status.state === 'closed') return { tone: 'bad', text: 'Closed' };
+  if (!switchedOn) return { tone: 'off', text: 'Offline' };
+  switch (status.state) {
+    case 'local':
+      return { tone: 'good', text: 'Kept here' };
+    case 'retrying':
+      return { tone: 'warn', text: 'No connection', ...(status.retryAt && { retryAt: Date.parse(status.retryAt) }) };
+    case 'waiting':
+    case 'syncing':
+      if (status.pending > 0 || status.lastSyncedAt === null) return { tone: 'busy', text: 'Syncing' };
+      return { tone: 'good', text: 'Synced' };
+    case 'idle':
+      return status.pending > status.conflicts ? { tone: 'busy', text: 'Waiting' } : { tone: 'good', text: 'Synced' };
+  }
+}
