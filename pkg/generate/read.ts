@@ -54,7 +54,8 @@ class Reader {
 
   object(nameOfFile: string): ReadObject {
     const top: Entries = this.#mapping(this.#document.contents, undefined, 'the definition') ?? new Map();
-    const name = this.#name(top.get('name')?.value, 'name') ?? this.#checkName(nameOfFile, null, "the file's name") ?? nameOfFile;
+    const name = this.#text(top.get('name')?.value, 'name') ?? nameOfFile;
+    this.#checkName(name, top.get('name')?.value, 'name');
     const label = this.#text(top.get('label')?.value, 'label');
     const fields = this.#fields(top.get('fields'));
     const names = [...DRIVER_FIELDS, ...Object.keys(fields)];
@@ -78,7 +79,8 @@ class Reader {
     if (entries === undefined) return { type: '' };
     const type = this.#text(entries.get('type')?.value, `${at}: type`);
     const options = this.#options(entries.get('options'), at);
-    const target = this.#name(entries.get('reference_to')?.value, `${at}: reference_to`);
+    const target = this.#text(entries.get('reference_to')?.value, `${at}: reference_to`);
+    if (target !== undefined) this.#checkName(target, entries.get('reference_to')?.value, `${at}: reference_to`);
     if (type === undefined) this.#wrong(key, `${at}: needs a type`);
     else if (!isOneOf(FIELD_TYPES, type)) this.#wrong(entries.get('type')?.value ?? key, `${at}: unknown type ${JSON.stringify(type)}`);
     if (type === 'select' && !options?.length) this.#wrong(key, `${at}: a select needs options`);
@@ -113,9 +115,9 @@ class Reader {
       const entries = this.#mapping(value, key, `index ${name}`);
       if (entries === undefined) continue;
       const fields = this.#fieldNames(entries.get('fields'), `index ${name}`, known);
-      if (fields.length === 0) this.#wrong(key, `index ${name}: needs fields`);
+      if (fields?.length === 0) this.#wrong(key, `index ${name}: needs fields`);
       const isUnique = this.#flag(entries.get('unique')?.value, `index ${name}: unique`);
-      indexes[name] = { fields, ...(isUnique && { unique: true }) };
+      indexes[name] = { fields: fields ?? [], ...(isUnique && { unique: true }) };
     }
     return Object.keys(indexes).length > 0 ? indexes : undefined;
   }
@@ -130,7 +132,7 @@ class Reader {
     const sync: SyncConfig = {
       ...(this.#flag(entries.get('enabled')?.value, 'sync.enabled') && { enabled: true }),
       ...(strategy && strategy !== 'last-write-wins' && { strategy }),
-      ...(conflictFields.length > 0 && { conflict_fields: conflictFields }),
+      ...(conflictFields?.length && { conflict_fields: conflictFields }),
       ...(direction && direction !== 'bidirectional' && { direction }),
       ...(debounceMs !== undefined && debounceMs !== 1000 && { debounce_ms: debounceMs }),
       ...(batchSize !== undefined && batchSize !== 50 && { batch_size: batchSize }),
@@ -138,8 +140,10 @@ class Reader {
     return Object.keys(sync).length > 0 ? sync : undefined;
   }
 
-  #fieldNames(entry: Entry, at: string, known: readonly string[]): string[] {
-    return (this.#items(entry, at) ?? []).map((item) => {
+  /** The names in a list of fields, which may be left out; undefined where it is no list. */
+  #fieldNames(entry: Entry, at: string, known: readonly string[]): string[] | undefined {
+    if (entry === undefined) return [];
+    return this.#items(entry, at)?.map((item) => {
       const name = this.#text(item, at) ?? '';
       if (name !== '' && !known.includes(name)) this.#wrong(item, `${at}: there is no field ${JSON.stringify(name)}`);
       return name;
@@ -180,15 +184,9 @@ class Reader {
     return undefined;
   }
 
-  #name(value: Value, at: string): string | undefined {
-    const text = this.#text(value, at);
-    return text === undefined ? undefined : this.#checkName(text, value, at);
-  }
-
-  #checkName(text: string, value: Value, at: string): string | undefined {
-    if (/^[A-Za-z_]\w*$/.test(text) && text.length <= MAX_NAME_BYTES) return text;
+  #checkName(text: string, value: Value, at: string): void {
+    if (/^[A-Za-z_]\w*$/.test(text) && text.length <= MAX_NAME_BYTES) return;
     this.#wrong(value, `${at}: ${JSON.stringify(text.slice(0, 40))} must be a letter or _ followed by letters, digits or _, ${MAX_NAME_BYTES} at most`);
-    return undefined;
   }
 
   #flag(value: Value, at: string): boolean {
