@@ -40,6 +40,7 @@ self.addEventListener('fetch', (event) => {
   const path = url.pathname === '/' ? '/index.html' : url.pathname;
   if (SHELL.includes(path)) event.respondWith(fromShell(path, request));
   else if (path.startsWith('/assets/')) event.respondWith(fromAnyShell(request));
+  else if (request.mode === 'navigate') event.respondWith(fetch(request).catch(() => fromShell('/index.html', request)));
 });
 
 /** A file of this build: from its cache, so that one page never mixes two builds. */

@@ -95,8 +95,8 @@ function Column({ client, drag, status, label }: { client: Client; drag: Drag; s
         <span class="count">
           {rows.length}
           <span class="hidden"> stories</span>
+          {points > 0 && <span class="sum"> · {points} pts</span>}
         </span>
-        {points > 0 && <span class="sum">{points} pts</span>}
         <button type="button" class="icon-button" aria-label={`New story in ${label}`} title="New story" onClick={() => (client.composing.value = status)}>
           <PlusIcon />
         </button>

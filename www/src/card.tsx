@@ -52,7 +52,7 @@ export function Card({ client, row, isDragged }: { client: Client; row: BoardSto
 
 function Assignee({ name }: { name: string }) {
   return (
-    <span class="assignee" style={{ '--hue': hueOf(name) }}>
+    <span class="assignee" title={name} style={{ '--hue': hueOf(name) }}>
       <i aria-hidden="true">{initials(name)}</i>
       <span>{name}</span>
     </span>

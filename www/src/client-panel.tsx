@@ -63,7 +63,7 @@ function Countdown({ to }: { to: number }) {
     return () => clearInterval(timer);
   }, []);
   const seconds = Math.ceil((to - now) / 1_000);
-  return <span class="countdown">{seconds > 0 ? `· retry in ${seconds} s` : '· retrying'}</span>;
+  return <span class="countdown">{seconds > 0 ? `retry in ${seconds} s` : 'retrying'}</span>;
 }
 
 function PendingBadge({ client }: { client: Client }) {

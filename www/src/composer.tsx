@@ -1,11 +1,12 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { Client } from './client';
 import { columnLabel, type Status } from './columns';
 
 /** The line in which a new story is written. Enter adds it and stays open for the next one. */
 export function Composer({ client, status }: { client: Client; status: Status }) {
   const input = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // Before the next key: whoever presses N goes on typing at once.
+  useLayoutEffect(() => {
     input.current!.focus();
     input.current!.closest('.column')!.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   }, []);

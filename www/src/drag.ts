@@ -2,7 +2,7 @@ import { batch, signal } from '@preact/signals';
 import type { RefObject } from 'preact';
 import type { Client } from './client';
 import type { Status } from './columns';
-import { ghostOf, type Motion } from './motion';
+import { ghostOf, removeGhost, type Motion } from './motion';
 
 /** How far a mouse or pen goes before a press becomes a drag, in pixels. */
 const THRESHOLD_PX = 5;
@@ -146,7 +146,7 @@ export class Drag {
     const rows = this.client.columns[drop.status].peek();
     if (rows.indexOf(row) !== drop.index) await this.client.move(row, drop.status, drop.index);
     if (this.#state.is === 'resting') this.#clear();
-    state.ghost.remove();
+    removeGhost(state.ghost);
   }
 
   #stop(): void {
@@ -155,7 +155,7 @@ export class Drag {
     if (state.is === 'pressed') clearTimeout(state.timer);
     if (state.is === 'dragging') {
       cancelAnimationFrame(state.frame);
-      state.ghost.remove();
+      removeGhost(state.ghost);
       this.#clear();
     }
   }

@@ -84,7 +84,8 @@ function MutationRow({ client, mutation, state }: { client: Client; mutation: Pe
 
 function Changes({ data }: { data: Record<string, JsonValue> }) {
   const names = Object.keys(data).filter((name) => name !== 'updated_at');
-  return <span class="changes">{names.map((name) => (isShort(data[name]) ? `${name}: ${data[name] ?? '–'}` : name)).join(', ')}</span>;
+  const texts = names.map((name) => (name !== 'position' && isShort(data[name]) ? `${name}: ${data[name] ?? '–'}` : name));
+  return <span class="changes">{texts.join(', ')}</span>;
 }
 
 function ConflictRow({ client, conflict }: { client: Client; conflict: Conflict }) {

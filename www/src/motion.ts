@@ -117,17 +117,27 @@ export class Motion {
   }
 }
 
-/** A copy of a card above the page: columns scroll, so the card itself would be cut off at their edges. */
+/**
+ * A copy of a card above the page: columns scroll, so the card itself would be cut off at their edges. Its layer is as wide
+ * as the client, whose width decides how a card looks.
+ */
 export function ghostOf(card: HTMLElement, rect: DOMRect): HTMLElement {
   const ghost = card.cloneNode(true) as HTMLElement;
   ghost.removeAttribute('data-card');
-  ghost.classList.remove('dragged');
   ghost.classList.add('ghost');
-  ghost.setAttribute('aria-hidden', 'true');
-  ghost.inert = true;
-  Object.assign(ghost.style, { left: `${rect.x}px`, top: `${rect.y}px`, width: `${rect.width}px` });
-  document.body.append(ghost);
+  Object.assign(ghost.style, { left: `${rect.x}px`, top: `${rect.y}px`, width: `${rect.width}px`, opacity: '' });
+  const layer = document.createElement('div');
+  layer.className = 'ghost-layer';
+  layer.style.width = `${card.closest<HTMLElement>('.client')!.offsetWidth}px`;
+  layer.inert = true;
+  layer.append(ghost);
+  document.body.append(layer);
   return ghost;
+}
+
+/** Takes a copy away again. */
+export function removeGhost(ghost: HTMLElement): void {
+  ghost.parentElement?.remove();
 }
 
 function fly(card: HTMLElement, from: DOMRect, to: DOMRect): void {
@@ -137,7 +147,7 @@ function fly(card: HTMLElement, from: DOMRect, to: DOMRect): void {
   const flight = ghost.animate({ transform: [`translate(${from.x - to.x}px, ${from.y - to.y}px)`, 'none'] }, { duration: DURATION_MS * 1.3, easing: EASING });
   flight.onfinish = flight.oncancel = () => {
     card.style.opacity = '';
-    ghost.remove();
+    removeGhost(ghost);
   };
 }
 
