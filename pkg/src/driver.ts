@@ -68,7 +68,7 @@ async function load(source: OpenOptions['wasm']): Promise<DriverClass> {
 
 function failureMessage(source: NonNullable<OpenOptions['wasm']>, cause: unknown): string {
   const from = typeof source === 'string' || source instanceof URL ? ` from ${String(source)}` : '';
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\.+$/, '');
   return (
     `the wasm driver could not be loaded${from}: ${reason}. Check that the file is deployed there and served with the ` +
     `MIME type application/wasm, and that the Content-Security-Policy, if there is one, has script-src 'wasm-unsafe-eval'`
