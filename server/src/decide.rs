@@ -272,3 +272,6 @@ fn time(value: Option<objectql_sync_protocol::Json<'_>>) -> Option<Timestamp> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
