@@ -89,7 +89,7 @@ function Column({ client, drag, status, label }: { client: Client; drag: Drag; s
   const points = rows.reduce((sum, row) => sum + (row.points ?? 0), 0);
   const headingId = `${client.name}-${status}`;
   return (
-    <section class={`column ${status}`} data-column={status} aria-labelledby={headingId}>
+    <div class={`column ${status}`} data-column={status} role="group" aria-labelledby={headingId}>
       <header>
         <h3 id={headingId}>{label}</h3>
         <span class="count">
@@ -105,7 +105,7 @@ function Column({ client, drag, status, label }: { client: Client; drag: Drag; s
         {client.composing.value === status && <Composer client={client} status={status} />}
         <ul>{withSlot(rows, dragged, slot.value, drag, client)}</ul>
       </div>
-    </section>
+    </div>
   );
 }
 

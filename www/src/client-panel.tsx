@@ -4,7 +4,6 @@ import { Board } from './board';
 import type { Client } from './client';
 import { CloseIcon, LogIcon, UpIcon } from './icons';
 import { LogPanel } from './log-panel';
-import { syncLabel } from './sync-label';
 
 /** A client: its state and switch, its board, its mutation log. */
 export function ClientPanel({ client }: { client: Client }) {
@@ -44,10 +43,9 @@ export function ClientPanel({ client }: { client: Client }) {
 }
 
 function StatusPill({ client }: { client: Client }) {
-  const label = useComputed(() => syncLabel(client.status.value, client.network.on.value));
-  const { tone, text, retryAt } = label.value;
+  const { tone, text, retryAt } = client.syncLabel.value;
   return (
-    <span class={`pill ${tone}`} title={client.status.value.error?.message}>
+    <span class={`pill ${tone}`}>
       <i class="dot" />
       <span>{text}</span>
       {retryAt !== undefined && <Countdown to={retryAt} />}
@@ -114,7 +112,7 @@ function ToastLine({ client }: { client: Client }) {
 /** Tells a screen reader what a person sees: commands, and the state of the sync where it matters. */
 function Announcer({ client }: { client: Client }) {
   const state = useComputed(() => {
-    const { tone, text } = syncLabel(client.status.value, client.network.on.value);
+    const { tone, text } = client.syncLabel.value;
     if (tone === 'busy') return '';
     const waiting = client.log.pending.value.length;
     return waiting > 0 && tone !== 'good' ? `${text}, changes wait to be synced.` : `${text}.`;

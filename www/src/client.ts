@@ -6,6 +6,7 @@ import { MutationLog } from './mutation-log';
 import { Network } from './network';
 import { positionBetween, SPACING } from './position';
 import { SEED } from './seed';
+import { syncLabel, type SyncLabel } from './sync-label';
 
 /** A story as the board shows it. */
 export type BoardStory = Stored<Story>;
@@ -45,6 +46,8 @@ export class Client {
 
   readonly log: MutationLog;
   readonly status: ReadonlySignal<SyncStatus>;
+  /** The state of the sync in words. */
+  readonly syncLabel: ReadonlySignal<SyncLabel>;
   /** All stories; undefined until the first result. */
   readonly stories = signal<readonly BoardStory[] | undefined>(undefined);
   /** The stories of each column, in order. */
@@ -80,6 +83,7 @@ export class Client {
     const status = signal(db.status);
     db.on('status', (next) => (status.value = next));
     this.status = status;
+    this.syncLabel = this.#syncLabel();
     this.log = new MutationLog(db);
     this.columns = Object.fromEntries(COLUMNS.map((column) => [column.status, this.#column(column.status)])) as Client['columns'];
     db.on('change', ({ changes, origin }) => {
@@ -228,6 +232,16 @@ export class Client {
     clearTimeout(this.#toastTimer);
     this.toast.value = toast;
     this.#toastTimer = setTimeout(() => this.dismissToast(), TOAST_MS);
+  }
+
+  /** Most events leave the words as they are, one every second for the poll alone; then nothing is drawn. */
+  #syncLabel(): ReadonlySignal<SyncLabel> {
+    let shown: SyncLabel | undefined;
+    return computed(() => {
+      const next = syncLabel(this.status.value, this.network.on.value);
+      if (shown?.tone !== next.tone || shown.text !== next.text || shown.retryAt !== next.retryAt) shown = next;
+      return shown;
+    });
   }
 
   #column(status: Status): ReadonlySignal<readonly BoardStory[]> {

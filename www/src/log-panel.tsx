@@ -138,15 +138,17 @@ function RejectedRow({ client, rejected }: { client: Client; rejected: RejectedM
 }
 
 function LogFoot({ client }: { client: Client }) {
-  const facts = useComputed(() => {
-    const { clientId, leader, lastSyncedAt } = client.status.value;
+  const text = useComputed(() => {
+    const { leader, lastSyncedAt, error } = client.status.value;
     const synced = lastSyncedAt ? `synced ${new Date(lastSyncedAt).toLocaleTimeString()}` : 'not synced since opening';
-    return { clientId, text: `${synced} · ${leader ? 'this tab syncs' : 'another tab syncs'}` };
+    const why = error && client.network.on.value ? error.message : synced;
+    return `${why} · ${leader ? 'this tab syncs' : 'another tab syncs'}`;
   });
+  const clientId = useComputed(() => client.status.value.clientId);
   return (
     <footer class="log-foot">
-      <span>{facts.value.text}</span>
-      <code title={`client ${facts.value.clientId}`}>{facts.value.clientId.slice(-8)}</code>
+      <span title={text}>{text}</span>
+      <code title={`client ${clientId.value}`}>{clientId.value.slice(-8)}</code>
     </footer>
   );
 }
