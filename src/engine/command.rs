@@ -18,8 +18,15 @@ use crate::error::Error;
 /// One write of an app. Each is recorded as a whole or not at all.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Makes records; replies with them. An id that is not given is made.
+    /// Makes a record; replies with it. An id that is not given is made.
     Create {
+        /// The object's name.
+        object: ObjectName,
+        /// The fields.
+        record: Fields,
+    },
+    /// Makes records, all or none; replies with them.
+    BulkCreate {
         /// The object's name.
         object: ObjectName,
         /// The fields of each record.
@@ -142,7 +149,8 @@ impl<'a> Staged<'a> {
     /// Decides one command: either all it wants is among the events, or none of it and an error comes back.
     pub(crate) fn decide(&mut self, command: &Command) -> Result<Reply, Error> {
         match command {
-            Command::Create { object, records } => self.create(object, records),
+            Command::Create { object, record } => self.create_one(object, record),
+            Command::BulkCreate { object, records } => self.create(object, records).map(Reply::Records),
             Command::Update { object, id, patch } => self.update(object, id, patch).map(Reply::Record),
             Command::Upsert { object, record } => self.upsert(object, record),
             Command::Delete { object, id } => self.delete(object, id),
@@ -167,7 +175,12 @@ impl<'a> Staged<'a> {
         Ok(definition)
     }
 
-    fn create(&mut self, object: &ObjectName, records: &[Fields]) -> Result<Reply, Error> {
+    fn create_one(&mut self, object: &ObjectName, record: &Fields) -> Result<Reply, Error> {
+        let mut made = self.create(object, std::slice::from_ref(record))?;
+        made.pop().map(Reply::Record).ok_or_else(|| Error::Internal("a create made no record".to_owned()))
+    }
+
+    fn create(&mut self, object: &ObjectName, records: &[Fields]) -> Result<Vec<Fields>, Error> {
         self.writable(object)?;
         // All are checked before any is staged: a bulk create is all or nothing.
         let mut ready = Vec::with_capacity(records.len());
@@ -191,7 +204,7 @@ impl<'a> Staged<'a> {
             .map(|(key, fields)| self.recorded(key, Operation::Create, Some(fields)))
             .collect();
         self.stage(recorded);
-        Ok(Reply::Records(fields))
+        Ok(fields)
     }
 
     fn update(&mut self, object: &ObjectName, id: &RecordId, patch: &Fields) -> Result<Fields, Error> {
@@ -222,16 +235,15 @@ impl<'a> Staged<'a> {
         let id = match record.get("id") {
             Some(id) => RecordId::parse_json(id.as_str())?,
             None => {
-                return Err(ProtocolError::InvalidId("an upsert needs the id of the record".to_owned()).into());
+                return Err(
+                    ProtocolError::InvalidId("an upsert needs the id of the record".to_owned()).into()
+                );
             }
         };
         if self.view(&RecordKey { object: object.clone(), id: id.clone() }).is_some() {
             return self.update(object, &id, record).map(Reply::Record);
         }
-        match self.create(object, std::slice::from_ref(record))? {
-            Reply::Records(mut records) => records.pop().map(Reply::Record).ok_or_else(no_record),
-            _ => Err(no_record()),
-        }
+        self.create_one(object, record)
     }
 
     fn delete(&mut self, object: &ObjectName, id: &RecordId) -> Result<Reply, Error> {
@@ -410,8 +422,4 @@ fn stamped(record: &Fields, id: &RecordId, created: Timestamp, updated: Timestam
 
 fn check_size(fields: &Fields) -> Result<(), Error> {
     if fields.as_str().len() > MAX_FIELDS_BYTES { Err(ProtocolError::ValueTooLarge.into()) } else { Ok(()) }
-}
-
-fn no_record() -> Error {
-    Error::Internal("a create made no record".to_owned())
 }

@@ -1,0 +1,277 @@
+//! The surface for the TypeScript facade. It translates, and nothing else: text into types, replies into values.
+//!
+//! Records, ids, filters and lists cross as JSON text, because one `JSON.parse` of many records is several times faster
+//! than building their objects one property at a time.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use js_sys::{Function, Promise, Reflect};
+use objectql_sync_protocol::{Fields, MutationId, ObjectDefinition, ProtocolError, RecordId};
+use serde::Deserialize;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+
+use crate::browser::driver::{Settings, Shell, to_js};
+use crate::browser::log::Durability;
+use crate::browser::schema;
+use crate::browser::transport::Transport;
+use crate::engine::{
+    Command, Config, Filter, Input, MAX_COMMAND_BYTES, Query, RequestId, Resolution, SyncSettings,
+};
+use crate::error::Error;
+
+/// How long one request may take when the app does not say: 30 seconds.
+const DEFAULT_TIMEOUT_MS: u32 = 30_000;
+
+/// An open database.
+#[wasm_bindgen]
+pub struct Driver(Rc<Shell>);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Options {
+    name: String,
+    objects: Vec<ObjectDefinition>,
+    #[serde(default)]
+    sync: Option<SyncOptions>,
+    #[serde(default)]
+    durability: DurabilityOption,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SyncOptions {
+    url: String,
+    #[serde(default)]
+    auto: Option<bool>,
+    #[serde(default)]
+    poll_interval_ms: Option<u32>,
+    #[serde(default)]
+    timeout_ms: Option<u32>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+enum DurabilityOption {
+    #[default]
+    Strict,
+    Relaxed,
+}
+
+#[wasm_bindgen]
+impl Driver {
+    /// Opens a database; the promise is kept with a `Driver` when it can be used.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Driver>")]
+    pub fn open(options: JsValue, hooks: &JsValue) -> Promise {
+        let started = settings(options, hooks).and_then(Shell::open);
+        future_to_promise(async move {
+            let (shell, opened) = started.map_err(|error| to_js(&error))?;
+            match JsFuture::from(opened).await {
+                Ok(_) => Ok(Self(shell).into()),
+                Err(error) => {
+                    let _ = shell.close();
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    /// Deletes a database.
+    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
+    pub fn destroy(name: String) -> Promise {
+        future_to_promise(async move {
+            schema::delete(&name).await.map(|()| JsValue::UNDEFINED).map_err(|error| to_js(&error))
+        })
+    }
+
+    /// Makes a record; gives it back as JSON.
+    #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
+    pub fn create(&self, object: &str, record: &str) -> Promise {
+        self.write(|shell| {
+            let object = shell.read(|engine| engine.object_name(object))?;
+            Ok(Command::Create { object, record: Fields::parse(record)? })
+        })
+    }
+
+    /// Makes records, all or none; gives them back as a JSON array.
+    #[wasm_bindgen(js_name = bulkCreate, unchecked_return_type = "Promise<string>")]
+    pub fn bulk_create(&self, object: &str, records: &str) -> Promise {
+        self.write(|shell| {
+            let object = shell.read(|engine| engine.object_name(object))?;
+            if records.len() > MAX_COMMAND_BYTES {
+                return Err(ProtocolError::ValueTooLarge.into());
+            }
+            let records: Vec<&serde_json::value::RawValue> = serde_json::from_str(records)
+                .map_err(|error| ProtocolError::InvalidJson(error.to_string()))?;
+            let records =
+                records.into_iter().map(|record| Fields::parse(record.get())).collect::<Result<_, _>>()?;
+            Ok(Command::BulkCreate { object, records })
+        })
+    }
+
+    /// Changes fields of a record; gives the record back as JSON.
+    #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
+    pub fn update(&self, object: &str, id: &str, patch: &str) -> Promise {
+        self.write(|shell| {
+            let object = shell.read(|engine| engine.object_name(object))?;
+            Ok(Command::Update { object, id: RecordId::parse_json(id)?, patch: Fields::parse(patch)? })
+        })
+    }
+
+    /// Changes the record with that id, or makes it; gives it back as JSON.
+    #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
+    pub fn upsert(&self, object: &str, record: &str) -> Promise {
+        self.write(|shell| {
+            let object = shell.read(|engine| engine.object_name(object))?;
+            Ok(Command::Upsert { object, record: Fields::parse(record)? })
+        })
+    }
+
+    /// Removes a record; tells whether there was one.
+    #[wasm_bindgen(unchecked_return_type = "Promise<boolean>")]
+    pub fn delete(&self, object: &str, id: &str) -> Promise {
+        self.write(|shell| {
+            let object = shell.read(|engine| engine.object_name(object))?;
+            Ok(Command::Delete { object, id: RecordId::parse_json(id)? })
+        })
+    }
+
+    /// Decides a conflict: `"mine"`, `"theirs"`, or a record.
+    #[wasm_bindgen(js_name = resolveConflict, unchecked_return_type = "Promise<void>")]
+    pub fn resolve_conflict(&self, mutation: &str, resolution: &str) -> Promise {
+        self.write(|_| {
+            let resolution = match resolution {
+                "\"mine\"" => Resolution::Mine,
+                "\"theirs\"" => Resolution::Theirs,
+                record => Resolution::Record(Fields::parse(record)?),
+            };
+            Ok(Command::Resolve { mutation: MutationId::parse(mutation)?, resolution })
+        })
+    }
+
+    /// Records a rejected mutation again, with a patch over its data or not.
+    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
+    pub fn retry(&self, mutation: &str, patch: Option<String>) -> Promise {
+        self.write(|_| {
+            let patch = patch.as_deref().map(Fields::parse).transpose()?;
+            Ok(Command::Retry { mutation: MutationId::parse(mutation)?, patch })
+        })
+    }
+
+    /// Drops a rejected mutation.
+    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
+    pub fn discard(&self, mutation: &str) -> Promise {
+        self.write(|_| Ok(Command::Discard { mutation: MutationId::parse(mutation)? }))
+    }
+
+    /// One record as JSON.
+    #[wasm_bindgen(unchecked_return_type = "string | undefined")]
+    pub fn get(&self, object: &str, id: &str) -> Result<JsValue, JsValue> {
+        self.read(|engine| {
+            let record = engine.get(object, RecordId::parse_json(id)?)?;
+            Ok(record.map_or(JsValue::UNDEFINED, |record| JsValue::from_str(record.as_str())))
+        })
+    }
+
+    /// The records a query finds, as a JSON array.
+    pub fn find(&self, object: &str, query: &str) -> Result<String, JsValue> {
+        self.read(|engine| engine.find(object, &Query::parse(query)?))
+    }
+
+    /// How many records match a `where`.
+    pub fn count(&self, object: &str, filter: &str) -> Result<u32, JsValue> {
+        self.read(|engine| {
+            let count = engine.count(object, Filter::parse(filter)?.as_ref())?;
+            Ok(u32::try_from(count).unwrap_or(u32::MAX))
+        })
+    }
+
+    /// Pushes and pulls until both are drained; gives a report as JSON.
+    #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
+    pub fn sync(&self) -> Promise {
+        or_rejected(self.0.call(false, |request| Input::Sync { request }))
+    }
+
+    /// What the database is doing, as JSON.
+    pub fn status(&self) -> Result<String, JsValue> {
+        self.read(|engine| Ok(self.0.status_json(&engine.status())))
+    }
+
+    /// The mutations not settled, as a JSON array.
+    #[wasm_bindgen(js_name = pendingMutations)]
+    pub fn pending_mutations(&self) -> Result<String, JsValue> {
+        self.read(|engine| Ok(engine.pending_mutations()))
+    }
+
+    /// The mutations that wait for a decision, as a JSON array.
+    pub fn conflicts(&self) -> Result<String, JsValue> {
+        self.read(|engine| Ok(engine.conflicts()))
+    }
+
+    /// The mutations that the server will never take, as a JSON array.
+    pub fn rejected(&self) -> Result<String, JsValue> {
+        self.read(|engine| Ok(engine.rejected()))
+    }
+
+    /// How many read-write transactions of IndexedDB this database made since it was opened.
+    pub fn transactions(&self) -> u32 {
+        self.0.transactions()
+    }
+
+    /// Waits for the writes under way and closes.
+    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
+    pub fn close(&self) -> Promise {
+        self.0.close()
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&crate::engine::Engine) -> Result<T, Error>) -> Result<T, JsValue> {
+        self.0.read(look).map_err(|error| to_js(&error))
+    }
+
+    /// Parses a command and hands it to the engine. The arguments are read before this returns.
+    fn write(&self, command: impl FnOnce(&Shell) -> Result<Command, Error>) -> Promise {
+        or_rejected(
+            command(&self.0).and_then(|command| {
+                self.0.call(true, |request: RequestId| Input::Write { request, command })
+            }),
+        )
+    }
+}
+
+fn or_rejected(started: Result<Promise, Error>) -> Promise {
+    started.unwrap_or_else(|error| Promise::reject(&to_js(&error)))
+}
+
+fn settings(options: JsValue, hooks: &JsValue) -> Result<Settings, Error> {
+    let options: Options =
+        serde_wasm_bindgen::from_value(options).map_err(|error| Error::InvalidOptions(error.to_string()))?;
+    let hook = |name: &str| -> Option<Function> {
+        Reflect::get(hooks, &JsValue::from_str(name)).ok().and_then(|hook| hook.dyn_into().ok())
+    };
+    let sync = options.sync.as_ref().map(|sync| SyncSettings {
+        is_automatic: sync.auto.unwrap_or(true),
+        poll_interval: match sync.poll_interval_ms {
+            Some(0) => None,
+            Some(millis) => Some(Duration::from_millis(millis.into())),
+            None => SyncSettings::default().poll_interval,
+        },
+    });
+    Ok(Settings {
+        name: options.name,
+        durability: match options.durability {
+            DurabilityOption::Strict => Durability::Strict,
+            DurabilityOption::Relaxed => Durability::Relaxed,
+        },
+        config: Config::new(options.objects, sync)?,
+        transport: options.sync.map(|sync| Transport {
+            url: sync.url,
+            timeout_ms: sync.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
+            headers: hook("headers"),
+            fetch: hook("fetch"),
+        }),
+        on_event: hook("event")
+            .ok_or_else(|| Error::InvalidOptions("hooks.event must be a function".to_owned()))?,
+    })
+}

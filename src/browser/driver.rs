@@ -1,0 +1,344 @@
+//! The loop around the engine: inputs in, outputs done.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use gloo_timers::callback::Timeout;
+use js_sys::{Function, Promise};
+use objectql_sync_protocol::Timestamp;
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+
+use super::channel::Channel;
+use super::environment::{now, seed};
+use super::leader::Leader;
+use super::listener::{Listener, document, global_target, is_visible};
+use super::log::{Durability, LogStore, Outcome};
+use super::transport::Transport;
+use crate::engine::{Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId, Status};
+use crate::error::Error;
+
+/// A browser may fire a timer a little early: without this the engine would be woken twice.
+const TIMER_SLACK_MS: u32 = 1;
+/// `setTimeout` takes 31 bits of milliseconds.
+const LONGEST_TIMER_MS: u32 = i32::MAX.unsigned_abs();
+
+/// One open database in this page.
+pub(crate) struct Shell {
+    engine: RefCell<Engine>,
+    /// Inputs that came while one was being handled: an app's callback may call the driver.
+    inputs: RefCell<VecDeque<Input>>,
+    is_busy: Cell<bool>,
+    log: LogStore,
+    transport: Option<Transport>,
+    on_event: Function,
+    calls: RefCell<BTreeMap<RequestId, Call>>,
+    next_request: Cell<u64>,
+    timer: RefCell<Option<Timeout>>,
+    channel: RefCell<Option<Channel>>,
+    leader: RefCell<Option<Leader>>,
+    listeners: RefCell<Vec<Listener>>,
+    /// No further calls are taken.
+    is_closed: Cell<bool>,
+    /// Who waits for the writes under way before the database is closed.
+    closing: RefCell<Vec<Function>>,
+}
+
+/// A call that waits for its reply.
+struct Call {
+    resolve: Function,
+    reject: Function,
+    /// Whether `close` waits for it.
+    is_write: bool,
+}
+
+/// What the shell is started with.
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) durability: Durability,
+    pub(crate) config: Config,
+    pub(crate) transport: Option<Transport>,
+    pub(crate) on_event: Function,
+}
+
+impl Shell {
+    /// Starts an engine; the promise is kept when the database can be used.
+    pub(crate) fn open(settings: Settings) -> Result<(Rc<Self>, Promise), Error> {
+        let Settings { name, durability, config, transport, on_event } = settings;
+        let open = RequestId(0);
+        let shell = Rc::new(Self {
+            engine: RefCell::new(Engine::new(config, seed()?, open)),
+            inputs: RefCell::default(),
+            is_busy: Cell::new(false),
+            log: LogStore::new(name.clone(), durability),
+            transport,
+            on_event,
+            calls: RefCell::default(),
+            next_request: Cell::new(1),
+            timer: RefCell::default(),
+            channel: RefCell::default(),
+            leader: RefCell::default(),
+            listeners: RefCell::default(),
+            is_closed: Cell::new(false),
+            closing: RefCell::default(),
+        });
+        let opened = shell.wait_for(open, true);
+        shell.join(&name);
+        shell.handle(Input::Wake);
+        Ok((shell, opened))
+    }
+
+    /// Listens to the other tabs and to the page.
+    fn join(self: &Rc<Self>, name: &str) {
+        let weak = Rc::downgrade(self);
+        let channel =
+            Channel::open(name, move |announcement| handle_in(&weak, Input::Announced(announcement)));
+        self.channel.replace(channel);
+        if self.transport.is_some() {
+            let weak = Rc::downgrade(self);
+            let leader = Leader::stand(name, move |is_leader| handle_in(&weak, Input::Leader(is_leader)));
+            if leader.is_none() {
+                self.handle(Input::Leader(true));
+            }
+            self.leader.replace(leader);
+        }
+        let mut listeners = Vec::new();
+        if let Some(global) = global_target() {
+            for event in ["online", "pageshow", "focus"] {
+                let weak = Rc::downgrade(self);
+                listeners.push(Listener::new(global.clone(), event, move |_| handle_in(&weak, Input::Nudge)));
+            }
+        }
+        if let Some(document) = document() {
+            let weak = Rc::downgrade(self);
+            listeners.push(Listener::new(document, "visibilitychange", move |_| {
+                if is_visible() {
+                    handle_in(&weak, Input::Nudge);
+                }
+            }));
+        }
+        self.listeners.replace(listeners);
+    }
+
+    /// Looks at the engine.
+    ///
+    /// # Errors
+    /// `CLOSED`
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Engine) -> Result<T, Error>) -> Result<T, Error> {
+        if self.is_closed.get() { Err(Error::Closed) } else { look(&self.engine.borrow()) }
+    }
+
+    /// Makes a call; the promise is kept when the engine replies.
+    pub(crate) fn call(
+        self: &Rc<Self>,
+        is_write: bool,
+        input: impl FnOnce(RequestId) -> Input,
+    ) -> Result<Promise, Error> {
+        if self.is_closed.get() {
+            return Err(Error::Closed);
+        }
+        let request = RequestId(self.next_request.get());
+        self.next_request.set(request.0 + 1);
+        let promise = self.wait_for(request, is_write);
+        self.handle(input(request));
+        Ok(promise)
+    }
+
+    fn wait_for(&self, request: RequestId, is_write: bool) -> Promise {
+        Promise::new(&mut |resolve, reject| {
+            self.calls.borrow_mut().insert(request, Call { resolve, reject, is_write });
+        })
+    }
+
+    /// How many read-write transactions were made.
+    pub(crate) fn transactions(&self) -> u32 {
+        self.log.transactions()
+    }
+
+    /// Takes no further calls, waits for the writes under way, and lets go of everything.
+    pub(crate) fn close(self: &Rc<Self>) -> Promise {
+        self.is_closed.set(true);
+        let promise = Promise::new(&mut |resolve, _| self.closing.borrow_mut().push(resolve));
+        self.close_if_done();
+        promise
+    }
+
+    fn close_if_done(&self) {
+        if !self.is_closed.get() || self.calls.borrow().values().any(|call| call.is_write) {
+            return;
+        }
+        self.listeners.borrow_mut().clear();
+        self.timer.take();
+        self.leader.take();
+        self.channel.take();
+        self.log.close();
+        for (_, call) in std::mem::take(&mut *self.calls.borrow_mut()) {
+            let _ = call.reject.call1(&JsValue::NULL, &to_js(&Error::Closed));
+        }
+        for resolve in std::mem::take(&mut *self.closing.borrow_mut()) {
+            let _ = resolve.call0(&JsValue::NULL);
+        }
+    }
+
+    /// Gives the engine an input and does what it wants. What happens while that is done waits its turn.
+    fn handle(self: &Rc<Self>, input: Input) {
+        self.inputs.borrow_mut().push_back(input);
+        if self.is_busy.replace(true) {
+            return;
+        }
+        loop {
+            let input = self.inputs.borrow_mut().pop_front();
+            let Some(input) = input else { break };
+            self.engine.borrow_mut().handle_input(now(), input);
+            loop {
+                let output = self.engine.borrow_mut().poll_output();
+                let Some(output) = output else { break };
+                self.perform(output);
+            }
+        }
+        self.is_busy.set(false);
+    }
+
+    fn perform(self: &Rc<Self>, output: Output) {
+        match output {
+            Output::Append { append, key, bytes } => {
+                self.spawn(async move |shell| match shell.log.append(key, &bytes).await {
+                    Outcome::Appended => Input::Appended { append },
+                    Outcome::Behind => Input::Behind { append },
+                    Outcome::Failed(error) => Input::AppendFailed { append, error },
+                    Outcome::Unknown(error) => Input::AppendUnknown { append, error },
+                })
+            }
+            Output::Read { read, after } => {
+                self.spawn(async move |shell| match shell.log.read(after).await {
+                    Ok((rows, is_last)) => Input::Rows { read, rows, is_last },
+                    Err(error) => Input::ReadFailed { read, error },
+                })
+            }
+            Output::Send { send, body } => self.spawn(async move |shell| {
+                let result = match &shell.transport {
+                    Some(transport) => transport.send(body).await,
+                    None => Err(Error::SyncOff),
+                };
+                match result {
+                    Ok(answer) => Input::Answered { send, answer },
+                    Err(error) => Input::SendFailed { send, error },
+                }
+            }),
+            Output::WakeAt(at) => self.set_timer(at),
+            Output::Announce(announcement) => {
+                if let Some(channel) = &*self.channel.borrow() {
+                    channel.announce(&announcement);
+                }
+            }
+            Output::Reply { request, result } => self.reply(request, result),
+            Output::Notice(notice) => self.tell(&notice),
+        }
+    }
+
+    /// Does something that takes a while, and gives the engine what came of it.
+    fn spawn(self: &Rc<Self>, task: impl AsyncFnOnce(Rc<Self>) -> Input + 'static) {
+        let shell = Rc::clone(self);
+        spawn_local(async move {
+            let input = task(Rc::clone(&shell)).await;
+            shell.handle(input);
+        });
+    }
+
+    fn set_timer(self: &Rc<Self>, at: Option<Duration>) {
+        let timer = at.map(|at| {
+            let wait = at.saturating_sub(now().monotonic);
+            let millis = u32::try_from(wait.as_millis())
+                .unwrap_or(u32::MAX)
+                .saturating_add(TIMER_SLACK_MS)
+                .min(LONGEST_TIMER_MS);
+            let weak = Rc::downgrade(self);
+            Timeout::new(millis, move || handle_in(&weak, Input::Wake))
+        });
+        self.timer.replace(timer);
+    }
+
+    fn reply(&self, request: RequestId, result: Result<Reply, Error>) {
+        let call = self.calls.borrow_mut().remove(&request);
+        if let Some(call) = call {
+            // What the app does with it runs after this, as a microtask of its own.
+            let _ = match &result {
+                Ok(reply) => call.resolve.call1(&JsValue::NULL, &reply_to_js(reply)),
+                Err(error) => call.reject.call1(&JsValue::NULL, &to_js(error)),
+            };
+        }
+        self.close_if_done();
+    }
+
+    fn tell(&self, notice: &Notice) {
+        let (kind, json) = match notice {
+            Notice::Status(status) => ("status", self.status_json(status)),
+            Notice::Change(change) => ("change", to_json(change)),
+            Notice::Conflict(json) => ("conflict", json.clone()),
+            Notice::Rejected(json) => ("rejected", json.clone()),
+        };
+        // A handler that throws is the app's affair; the facade reports it.
+        let _ = self.on_event.call2(&JsValue::NULL, &JsValue::from_str(kind), &JsValue::from_str(&json));
+    }
+
+    /// The status with the time of the next attempt on the wall clock.
+    pub(crate) fn status_json(&self, status: &Status) -> String {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct StatusReport<'a> {
+            #[serde(flatten)]
+            status: &'a Status,
+            retry_at: Option<Timestamp>,
+        }
+        let time = now();
+        let retry_at = status.retry_at.map(|at| {
+            let wait = i64::try_from(at.saturating_sub(time.monotonic).as_millis()).unwrap_or(i64::MAX);
+            Timestamp::from_millis(time.wall.millis().saturating_add(wait))
+        });
+        to_json(&StatusReport { status, retry_at })
+    }
+}
+
+fn handle_in(shell: &Weak<Shell>, input: Input) {
+    if let Some(shell) = shell.upgrade() {
+        shell.handle(input);
+    }
+}
+
+fn reply_to_js(reply: &Reply) -> JsValue {
+    match reply {
+        Reply::Record(record) => JsValue::from_str(record.as_str()),
+        Reply::Records(records) => {
+            let mut text = String::with_capacity(
+                records.iter().map(|record| record.as_str().len() + 1).sum::<usize>() + 2,
+            );
+            text.push('[');
+            for record in records {
+                if text.len() > 1 {
+                    text.push(',');
+                }
+                text.push_str(record.as_str());
+            }
+            text.push(']');
+            JsValue::from_str(&text)
+        }
+        Reply::Deleted(existed) => JsValue::from_bool(*existed),
+        Reply::Synced(report) => JsValue::from_str(&to_json(report)),
+        Reply::Done => JsValue::UNDEFINED,
+    }
+}
+
+/// An `Error` with a `code`.
+pub(crate) fn to_js(error: &Error) -> JsValue {
+    let ErrorReport { code, message } = ErrorReport::from(error);
+    let error = js_sys::Error::new(&message);
+    let _ = js_sys::Reflect::set(&error, &JsValue::from_str("code"), &JsValue::from_str(code));
+    error.into()
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}

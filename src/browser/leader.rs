@@ -1,0 +1,78 @@
+//! Which tab syncs: the one that holds a Web Lock of the database's name.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Function, Promise, Reflect};
+use wasm_bindgen::JsCast;
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortController, AbortSignal};
+
+#[wasm_bindgen]
+extern "C" {
+    /// `navigator.locks`; web-sys has it behind a flag for unstable interfaces.
+    type LockManager;
+
+    #[wasm_bindgen(method, catch)]
+    fn request(
+        this: &LockManager,
+        name: &str,
+        options: &JsValue,
+        callback: &Function,
+    ) -> Result<Promise, JsValue>;
+}
+
+/// The wish to lead, or the leadership. Given up when dropped.
+pub(crate) struct Leader {
+    controller: AbortController,
+    release: Rc<RefCell<Option<Function>>>,
+    _granted: Closure<dyn FnMut(JsValue) -> Promise>,
+    _lost: Closure<dyn FnMut(JsValue)>,
+}
+
+impl Leader {
+    /// Waits in line for the lock; `on_change` hears when it is won, and when it is lost. None where the browser has no Web
+    /// Locks (a page that is not served securely): then every tab leads, which costs requests and is safe, because an answer
+    /// that meets another tab's row is dropped and the server knows a mutation it has seen.
+    pub(crate) fn stand(name: &str, on_change: impl Fn(bool) + 'static) -> Option<Self> {
+        let navigator = Reflect::get(&js_sys::global(), &JsValue::from_str("navigator")).ok()?;
+        let locks =
+            Reflect::get(&navigator, &JsValue::from_str("locks")).ok().filter(|locks| locks.is_object())?;
+        let locks: LockManager = locks.unchecked_into();
+        let controller = AbortController::new().ok()?;
+        let on_change = Rc::new(on_change);
+        let release: Rc<RefCell<Option<Function>>> = Rc::default();
+        let granted = {
+            let (on_change, release) = (Rc::clone(&on_change), Rc::clone(&release));
+            Closure::new(move |_lock: JsValue| {
+                on_change(true);
+                // The lock is held as long as this promise is not resolved.
+                Promise::new(&mut |resolve, _| {
+                    release.borrow_mut().replace(resolve);
+                })
+            })
+        };
+        // The request's promise is rejected when the wish is given up, or the lock stolen.
+        let lost = Closure::new(move |_error: JsValue| on_change(false));
+        let options = options(&controller.signal());
+        let name = format!("objectql-offline:{name}");
+        let held = locks.request(&name, &options, granted.as_ref().unchecked_ref()).ok()?;
+        let _ = held.catch(&lost);
+        Some(Self { controller, release, _granted: granted, _lost: lost })
+    }
+}
+
+fn options(signal: &AbortSignal) -> JsValue {
+    let options = js_sys::Object::new();
+    let _ = Reflect::set(&options, &JsValue::from_str("signal"), signal);
+    options.into()
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.borrow_mut().take() {
+            let _ = release.call0(&JsValue::NULL);
+        }
+        self.controller.abort();
+    }
+}

@@ -1,0 +1,275 @@
+//! The log in IndexedDB: the only transactions there are.
+//!
+//! Inside a transaction only its own requests are awaited, and the first is made in the turn in which it is opened: any other
+//! wait would let it commit by itself. Everything is encoded before.
+
+use std::cell::{Cell, RefCell};
+
+use idb::{KeyRange, ObjectStore, Transaction};
+use js_sys::Uint8Array;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::prelude::*;
+use web_sys::{IdbDatabase, IdbTransaction};
+
+use super::listener::Listener;
+use super::once::{Filler, Once};
+use super::schema::{self, LOG, from_exception, to_error};
+use crate::error::Error;
+
+/// How many rows one read takes to begin with, and at most; it grows while they are small.
+const ROWS_AT_FIRST: u32 = 32;
+const ROWS_AT_MOST: u32 = 2048;
+/// A read that brought so many bytes is large enough: 1 MiB is folded in a few milliseconds.
+const BYTES_PER_READ: usize = 1 << 20;
+/// A dead connection is replaced this often before the failure is told. Dexie and others do it three times.
+const MAX_TRIES: u32 = 3;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `IDBDatabase.transaction` with options; web-sys has it behind a flag for unstable interfaces.
+    #[wasm_bindgen(js_name = IDBDatabase, extends = IdbDatabase)]
+    type DatabaseWithOptions;
+
+    #[wasm_bindgen(method, catch, js_name = transaction)]
+    fn transaction_with_options(
+        this: &DatabaseWithOptions,
+        store: &str,
+        mode: &str,
+        options: &JsValue,
+    ) -> Result<IdbTransaction, JsValue>;
+}
+
+/// How long an append must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// A power cut.
+    Strict,
+    /// A crash of the browser.
+    Relaxed,
+}
+
+/// What came of an append.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// In the log under the expected key, and durable.
+    Appended,
+    /// Another tab was first; not in the log.
+    Behind,
+    /// Not in the log.
+    Failed(Error),
+    /// Nobody knows.
+    Unknown(Error),
+}
+
+/// An open connection.
+struct Connection {
+    database: IdbDatabase,
+    _listener: Listener,
+}
+
+impl Connection {
+    fn new(database: IdbDatabase) -> Self {
+        // Another tab wants to delete or upgrade the database: this one lets go, and opens it again when it needs it.
+        let to_close = database.clone();
+        let listener = Listener::new(database.clone().into(), "versionchange", move |_| to_close.close());
+        Self { database, _listener: listener }
+    }
+}
+
+/// The log of one database.
+pub(crate) struct LogStore {
+    name: String,
+    durability: Durability,
+    connection: RefCell<Option<Connection>>,
+    was_open: Cell<bool>,
+    rows_per_read: Cell<u32>,
+    /// How many transactions were made: for those who count them.
+    transactions: Cell<u32>,
+}
+
+impl LogStore {
+    pub(crate) fn new(name: String, durability: Durability) -> Self {
+        Self {
+            name,
+            durability,
+            connection: RefCell::default(),
+            was_open: Cell::new(false),
+            rows_per_read: Cell::new(ROWS_AT_FIRST),
+            transactions: Cell::new(0),
+        }
+    }
+
+    /// How many read-write transactions were made.
+    pub(crate) fn transactions(&self) -> u32 {
+        self.transactions.get()
+    }
+
+    /// The connection, opened if need be.
+    async fn database(&self) -> Result<IdbDatabase, Error> {
+        if let Some(connection) = &*self.connection.borrow() {
+            return Ok(connection.database.clone());
+        }
+        let database: IdbDatabase = schema::open(&self.name, !self.was_open.get()).await?.into();
+        self.was_open.set(true);
+        self.connection.borrow_mut().replace(Connection::new(database.clone()));
+        Ok(database)
+    }
+
+    /// Closes the connection; a transaction under way is finished first.
+    pub(crate) fn close(&self) {
+        if let Some(connection) = self.connection.borrow_mut().take() {
+            connection.database.close();
+        }
+    }
+
+    /// A transaction on a connection that is alive. A connection dies when the browser says so, without an event that could be
+    /// relied on: what tells is that it gives no transaction.
+    async fn transaction(&self, mode: &str) -> Result<Transaction, Error> {
+        let options = js_sys::Object::new();
+        let durability = match self.durability {
+            Durability::Strict => "strict",
+            Durability::Relaxed => "relaxed",
+        };
+        let _ =
+            js_sys::Reflect::set(&options, &JsValue::from_str("durability"), &JsValue::from_str(durability));
+        let mut tries = 0;
+        loop {
+            let database = self.database().await?;
+            let database: &DatabaseWithOptions = database.unchecked_ref();
+            match database.transaction_with_options(LOG, mode, &options) {
+                Ok(transaction) => return Ok(transaction.into()),
+                Err(error) => {
+                    tries += 1;
+                    self.close();
+                    if tries >= MAX_TRIES {
+                        return Err(from_exception(&error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends a row if it gets the key that is expected.
+    pub(crate) async fn append(&self, key: u64, bytes: &[u8]) -> Outcome {
+        let value = Uint8Array::from(bytes);
+        let (transaction, store) = match self.transaction("readwrite").await.and_then(with_log) {
+            Ok(both) => both,
+            Err(error) => return Outcome::Failed(error),
+        };
+        self.transactions.set(self.transactions.get() + 1);
+        let (finished, mut transaction) = watch(transaction);
+        let request = match store.add(&value, None) {
+            Ok(request) => request,
+            // A value that cannot be stored: nothing was asked for.
+            Err(error) => {
+                let aborted = transaction.abort();
+                if aborted.is_ok() {
+                    let _ = finished.wait().await;
+                }
+                return Outcome::Failed(to_error(&error));
+            }
+        };
+        let given = request.await;
+        let is_expected = matches!(&given, Ok(given) if given.as_f64() == Some(as_f64(key)));
+        // At once, so that a tab that is frozen now does not hold the lock of the store.
+        let ended = match &given {
+            Ok(_) if is_expected => transaction.commit(),
+            Ok(_) => transaction.abort(),
+            // A failed request aborts its transaction by itself.
+            Err(_) => return failed_append(finished.wait().await, given.err().map(|error| to_error(&error))),
+        };
+        match ended {
+            Ok(ended) => transaction = ended,
+            Err(error) => return Outcome::Unknown(to_error(&error)),
+        }
+        let outcome = match finished.wait().await {
+            Ok(()) => Outcome::Appended,
+            Err(_) if !is_expected => Outcome::Behind,
+            Err(error) => Outcome::Failed(error),
+        };
+        drop(transaction);
+        outcome
+    }
+
+    /// The rows after a key: as many as make a good portion, and whether there were no more.
+    pub(crate) async fn read(&self, after: u64) -> Result<(Vec<(u64, Vec<u8>)>, bool), Error> {
+        let (transaction, store) = self.transaction("readonly").await.and_then(with_log)?;
+        let range = KeyRange::lower_bound(&JsValue::from_f64(as_f64(after)), Some(true))
+            .map_err(|error| to_error(&error))?;
+        let limit = self.rows_per_read.get();
+        let keys =
+            store.get_all_keys(Some(range.clone().into()), Some(limit)).map_err(|error| to_error(&error))?;
+        let values = store.get_all(Some(range.into()), Some(limit)).map_err(|error| to_error(&error))?;
+        let keys = keys.await.map_err(|error| to_error(&error))?;
+        let values = values.await.map_err(|error| to_error(&error))?;
+        drop(transaction);
+        let rows: Vec<(u64, Vec<u8>)> = keys
+            .iter()
+            .zip(&values)
+            .map(|(key, value)| to_row(key, value))
+            .collect::<Option<_>>()
+            .ok_or_else(not_a_log)?;
+        let bytes: usize = rows.iter().map(|(_, row)| row.len()).sum();
+        if bytes < BYTES_PER_READ {
+            self.rows_per_read.set((limit * 4).min(ROWS_AT_MOST));
+        } else {
+            self.rows_per_read.set((limit / 2).max(1));
+        }
+        let is_last = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok((rows, is_last))
+    }
+}
+
+fn with_log(transaction: Transaction) -> Result<(Transaction, ObjectStore), Error> {
+    let store = transaction.object_store(LOG).map_err(|error| to_error(&error))?;
+    Ok((transaction, store))
+}
+
+/// Listens for the end of a transaction. A promise may be kept only at `complete`: over quota a request succeeds and the
+/// transaction is aborted afterwards.
+fn watch(transaction: Transaction) -> (Once<()>, Transaction) {
+    let (filler, once) = Once::new();
+    let mut transaction = transaction;
+    let completed = filler.clone();
+    transaction.on_complete(move |_| {
+        completed.fill(Ok(()));
+    });
+    transaction.on_abort(move |event| fill_with_reason(&filler, &event));
+    (once, transaction)
+}
+
+fn fill_with_reason(filler: &Filler<()>, event: &web_sys::Event) {
+    let reason =
+        event.target().and_then(|target| target.dyn_into::<IdbTransaction>().ok()).and_then(|it| it.error());
+    filler.fill(Err(match reason {
+        Some(reason) => from_exception(&reason),
+        None => Error::StorageFailed("the transaction was aborted".to_owned()),
+    }));
+}
+
+fn failed_append(end: Result<(), Error>, request: Option<Error>) -> Outcome {
+    match end {
+        // The request failed and the transaction committed: without the row.
+        Ok(()) => Outcome::Failed(request.unwrap_or_else(not_a_log)),
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+fn to_row(key: &JsValue, value: &JsValue) -> Option<(u64, Vec<u8>)> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "keys of a generator are whole and below 2^53"
+    )]
+    let key = key.as_f64()? as u64;
+    Some((key, value.dyn_ref::<Uint8Array>()?.to_vec()))
+}
+
+fn not_a_log() -> Error {
+    Error::StorageFailed("the database is not one of the driver's: choose another name".to_owned())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "keys are far below 2^53")]
+fn as_f64(key: u64) -> f64 {
+    key as f64
+}

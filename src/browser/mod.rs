@@ -1,0 +1,11 @@
+//! The shells: they do what the engine decided, and decide nothing.
+
+pub(crate) mod channel;
+pub(crate) mod driver;
+pub(crate) mod environment;
+pub(crate) mod leader;
+pub(crate) mod listener;
+pub(crate) mod log;
+pub(crate) mod once;
+pub(crate) mod schema;
+pub(crate) mod transport;

@@ -1,0 +1,555 @@
+//! Tests of the engine through its inputs and outputs: one log in memory, any number of tabs on it, virtual time, and doubles of
+//! the store and the network that are stricter than the real ones.
+
+mod fold;
+mod log;
+mod push;
+mod receive;
+mod reset;
+mod schedule;
+mod size;
+mod statuses;
+mod tabs;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use objectql_sync_protocol::{Fields, MutationId, ObjectDefinition, ObjectName, RecordId, Timestamp};
+use serde_json::{Value, json};
+
+use super::sync::answer::Answer;
+use super::{
+    Announcement, Command, Config, Engine, Event, Input, Notice, Now, Output, Query, Recorded, Reply, RequestId,
+    Resolution, Row, SyncReport, SyncSettings,
+};
+use crate::error::Error;
+
+/// 2026-01-01, where virtual time begins.
+const EPOCH_MS: i64 = 1_767_225_600_000;
+/// More steps than any test needs between two moments: beyond, something runs in a circle.
+const MANY_STEPS: usize = 20_000;
+
+/// A log in memory and the tabs that share it.
+struct World {
+    now: Duration,
+    disk: Vec<Vec<u8>>,
+    /// What the rows of the disk hold.
+    recorded: Vec<Recorded>,
+    /// How many appends were asked for.
+    appends: usize,
+    tabs: Vec<Tab>,
+    config: Config,
+    next_request: u64,
+}
+
+/// One engine, what it waits for and what it said.
+struct Tab {
+    engine: Engine,
+    store: Option<StoreCall>,
+    sends: Vec<Sent>,
+    waiting: BTreeSet<u64>,
+    replies: BTreeMap<u64, Result<Reply, Error>>,
+    notices: Vec<Notice>,
+    inbox: VecDeque<Announcement>,
+    wake_at: Option<Duration>,
+    is_alive: bool,
+    /// How many requests were sent.
+    requests: usize,
+    appended: BTreeSet<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum StoreCall {
+    Append { append: u64, key: u64, bytes: Vec<u8> },
+    Read { read: u64, after: u64 },
+}
+
+/// A request that has left.
+#[derive(Debug, Clone, PartialEq)]
+struct Sent {
+    send: u64,
+    body: Vec<u8>,
+}
+
+impl Sent {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn mutations(&self) -> Vec<Value> {
+        self.json()["mutations"].as_array().unwrap().clone()
+    }
+
+    fn sequences(&self) -> Vec<u64> {
+        self.mutations().iter().map(|mutation| mutation["sequence"].as_u64().unwrap()).collect()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.mutations().iter().map(|mutation| mutation["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn checkpoint(&self) -> Option<String> {
+        self.json()["lastCheckpoint"].as_str().map(str::to_owned)
+    }
+}
+
+/// The definitions most tests use.
+fn objects() -> Vec<ObjectDefinition> {
+    let definition = |name: &str, sync: Value| {
+        serde_json::from_value(json!({ "name": name, "sync": sync })).unwrap()
+    };
+    vec![
+        definition("story", json!({ "enabled": true })),
+        definition("task", json!({ "enabled": true, "batch_size": 3, "debounce_ms": 5000 })),
+        definition("note", json!({ "enabled": true, "direction": "push-only" })),
+        definition("price", json!({ "enabled": true, "direction": "pull-only" })),
+        definition("draft", json!({ "enabled": false })),
+    ]
+}
+
+fn automatic() -> Config {
+    Config::new(objects(), Some(SyncSettings::default())).unwrap()
+}
+
+fn by_hand() -> Config {
+    Config::new(objects(), Some(SyncSettings { is_automatic: false, poll_interval: None })).unwrap()
+}
+
+fn local() -> Config {
+    Config::new(objects(), None).unwrap()
+}
+
+impl World {
+    /// A new database in one tab, which does not lead yet.
+    fn new(config: Config) -> Self {
+        let mut world = Self::empty(config);
+        world.open_tab();
+        world
+    }
+
+    /// A new database in one tab that leads, after its first pull of nothing.
+    fn leading(config: Config) -> Self {
+        let mut world = Self::new(config);
+        world.give(0, Input::Leader(true));
+        world.settle();
+        if !world.tabs[0].sends.is_empty() {
+            world.answer(0, json!({ "results": [], "serverChanges": [], "checkpoint": "c0" }));
+        }
+        world
+    }
+
+    fn empty(config: Config) -> Self {
+        Self {
+            now: Duration::from_secs(1),
+            disk: Vec::new(),
+            recorded: Vec::new(),
+            appends: 0,
+            tabs: Vec::new(),
+            config,
+            next_request: 0,
+        }
+    }
+
+    fn now(&self) -> Now {
+        let millis = i64::try_from(self.now.as_millis()).unwrap();
+        Now { wall: Timestamp::from_millis(EPOCH_MS + millis), monotonic: self.now }
+    }
+
+    /// Starts an engine on the log; its first read is outstanding.
+    fn start_tab(&mut self) -> (usize, u64) {
+        let request = self.request();
+        let tab = self.tabs.len();
+        let mut seed = [u8::try_from(tab % 251).unwrap(); 32];
+        seed[0] = u8::try_from(tab / 251).unwrap();
+        self.tabs.push(Tab {
+            engine: Engine::new(self.config.clone(), seed, RequestId(request)),
+            store: None,
+            sends: Vec::new(),
+            waiting: [request].into(),
+            replies: BTreeMap::new(),
+            notices: Vec::new(),
+            inbox: VecDeque::new(),
+            wake_at: None,
+            is_alive: true,
+            requests: 0,
+            appended: BTreeSet::new(),
+        });
+        self.give(tab, Input::Wake);
+        (tab, request)
+    }
+
+    fn open_tab(&mut self) -> usize {
+        let (tab, request) = self.start_tab();
+        self.settle();
+        assert_eq!(self.reply(tab, request), Ok(Reply::Done));
+        tab
+    }
+
+    /// The tab is gone: what it asked for may or may not have been done.
+    fn crash(&mut self, tab: usize) {
+        self.tabs[tab].is_alive = false;
+        self.tabs[tab].store = None;
+        self.tabs[tab].sends.clear();
+    }
+
+    fn request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    /// One input, and all that comes of it at once.
+    fn give(&mut self, tab: usize, input: Input) {
+        assert!(self.tabs[tab].is_alive, "a dead tab got an input");
+        let now = self.now();
+        self.tabs[tab].engine.handle_input(now, input);
+        while let Some(output) = self.tabs[tab].engine.poll_output() {
+            self.take(tab, output);
+        }
+        assert!(self.tabs[tab].engine.poll_output().is_none());
+    }
+
+    fn take(&mut self, at: usize, output: Output) {
+        let rows = u64::try_from(self.disk.len()).unwrap();
+        let tab = &mut self.tabs[at];
+        match output {
+            Output::Append { append, key, bytes } => {
+                assert_eq!(tab.store, None, "one thing at a time is asked of the store");
+                assert!(key <= rows + 1, "a row cannot be folded before it is there");
+                assert!(tab.appended.insert(append), "an append has a number of its own");
+                assert!(Row::decode(&bytes).is_ok());
+                self.appends += 1;
+                tab.store = Some(StoreCall::Append { append, key, bytes });
+            }
+            Output::Read { read, after } => {
+                assert_eq!(tab.store, None, "one thing at a time is asked of the store");
+                assert!(after <= rows);
+                tab.store = Some(StoreCall::Read { read, after });
+            }
+            Output::Send { send, body } => {
+                assert!(tab.sends.is_empty(), "one request at a time");
+                tab.requests += 1;
+                tab.sends.push(Sent { send, body });
+            }
+            Output::WakeAt(time) => tab.wake_at = time,
+            Output::Announce(announcement) => {
+                let text = serde_json::to_string(&announcement).unwrap();
+                for (other, tab) in self.tabs.iter_mut().enumerate() {
+                    if other != at && tab.is_alive {
+                        tab.inbox.push_back(serde_json::from_str(&text).unwrap());
+                    }
+                }
+            }
+            Output::Reply { request, result } => {
+                if let Ok(Reply::Records(records)) = &result {
+                    let ids: BTreeSet<_> =
+                        self.recorded.iter().map(|recorded| recorded.record_id.to_json()).collect();
+                    for record in records {
+                        let id = record.get("id").unwrap();
+                        assert!(ids.contains(id.as_str()), "a promise before the row was durable");
+                    }
+                }
+                assert!(tab.waiting.remove(&request.0), "call {} was answered twice, or never made", request.0);
+                tab.replies.insert(request.0, result);
+            }
+            Output::Notice(notice) => tab.notices.push(notice),
+        }
+    }
+
+    /// Adds a row, as a store does whose answer may get lost.
+    fn add_row(&mut self, bytes: Vec<u8>) {
+        for event in Row::decode(&bytes).unwrap().events {
+            match event {
+                Event::Recorded(recorded) => self.recorded.extend(recorded),
+                Event::Decided { instead: Some(recorded), .. } => self.recorded.push(recorded),
+                _ => {}
+            }
+        }
+        self.disk.push(bytes);
+    }
+
+    fn is_first(&self, key: u64) -> bool {
+        usize::try_from(key).unwrap() == self.disk.len() + 1
+    }
+
+    /// Does what a tab asked of the store, as a store in good health does.
+    fn serve_store(&mut self, tab: usize) {
+        match self.tabs[tab].store.take().expect("nothing is asked of the store") {
+            StoreCall::Append { append, key, bytes } if self.is_first(key) => {
+                self.add_row(bytes);
+                self.give(tab, Input::Appended { append });
+            }
+            StoreCall::Append { append, .. } => self.give(tab, Input::Behind { append }),
+            StoreCall::Read { read, after } => {
+                let rows = self.rows_after(after);
+                self.give(tab, Input::Rows { read, rows, is_last: true });
+            }
+        }
+    }
+
+    fn rows_after(&self, after: u64) -> Vec<(u64, Vec<u8>)> {
+        (after + 1..).zip(self.disk.iter().skip(usize::try_from(after).unwrap()).cloned()).collect()
+    }
+
+    /// The commit fails for good.
+    fn fail_append(&mut self, tab: usize, error: Error) {
+        match self.tabs[tab].store.take() {
+            Some(StoreCall::Append { append, .. }) => self.give(tab, Input::AppendFailed { append, error }),
+            other => panic!("no append but {other:?}"),
+        }
+    }
+
+    /// The commit ends without a word on whether it was made.
+    fn lose_append(&mut self, tab: usize, is_made: bool) {
+        match self.tabs[tab].store.take() {
+            Some(StoreCall::Append { append, key, bytes }) => {
+                if is_made && self.is_first(key) {
+                    self.add_row(bytes);
+                }
+                let error = Error::StorageUnknown("the connection closed".to_owned());
+                self.give(tab, Input::AppendUnknown { append, error });
+            }
+            other => panic!("no append but {other:?}"),
+        }
+    }
+
+    fn fail_read(&mut self, tab: usize) {
+        match self.tabs[tab].store.take() {
+            Some(StoreCall::Read { read, .. }) => {
+                let error = Error::StorageFailed("the disk is away".to_owned());
+                self.give(tab, Input::ReadFailed { read, error });
+            }
+            other => panic!("no read but {other:?}"),
+        }
+    }
+
+    /// Serves the store and the announcements until nothing is left; requests stay unanswered.
+    fn settle(&mut self) {
+        for _ in 0..MANY_STEPS {
+            let live: Vec<usize> = (0..self.tabs.len()).filter(|tab| self.tabs[*tab].is_alive).collect();
+            let mut is_busy = false;
+            for tab in live {
+                if self.tabs[tab].store.is_some() {
+                    self.serve_store(tab);
+                    is_busy = true;
+                } else if let Some(announcement) = self.tabs[tab].inbox.pop_front() {
+                    self.give(tab, Input::Announced(announcement));
+                    is_busy = true;
+                }
+            }
+            if !is_busy {
+                return;
+            }
+        }
+        panic!("the store is asked in a circle");
+    }
+
+    /// Lets time pass, with a wake whenever one was wished for.
+    fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        for _ in 0..MANY_STEPS {
+            let next = (0..self.tabs.len())
+                .filter(|tab| self.tabs[*tab].is_alive)
+                .filter_map(|tab| Some((self.tabs[tab].wake_at?, tab)))
+                .min()
+                .filter(|(time, _)| *time <= end);
+            let Some((time, tab)) = next else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(time);
+            self.tabs[tab].wake_at = None;
+            self.give(tab, Input::Wake);
+            self.settle();
+            // The engine tells a wish only when it changes; the same one again would be a wake that did nothing.
+            let again = self.tabs[tab].wake_at.or_else(|| self.tabs[tab].engine.next_sync_wake());
+            assert!(again.is_none_or(|again| again > self.now), "a wake changed nothing");
+            self.tabs[tab].wake_at = again;
+        }
+        panic!("time stands still");
+    }
+
+    fn start_write(&mut self, tab: usize, command: Command) -> u64 {
+        let request = self.request();
+        self.tabs[tab].waiting.insert(request);
+        self.give(tab, Input::Write { request: RequestId(request), command });
+        request
+    }
+
+    fn write(&mut self, tab: usize, command: Command) -> Result<Reply, Error> {
+        let request = self.start_write(tab, command);
+        self.settle();
+        self.reply(tab, request)
+    }
+
+    fn start_sync(&mut self, tab: usize) -> u64 {
+        let request = self.request();
+        self.tabs[tab].waiting.insert(request);
+        self.give(tab, Input::Sync { request: RequestId(request) });
+        self.settle();
+        request
+    }
+
+    /// The answer of a call, which must be there.
+    fn reply(&mut self, tab: usize, request: u64) -> Result<Reply, Error> {
+        self.tabs[tab].replies.remove(&request).expect("the call is not answered")
+    }
+
+    fn is_answered(&self, tab: usize, request: u64) -> bool {
+        self.tabs[tab].replies.contains_key(&request)
+    }
+
+    fn report(&mut self, tab: usize, request: u64) -> SyncReport {
+        match self.reply(tab, request) {
+            Ok(Reply::Synced(report)) => report,
+            other => panic!("no report but {other:?}"),
+        }
+    }
+
+    /// The request under way, which must be there.
+    fn sent(&self, tab: usize) -> Sent {
+        self.tabs[tab].sends.first().expect("no request is under way").clone()
+    }
+
+    fn is_sending(&self, tab: usize) -> bool {
+        !self.tabs[tab].sends.is_empty()
+    }
+
+    /// Answers the request under way with a body, and serves the store.
+    fn answer(&mut self, tab: usize, body: Value) {
+        self.answer_with(tab, ok(body.to_string().into_bytes()));
+    }
+
+    fn answer_with(&mut self, tab: usize, answer: Answer) {
+        let sent = self.tabs[tab].sends.remove(0);
+        self.give(tab, Input::Answered { send: sent.send, answer });
+        self.settle();
+    }
+
+    fn lose_request(&mut self, tab: usize) {
+        let sent = self.tabs[tab].sends.remove(0);
+        let error = Error::Network("the connection broke".to_owned());
+        self.give(tab, Input::SendFailed { send: sent.send, error });
+        self.settle();
+    }
+
+    /// Answers with the same status for each mutation, and these changes.
+    fn apply_all(&mut self, tab: usize, first_version: u64, changes: Value, checkpoint: &str) {
+        let count = self.sent(tab).mutations().len();
+        let results: Vec<_> = (first_version..).take(count).map(applied).collect();
+        self.answer(tab, json!({ "results": results, "serverChanges": changes, "checkpoint": checkpoint }));
+    }
+
+    fn find(&self, tab: usize, object: &str) -> Vec<Value> {
+        let text = self.tabs[tab].engine.find(object, &Query::default()).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// One record without the times, which the driver sets.
+    fn get(&self, tab: usize, object: &str, id: &str) -> Option<Value> {
+        let fields = self.tabs[tab].engine.get(object, RecordId::string(id).unwrap()).unwrap()?;
+        let mut value: Value = serde_json::from_str(fields.as_str()).unwrap();
+        let map = value.as_object_mut().unwrap();
+        map.retain(|name, _| name != "created_at" && name != "updated_at");
+        Some(value)
+    }
+
+    fn pending(&self, tab: usize) -> Vec<Value> {
+        serde_json::from_str(&self.tabs[tab].engine.pending_mutations()).unwrap()
+    }
+
+    fn conflicts(&self, tab: usize) -> Vec<Value> {
+        serde_json::from_str(&self.tabs[tab].engine.conflicts()).unwrap()
+    }
+
+    fn rejected(&self, tab: usize) -> Vec<Value> {
+        serde_json::from_str(&self.tabs[tab].engine.rejected()).unwrap()
+    }
+
+    /// What must hold at any moment between steps.
+    fn check(&self, tab: usize) {
+        fold::check_state(self.tabs[tab].engine.state());
+        let status = self.tabs[tab].engine.status();
+        assert_eq!(status.pending, self.pending(tab).len());
+        assert_eq!(status.conflicts, self.conflicts(tab).len());
+        assert_eq!(status.rejected, self.rejected(tab).len());
+    }
+}
+
+fn ok(body: Vec<u8>) -> Answer {
+    Answer { status: 200, content_type: "application/json".to_owned(), body, ..Answer::default() }
+}
+
+fn status(status: u16) -> Answer {
+    let body = br#"{"code":"X","detail":"told so"}"#.to_vec();
+    Answer { status, content_type: "application/problem+json".to_owned(), body, ..Answer::default() }
+}
+
+fn object_name(name: &str) -> ObjectName {
+    ObjectName::new(name).unwrap()
+}
+
+fn fields(value: &Value) -> Fields {
+    Fields::parse(&value.to_string()).unwrap()
+}
+
+fn create(object: &str, record: Value) -> Command {
+    Command::Create { object: object_name(object), records: vec![fields(&record)] }
+}
+
+fn update(object: &str, id: &str, patch: Value) -> Command {
+    Command::Update {
+        object: object_name(object),
+        id: RecordId::string(id).unwrap(),
+        patch: fields(&patch),
+    }
+}
+
+fn delete(object: &str, id: &str) -> Command {
+    Command::Delete { object: object_name(object), id: RecordId::string(id).unwrap() }
+}
+
+fn resolve(conflict: &Value, resolution: Resolution) -> Command {
+    Command::Resolve { mutation: mutation_id(conflict), resolution }
+}
+
+fn mutation_id(report: &Value) -> MutationId {
+    MutationId::parse(report["id"].as_str().unwrap()).unwrap()
+}
+
+fn applied(version: u64) -> Value {
+    json!({ "status": "applied", "serverVersion": version })
+}
+
+fn rejected(reason: &str) -> Value {
+    json!({ "status": "rejected", "reason": reason })
+}
+
+fn conflict(mutation: &Value, server_record: Value, version: Option<u64>) -> Value {
+    let mut conflict = json!({
+        "objectName": mutation["objectName"],
+        "recordId": mutation["recordId"],
+        "clientMutation": mutation,
+        "serverRecord": server_record,
+        "conflictingFields": ["title"],
+    });
+    if let Some(version) = version {
+        conflict["serverVersion"] = json!(version);
+    }
+    json!({ "status": "conflict", "conflict": conflict })
+}
+
+/// A change of a story on the server; no data: a delete.
+fn change(operation: &str, id: &str, data: Value, version: u64) -> Value {
+    let mut change = json!({
+        "objectName": "story",
+        "recordId": id,
+        "operation": operation,
+        "serverVersion": version,
+        "timestamp": "2026-01-01T00:00:01.000Z",
+    });
+    if !data.is_null() {
+        change["data"] = data;
+    }
+    change
+}
