@@ -77,9 +77,13 @@ export async function ensureChromium() {
     if (existsSync(CHROMIUM)) return CHROMIUM;
     throw new Failure(`CHROMIUM is ${CHROMIUM}, which does not exist`);
   }
+  const installed = [...installedBrowsers()].find((path) => existsSync(path));
+  return installed ?? (await playwrightsBrowser()) ?? (await installWithApt()) ?? (await installWithPlaywright());
+}
+
+async function playwrightsBrowser() {
   const { chromium } = await import('playwright-core');
-  const find = () => [...installedBrowsers(), chromium.executablePath()].find((path) => existsSync(path));
-  return find() ?? (await installWithApt()) ?? (await installWithPlaywright(find));
+  return existsSync(chromium.executablePath()) ? chromium.executablePath() : undefined;
 }
 
 function* installedBrowsers() {
@@ -115,12 +119,12 @@ async function installWithApt() {
   return output(path, ['--version']) === undefined ? undefined : path;
 }
 
-async function installWithPlaywright(find) {
+async function installWithPlaywright() {
   console.log("Installing Playwright's Chromium into its cache folder: the browser tests run in it.");
   const isRoot = process.platform === 'linux' && process.getuid() === 0;
   const cli = join(ROOT, 'node_modules/playwright-core/cli.js');
   await run(process.execPath, [cli, 'install', ...(isRoot ? ['--with-deps'] : []), 'chromium']);
-  const path = find();
+  const path = await playwrightsBrowser();
   if (path === undefined) throw new Failure('no Chromium was found or could be installed: install one and set CHROMIUM to its path');
   return path;
 }

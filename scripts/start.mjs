@@ -1,7 +1,8 @@
 // `npm start`: installs what is missing, builds, and serves the demo and its sync endpoint from one process.
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { buildDemo, buildPackage, buildServer } from './build.mjs';
 import { Failure, ROOT, runAsScript, start } from './process.mjs';
 
@@ -20,26 +21,12 @@ async function serve(server, port) {
   const listen = `127.0.0.1:${port}`;
   const args = ['--db', 'data/demo.db', '--objects', 'www/objects', '--static', 'www/dist', '--listen', listen];
   // In a group of its own: else Ctrl+C would reach it twice, from the terminal and from here, and a second one means "at once".
-  const child = start(server, args, { detached: process.platform !== 'win32' });
-  const ended = new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve({ code, signal }));
+  const child = start(server, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: process.platform !== 'win32' });
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const address = line.match(/^listening on (.*)/)?.[1];
+    console.log(address === undefined ? line : `\n  The demo is at ${address} - Ctrl+C ends it.\n`);
   });
-  if (await answers(port, child)) console.log(`\n  The demo is at http://${listen} - Ctrl+C ends it.\n`);
-  const { code, signal } = await ended;
-  if (code !== 0 && process.exitCode === undefined) throw new Failure(`the server ended with ${signal ?? code}`);
+  const [code, signal] = await once(child, 'exit');
   if (code === 0) process.exitCode = 0;
-}
-
-/** Waits until something listens on the port; false when the server ended instead. */
-async function answers(port, child) {
-  while (child.exitCode === null && child.signalCode === null) {
-    const isOpen = await new Promise((resolve) => {
-      const socket = connect(port, '127.0.0.1');
-      socket.once('connect', () => (socket.destroy(), resolve(true)));
-      socket.once('error', () => resolve(false));
-    });
-    if (isOpen) return true;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  return false;
+  else throw new Failure(`the server ended with ${signal ?? code}; where the port is taken, try another: PORT=8788 npm start`);
 }
