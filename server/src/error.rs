@@ -38,6 +38,12 @@ pub enum Error {
         /// The most that may be.
         max: usize,
     },
+    /// The verdicts would be longer than clients take: conflicts hold up to three records each.
+    #[error("the verdicts have more than {max_bytes} bytes: send fewer mutations at a time")]
+    AnswerTooLarge {
+        /// The most bytes.
+        max_bytes: usize,
+    },
     /// The checkpoint is none of this server's, or the changes after it are no longer there.
     #[error("the checkpoint is unknown or too old: take a fresh snapshot with a null checkpoint")]
     CheckpointUnknown,
@@ -77,6 +83,7 @@ impl Error {
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::InvalidMessage(_) => "INVALID_MESSAGE",
             Self::TooManyMutations { .. } => "TOO_MANY_MUTATIONS",
+            Self::AnswerTooLarge { .. } => "ANSWER_TOO_LARGE",
             Self::CheckpointUnknown => "CHECKPOINT_UNKNOWN",
             Self::ClientIdCloned => "CLIENT_ID_CLONED",
             Self::NotFound => "NOT_FOUND",
@@ -92,7 +99,9 @@ impl Error {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::BodyTooLarge { .. } | Self::TooManyMutations { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge { .. } | Self::TooManyMutations { .. } | Self::AnswerTooLarge { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidMessage(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,

@@ -16,6 +16,9 @@ use crate::store::{LogState, NewChange, PageLimit, Settled, StoreError, Transact
 use crate::validate::check_fields;
 
 const DAY_MS: i64 = 86_400_000;
+/// The most bytes of all verdicts in one answer. Clients have to hold a whole answer, and one mutation's verdict, with
+/// three records of 1 MiB at most, is always shorter.
+const MAX_VERDICT_BYTES: usize = 12 << 20;
 
 /// What an endpoint goes by.
 #[derive(Debug, Clone)]
@@ -67,7 +70,7 @@ impl Rules {
     /// mutations are judged.
     ///
     /// # Errors
-    /// `CHECKPOINT_UNKNOWN`, `CLIENT_ID_CLONED`, or the store's.
+    /// `CHECKPOINT_UNKNOWN`, `CLIENT_ID_CLONED`, `ANSWER_TOO_LARGE`, or the store's.
     pub fn push(
         &self,
         store: &mut dyn Transaction,
@@ -76,8 +79,14 @@ impl Rules {
     ) -> Result<Answer, Error> {
         let place = find_place(request.last_checkpoint.as_deref(), &store.state()?)?;
         let mut results = Vec::with_capacity(request.mutations.len());
+        let mut bytes = 0;
         for mutation in &request.mutations {
-            results.push(self.settle(store, mutation, now)?);
+            let verdict = self.settle(store, mutation, now)?;
+            bytes += verdict.get().len();
+            if bytes > MAX_VERDICT_BYTES {
+                return Err(Error::AnswerTooLarge { max_bytes: MAX_VERDICT_BYTES });
+            }
+            results.push(verdict);
         }
         let state = store.state()?;
         self.answer(store, &state, place, results)

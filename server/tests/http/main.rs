@@ -1,0 +1,16 @@
+//! The server through its router: no sockets, a real database, a clock that the test sets.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed, as it should"
+)]
+
+mod conformance;
+mod exchange;
+mod files;
+mod harness;
+mod retention;
+mod snapshot;
+mod status;
