@@ -8,6 +8,7 @@ use objectql_sync_protocol::{
 
 use super::clock::Clock;
 use super::config::Config;
+use super::log::MAX_COMMAND_BYTES;
 use super::random::Random;
 use super::record::apply;
 use super::row::{Event, Recorded};
@@ -118,8 +119,8 @@ pub(crate) struct Staged<'a> {
     pub(crate) bytes: usize,
 }
 
-/// What one record's part of a mutation costs in a row beside its data.
-const RECORDED_BYTES: usize = 96;
+/// What a mutation costs in a row beside its data and the names of its record: its id, times and numbers.
+const RECORDED_BYTES: usize = 64;
 
 impl<'a> Staged<'a> {
     pub(crate) fn new(state: &'a State, config: &'a Config, random: &'a mut Random, now: Timestamp) -> Self {
@@ -185,6 +186,7 @@ impl<'a> Staged<'a> {
         // All are checked before any is staged: a bulk create is all or nothing.
         let mut ready = Vec::with_capacity(records.len());
         let mut ids = hashbrown::HashSet::with_capacity(records.len());
+        let mut bytes = 0;
         let stamp = self.clock.issue(self.now);
         for record in records {
             let id = match record.get("id") {
@@ -196,6 +198,11 @@ impl<'a> Staged<'a> {
                 return Err(Error::AlreadyExists { object: object.to_string(), id: key.id.to_json() });
             }
             let fields = stamped(record, &key.id, stamp, stamp)?;
+            bytes += recorded_bytes(&key, Some(&fields));
+            if bytes > MAX_COMMAND_BYTES {
+                // Refused alone: a row that is too large would fail with all that share it.
+                return Err(ProtocolError::ValueTooLarge.into());
+            }
             ready.push((key, fields));
         }
         let fields = ready.iter().map(|(_, fields)| fields.clone()).collect();
@@ -378,7 +385,7 @@ impl<'a> Staged<'a> {
             self.last_sequence
         });
         let base_version = self.state.record(&key).and_then(|record| record.base()).map(|base| base.version);
-        self.bytes += RECORDED_BYTES + data.as_ref().map_or(0, |data| data.as_str().len());
+        self.bytes += recorded_bytes(&key, data.as_ref());
         Recorded {
             id: self.random.uuid(self.now),
             object: key.object,
@@ -404,6 +411,15 @@ impl<'a> Staged<'a> {
     }
 }
 
+/// About how many bytes a mutation has in a row.
+fn recorded_bytes(key: &RecordKey, data: Option<&Fields>) -> usize {
+    let id = match &key.id {
+        RecordId::Number(_) => 0,
+        RecordId::String(text) => text.len(),
+    };
+    RECORDED_BYTES + key.object.as_str().len() + id + data.map_or(0, |data| data.as_str().len())
+}
+
 /// The fields an app cannot set: the id is the record's name, the times are the driver's.
 fn is_set_by_driver(quoted_name: &str) -> bool {
     matches!(quoted_name, "\"id\"" | "\"created_at\"" | "\"updated_at\"")
@@ -422,4 +438,34 @@ fn stamped(record: &Fields, id: &RecordId, created: Timestamp, updated: Timestam
 
 fn check_size(fields: &Fields) -> Result<(), Error> {
     if fields.as_str().len() > MAX_FIELDS_BYTES { Err(ProtocolError::ValueTooLarge.into()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Row, TabId};
+
+    /// Goal: what is taken for the size of a row is never less than its size, or rows would grow too large unseen.
+    #[test]
+    fn the_bytes_of_a_row_are_not_underestimated() {
+        let key = RecordKey {
+            object: ObjectName::new("o".repeat(128)).unwrap(),
+            id: RecordId::string("i".repeat(256)).unwrap(),
+        };
+        for data in [None, Some(Fields::parse(&format!("{{\"a\":\"{}\"}}", "x".repeat(500))).unwrap())] {
+            let recorded = Recorded {
+                id: MutationId::new(u64::MAX, [255; 10]),
+                object: key.object.clone(),
+                record_id: key.id.clone(),
+                operation: Operation::Update,
+                data: data.clone(),
+                timestamp: Timestamp::from_millis(i64::MIN),
+                sequence: Some(Sequence::new(1 << 52).unwrap()),
+                base_version: Some(objectql_sync_protocol::ServerVersion::new(1 << 52).unwrap()),
+            };
+            let events = vec![Event::Recorded(vec![recorded; 1000])];
+            let bytes = Row { tab: TabId(u64::MAX), number: 1, events }.encode().unwrap().len();
+            assert!(bytes <= 1000 * recorded_bytes(&key, data.as_ref()), "{bytes}");
+        }
+    }
 }

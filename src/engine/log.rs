@@ -41,7 +41,7 @@ pub(crate) struct Log {
     phase: Phase,
     queue: VecDeque<Job>,
     /// An append of which it is not known whether it was made: the tail will tell.
-    unsure: Option<Append>,
+    unsure: Option<Unsure>,
     /// Whether somebody says that there are rows to read.
     is_tail_wanted: bool,
     attempts: u32,
@@ -66,7 +66,15 @@ enum Phase {
 struct Append {
     row: Row,
     jobs: Vec<Job>,
-    replies: Vec<(RequestId, Reply)>,
+    /// Refusals wait for the row too: they may rest on what it writes.
+    replies: Vec<(RequestId, Result<Reply, Error>)>,
+}
+
+#[derive(Debug)]
+struct Unsure {
+    append: Append,
+    /// Why nobody knows; none where another tab was first.
+    error: Option<Error>,
 }
 
 impl Log {
@@ -152,16 +160,10 @@ impl Engine {
             && let Some(job) = self.log.queue.pop_front_if(|job| !matches!(job, Job::Sync(_)))
         {
             match &job {
-                Job::Write { request, command } => match staged.decide(command) {
-                    Ok(reply) => replies.push((*request, reply)),
-                    Err(error) => {
-                        self.outputs.push_back(Output::Reply { request: *request, result: Err(error) });
-                        continue;
-                    }
-                },
+                Job::Write { request, command } => replies.push((*request, staged.decide(command))),
                 Job::Open { request } => {
                     staged.open();
-                    replies.push((*request, Reply::Done));
+                    replies.push((*request, Ok(Reply::Done)));
                 }
                 Job::Ask(_) | Job::Sync(_) => {}
             }
@@ -188,9 +190,9 @@ impl Engine {
     /// Another tab was first, or nobody knows: the tail will tell.
     pub(crate) fn handle_append_unsure(&mut self, append: u64, error: Option<Error>) {
         let Some(append) = self.take_append(append) else { return };
-        self.log.attempts += u32::from(error.is_some());
-        self.log.error = error;
-        self.log.unsure = Some(append);
+        self.log.attempts += 1;
+        self.log.error.clone_from(&error);
+        self.log.unsure = Some(Unsure { append, error });
         self.log.phase = Phase::Unread;
     }
 
@@ -229,12 +231,24 @@ impl Engine {
             return self.read();
         }
         self.log.phase = Phase::Idle;
-        if self.log.unsure.as_ref().is_none_or(|_| self.log.attempts < MAX_ATTEMPTS) {
-            self.requeue();
-            self.log.error = None;
-        } else if let (Some(append), Some(error)) = (self.log.unsure.take(), self.log.error.clone()) {
-            self.log.attempts = 0;
-            self.fail_jobs(now, append.jobs, &error);
+        self.log.error = None;
+        match self.log.unsure.take() {
+            Some(Unsure { append, .. }) if self.log.attempts < MAX_ATTEMPTS => self.requeue(append.jobs),
+            Some(Unsure { append, error }) => {
+                // The log was just read: whatever went wrong, the row is not in it.
+                let error = match error {
+                    Some(Error::StorageUnknown(reason)) => Error::StorageFailed(reason),
+                    Some(error) => error,
+                    None => Error::LogCorrupt {
+                        key: self.log.folded + 1,
+                        detail: "the store gives new rows other keys".to_owned(),
+                    },
+                };
+                self.log.attempts = 0;
+                self.log.error = Some(error.clone());
+                self.fail_jobs(now, append.jobs, &error);
+            }
+            None => self.log.attempts = 0,
         }
     }
 
@@ -249,27 +263,25 @@ impl Engine {
         })?;
         self.log.folded = key;
         let folded = fold(&mut self.state, &row);
-        if !self.is_open {
-            return Ok(());
+        let unsure = self.log.unsure.take_if(|unsure| unsure.append.row.is_same_append(&row));
+        if self.is_open {
+            self.note_writes(now, &row);
+            self.tell(&folded, unsure.is_some());
         }
-        self.note_writes(now, &row);
-        self.tell(&folded, false);
-        let is_ours = |append: &Append| append.row.tab == row.tab && append.row.number == row.number;
-        if self.log.unsure.as_ref().is_some_and(is_ours)
-            && let Some(append) = self.log.unsure.take()
-        {
+        if self.log.unsure.as_ref().is_none_or(|unsure| unsure.error.is_none()) {
+            // Being behind is no failure as long as there is something to read.
             self.log.attempts = 0;
+        }
+        if let Some(Unsure { append, .. }) = unsure {
             self.finish(now, append, &folded);
         }
         Ok(())
     }
 
     /// Puts the jobs of an append that was not made back in front, to be decided on what the tail brought.
-    fn requeue(&mut self) {
-        if let Some(append) = self.log.unsure.take() {
-            for job in append.jobs.into_iter().rev() {
-                self.log.queue.push_front(job);
-            }
+    fn requeue(&mut self, jobs: Vec<Job>) {
+        for job in jobs.into_iter().rev() {
+            self.log.queue.push_front(job);
         }
     }
 
@@ -289,7 +301,7 @@ impl Engine {
 
     /// Everybody who waits for the log is told that it fails.
     fn fail_all(&mut self, now: Now, error: &Error) {
-        if let Some(append) = self.log.unsure.take() {
+        if let Some(Unsure { append, .. }) = self.log.unsure.take() {
             let unknown = Error::StorageUnknown(error.to_string());
             self.fail_jobs(now, append.jobs, &unknown);
         }
@@ -302,7 +314,10 @@ impl Engine {
             match job {
                 Job::Open { request } | Job::Write { request, .. } => self.reply(request, Err(error.clone())),
                 Job::Ask(Asker::Here(request)) => self.reply(request, Err(error.clone())),
-                Job::Ask(Asker::Tab { .. }) => {}
+                Job::Ask(Asker::Tab { tab, ask }) => {
+                    let result = Err(error.clone());
+                    self.outputs.push_back(Output::Announce(Announcement::Synced { tab, ask, result }));
+                }
                 Job::Sync(_) => self.handle_sync_job_failed(now, error.clone()),
             }
         }
@@ -311,7 +326,7 @@ impl Engine {
     /// Answers those whose jobs are in a folded row.
     fn finish(&mut self, now: Now, append: Append, folded: &Folded) {
         for (request, reply) in append.replies {
-            self.reply(request, Ok(reply));
+            self.reply(request, reply);
         }
         for job in append.jobs {
             match job {

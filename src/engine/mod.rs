@@ -35,6 +35,8 @@ mod row;
 mod state;
 mod sync;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -174,6 +174,11 @@ pub enum RowError {
 }
 
 impl Row {
+    /// Whether the other row is what came of the same append.
+    pub(crate) fn is_same_append(&self, other: &Self) -> bool {
+        self.tab == other.tab && self.number == other.number
+    }
+
     /// The row's bytes.
     ///
     /// # Errors

@@ -3,14 +3,6 @@
 
 mod fold;
 mod log;
-mod push;
-mod receive;
-mod reset;
-mod schedule;
-mod size;
-mod statuses;
-mod tabs;
-mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -20,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::sync::answer::Answer;
 use super::{
-    Announcement, Command, Config, Engine, Event, Input, Notice, Now, Output, Query, Recorded, Reply, RequestId,
-    Resolution, Row, SyncReport, SyncSettings,
+    Announcement, Command, Config, Engine, Event, Input, Notice, Now, Output, Query, Recorded, Reply,
+    RequestId, Resolution, Row, SyncReport, SyncSettings,
 };
 use crate::error::Error;
 
@@ -36,6 +28,8 @@ struct World {
     disk: Vec<Vec<u8>>,
     /// What the rows of the disk hold.
     recorded: Vec<Recorded>,
+    /// The ids of the records in them.
+    written: BTreeSet<String>,
     /// How many appends were asked for.
     appends: usize,
     tabs: Vec<Tab>,
@@ -96,9 +90,8 @@ impl Sent {
 
 /// The definitions most tests use.
 fn objects() -> Vec<ObjectDefinition> {
-    let definition = |name: &str, sync: Value| {
-        serde_json::from_value(json!({ "name": name, "sync": sync })).unwrap()
-    };
+    let definition =
+        |name: &str, sync: Value| serde_json::from_value(json!({ "name": name, "sync": sync })).unwrap();
     vec![
         definition("story", json!({ "enabled": true })),
         definition("task", json!({ "enabled": true, "batch_size": 3, "debounce_ms": 5000 })),
@@ -144,6 +137,7 @@ impl World {
             now: Duration::from_secs(1),
             disk: Vec::new(),
             recorded: Vec::new(),
+            written: BTreeSet::new(),
             appends: 0,
             tabs: Vec::new(),
             config,
@@ -241,15 +235,15 @@ impl World {
                 }
             }
             Output::Reply { request, result } => {
-                if let Ok(Reply::Records(records)) = &result {
-                    let ids: BTreeSet<_> =
-                        self.recorded.iter().map(|recorded| recorded.record_id.to_json()).collect();
-                    for record in records {
-                        let id = record.get("id").unwrap();
-                        assert!(ids.contains(id.as_str()), "a promise before the row was durable");
-                    }
+                if let Ok(Reply::Record(record)) = &result {
+                    let id = record.get("id").unwrap();
+                    assert!(self.written.contains(id.as_str()), "a promise before the row was durable");
                 }
-                assert!(tab.waiting.remove(&request.0), "call {} was answered twice, or never made", request.0);
+                assert!(
+                    tab.waiting.remove(&request.0),
+                    "call {} was answered twice, or never made",
+                    request.0
+                );
                 tab.replies.insert(request.0, result);
             }
             Output::Notice(notice) => tab.notices.push(notice),
@@ -258,12 +252,10 @@ impl World {
 
     /// Adds a row, as a store does whose answer may get lost.
     fn add_row(&mut self, bytes: Vec<u8>) {
-        for event in Row::decode(&bytes).unwrap().events {
-            match event {
-                Event::Recorded(recorded) => self.recorded.extend(recorded),
-                Event::Decided { instead: Some(recorded), .. } => self.recorded.push(recorded),
-                _ => {}
-            }
+        let row = Row::decode(&bytes).unwrap();
+        for recorded in recorded_in(&row) {
+            self.written.insert(recorded.record_id.to_json());
+            self.recorded.push(recorded.clone());
         }
         self.disk.push(bytes);
     }
@@ -476,6 +468,14 @@ impl World {
     }
 }
 
+fn recorded_in(row: &Row) -> impl Iterator<Item = &Recorded> {
+    row.events.iter().flat_map(|event| match event {
+        Event::Recorded(recorded) => recorded.as_slice(),
+        Event::Decided { instead: Some(recorded), .. } => std::slice::from_ref(recorded),
+        _ => &[],
+    })
+}
+
 fn ok(body: Vec<u8>) -> Answer {
     Answer { status: 200, content_type: "application/json".to_owned(), body, ..Answer::default() }
 }
@@ -494,15 +494,11 @@ fn fields(value: &Value) -> Fields {
 }
 
 fn create(object: &str, record: Value) -> Command {
-    Command::Create { object: object_name(object), records: vec![fields(&record)] }
+    Command::Create { object: object_name(object), record: fields(&record) }
 }
 
 fn update(object: &str, id: &str, patch: Value) -> Command {
-    Command::Update {
-        object: object_name(object),
-        id: RecordId::string(id).unwrap(),
-        patch: fields(&patch),
-    }
+    Command::Update { object: object_name(object), id: RecordId::string(id).unwrap(), patch: fields(&patch) }
 }
 
 fn delete(object: &str, id: &str) -> Command {
