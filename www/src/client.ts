@@ -260,7 +260,9 @@ export class Client {
     const next = rows.map((row) => {
       const old = known.get(row.id);
       if (old && isSame(old, row)) return old;
-      if (before && !this.#ownWrites.delete(String(row.id)) && !(old && looksSame(old, row))) arrived.push(String(row.id));
+      const isOwn = this.#ownWrites.delete(String(row.id));
+      // A board that fills for the first time would glow all over.
+      if (before?.length && !isOwn && !(old && looksSame(old, row))) arrived.push(String(row.id));
       this.#titles.set(String(row.id), row.title);
       return row;
     });

@@ -65,6 +65,11 @@ const STATES: Record<PendingMutation['state'] | 'settled', string> = {
   settled: 'synced',
 };
 
+/** What was sent and not answered: on its way, or the answer was lost and it goes once more. */
+function stateText(client: Client, state: keyof typeof STATES): string {
+  return state === 'sent' && client.syncLabel.value.tone !== 'busy' ? 'no answer' : STATES[state];
+}
+
 function MutationRow({ client, mutation, state }: { client: Client; mutation: PendingMutation; state: keyof typeof STATES }) {
   return (
     <li class={`mutation ${state}`} data-state={state}>
@@ -76,7 +81,7 @@ function MutationRow({ client, mutation, state }: { client: Client; mutation: Pe
       </span>
       <span class="state">
         {state === 'settled' ? <CheckIcon /> : <i class="dot" />}
-        {STATES[state]}
+        {stateText(client, state)}
       </span>
     </li>
   );
@@ -92,7 +97,7 @@ function ConflictRow({ client, conflict }: { client: Client; conflict: Conflict 
   const mine = conflict.clientMutation.data ?? {};
   return (
     <article class="decision conflict">
-      <h4>Two versions of “{titleOf(client, conflict.clientMutation)}”</h4>
+      <h4>Two versions of “{shown(conflict.baseRecord?.['title'] ?? titleOf(client, conflict.clientMutation))}”</h4>
       <dl>
         {conflict.conflictingFields.map((name) => (
           <div key={name}>
@@ -124,7 +129,7 @@ function RejectedRow({ client, rejected }: { client: Client; rejected: RejectedM
       <h4>
         The server did not take this {rejected.mutation.operation} of “{titleOf(client, rejected.mutation)}”
       </h4>
-      <p>{rejected.reason}</p>
+      <p>{rejected.reason.replace(/^[A-Z_]+: /, '')}</p>
       <div class="row">
         <button type="button" class="button small" onClick={() => void client.retry(rejected)}>
           Retry
@@ -140,9 +145,9 @@ function RejectedRow({ client, rejected }: { client: Client; rejected: RejectedM
 function LogFoot({ client }: { client: Client }) {
   const text = useComputed(() => {
     const { leader, lastSyncedAt, error } = client.status.value;
+    if (!leader) return 'another tab syncs';
     const synced = lastSyncedAt ? `synced ${new Date(lastSyncedAt).toLocaleTimeString()}` : 'not synced since opening';
-    const why = error && client.network.on.value ? error.message : synced;
-    return `${why} · ${leader ? 'this tab syncs' : 'another tab syncs'}`;
+    return `${error && client.network.on.value ? error.message : synced} · this tab syncs`;
   });
   const clientId = useComputed(() => client.status.value.clientId);
   return (

@@ -8,7 +8,7 @@ export interface SyncLabel {
   retryAt?: number;
 }
 
-/** Puts a status into words. A poll with nothing to push is not worth a flicker. */
+/** Puts a status into words. */
 export function syncLabel(status: Status, switchedOn: boolean): SyncLabel {
   if (status.state === 'unauthorized') return { tone: 'bad', text: 'Sign in again' };
   if (status.state === 'storage-failed') return { tone: 'bad', text: 'Storage fails' };
@@ -21,9 +21,11 @@ export function syncLabel(status: Status, switchedOn: boolean): SyncLabel {
       return { tone: 'warn', text: 'No connection', ...(status.retryAt && { retryAt: Date.parse(status.retryAt) }) };
     case 'waiting':
     case 'syncing':
-      if (status.pending > 0 || status.lastSyncedAt === null) return { tone: 'busy', text: 'Syncing' };
-      return { tone: 'good', text: 'Synced' };
+      if (status.pending > status.conflicts || status.lastSyncedAt === null) return { tone: 'busy', text: 'Syncing' };
+      // Falls through: a poll with nothing to push is not worth a flicker.
     case 'idle':
-      return status.pending > status.conflicts ? { tone: 'busy', text: 'Waiting' } : { tone: 'good', text: 'Synced' };
+      if (status.pending > status.conflicts) return { tone: 'busy', text: 'Waiting' };
+      if (status.conflicts + status.rejected > 0) return { tone: 'bad', text: 'Needs you' };
+      return { tone: 'good', text: 'Synced' };
   }
 }

@@ -80,6 +80,27 @@ test('a second client sees the changes of the first, and keeps its own while it 
   await drained('b');
 });
 
+test('two names for one story wait for a decision, and a change of a deleted story is shown', async () => {
+  await addStories('a', 'backlog', ['Printer', 'Scanner']);
+  await drained('a');
+  await page.getByRole('button', { name: 'Second client' }).click();
+  await columnHolds('b', 'backlog', ['Printer', 'Scanner']);
+  await networkSwitch('b').click();
+  await rename('b', 'Printer', 'Printer of B');
+  await rename('b', 'Scanner', 'Scanner of B');
+  await rename('a', 'Printer', 'Printer of A');
+  await cardIn('a', 'backlog', 'Scanner').press('Delete');
+  await drained('a');
+
+  await networkSwitch('b').click();
+  await client('b').getByRole('button', { name: 'Keep mine' }).click();
+  await columnHolds('a', 'backlog', ['Printer of B']);
+  await client('b').getByText('the record was deleted').waitFor();
+  await client('b').getByRole('button', { name: 'Discard' }).click();
+  await columnHolds('b', 'backlog', ['Printer of B']);
+  await drained('b');
+});
+
 test('a card is moved, edited, deleted and brought back with keys alone', async () => {
   await addStories('a', 'backlog', ['Upper', 'Lower']);
   await cardIn('a', 'backlog', 'Upper').focus();
@@ -187,6 +208,14 @@ async function addStories(letter, column, titles) {
     await cardIn(letter, column, title).waitFor();
   }
   await page.keyboard.press('Escape');
+}
+
+async function rename(letter, title, next) {
+  await cardIn(letter, 'backlog', title).press('Enter');
+  await page.keyboard.press('Control+A');
+  await page.keyboard.type(next);
+  await page.keyboard.press('Enter');
+  await cardIn(letter, 'backlog', next).waitFor();
 }
 
 async function columnHolds(letter, column, titles, on = page) {
