@@ -59,7 +59,7 @@ pub struct Config {
           value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub retention_days: u32,
 
-    /// An origin, such as https://app.example.com, whose pages may call the endpoint (CORS); may be given several times, or
+    /// An origin, such as `https://app.example.com`, whose pages may call the endpoint (CORS); may be given several times, or
     /// separated by commas. Pages that this server serves itself need none
     #[arg(long, value_name = "ORIGIN", env = "OBJECTQL_SYNC_ALLOW_ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<HeaderValue>,
