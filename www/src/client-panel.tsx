@@ -1,4 +1,4 @@
-import { useComputed, useSignal } from '@preact/signals';
+import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
 import { Board } from './board';
 import type { Client } from './client';
@@ -12,6 +12,11 @@ export function ClientPanel({ client }: { client: Client }) {
     logShown.value = !logShown.value;
     localStorage.setItem(`${client.name}.log`, logShown.value ? 'shown' : 'hidden');
   };
+  // What waits for a decision is not left behind a button.
+  const undecided = useComputed(() => client.log.conflicts.value.length + client.log.rejected.value.length);
+  useSignalEffect(() => {
+    if (undecided.value > 0) logShown.value = true;
+  });
   return (
     <section class="client" aria-label={client.label} data-client={client.name} data-network={client.network.on.value ? 'on' : 'off'}>
       <header class="client-bar">
