@@ -42,8 +42,8 @@ export async function buildServer() {
 
 async function buildWasm(wasmBindgen) {
   // Cargo knows best whether anything changed, its compiler included; it says so in a fraction of a second.
-  await run('cargo', ['build', '--quiet', '--release', '--target', 'wasm32-unknown-unknown', '-p', 'objectql-offline']);
-  const compiled = join(TARGET, 'wasm32-unknown-unknown/release/objectql_offline.wasm');
+  await run('cargo', ['build', '--quiet', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', 'objectql-offline']);
+  const compiled = join(TARGET, 'wasm32-unknown-unknown/wasm/objectql_offline.wasm');
   const outputs = ['objectql_offline.js', 'objectql_offline.d.ts', 'objectql_offline_bg.wasm'].map((name) => `pkg/wasm/${name}`);
   await unlessDone('wasm', [readFileSync(compiled), hashOf('package-lock.json', 'scripts/build.mjs')], outputs, async () => {
     console.log('Building the driver for the browser.');

@@ -49,11 +49,15 @@ export interface Handle {
 export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   readonly #handle: Handle;
   #closing: Promise<void> | undefined;
+  /** What `status` is from the end on; undefined before. */
   #lastStatus: Status | undefined;
 
   /** @internal */
   constructor(handle: Handle) {
     this.#handle = handle;
+    handle.events.onEnd(() => {
+      this.#lastStatus = { ...this.status, state: 'closed', leader: false };
+    });
   }
 
   /** The name it was opened with. */
@@ -77,6 +81,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
 
   /**
    * Creates many records, or none of them: they are one commit. Resolves with them as they were stored, in the same order.
+   * All of them may have 16 MiB of JSON text; with more, or where none hangs on the others, several calls do as well.
    *
    * # Errors
    * As `create`; the message names the place in the array.
@@ -249,8 +254,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
 
   /** How the database is, at this moment; `on('status', ...)` tells when that changes. */
   get status(): Status {
-    if (this.#closing === undefined) this.#lastStatus = JSON.parse(this.#handle.driver.status()) as Status;
-    return { ...(this.#lastStatus as Status), ...(this.#closing && { state: 'closed', leader: false }) };
+    return this.#lastStatus ?? (JSON.parse(this.#handle.driver.status()) as Status);
   }
 
   /**
@@ -327,7 +331,8 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * after the commit that is under way. What is pending stays and is pushed the next time. Calling it again changes nothing.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#end(() => this.#handle.close());
+    this.#handle.events.end();
+    this.#closing ??= this.#handle.close();
     return this.#closing;
   }
 
@@ -339,15 +344,8 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * `STORAGE_BLOCKED` when another tab keeps it open.
    */
   destroy(): Promise<void> {
-    const destroyed = this.#end(() => this.#handle.destroy());
-    this.#closing ??= destroyed.catch(() => undefined);
-    return destroyed;
-  }
-
-  async #end(how: () => Promise<void>): Promise<void> {
-    if (this.#closing === undefined) void this.status;
     this.#handle.events.end();
-    await how();
+    return this.#handle.destroy();
   }
 
   /** Runs `task` and reads the JSON text it gives. */
@@ -366,7 +364,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   #throwIfClosed(): void {
-    if (this.#closing !== undefined) throw errorWithCode('CLOSED', `the database ${this.name} was closed`);
+    if (this.#lastStatus !== undefined) throw errorWithCode('CLOSED', `the database ${this.name} was closed`);
   }
 }
 

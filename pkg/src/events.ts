@@ -44,9 +44,10 @@ export class Events {
 
   /** Takes leave of all listeners; there are no events from here on. */
   end(): void {
-    this.#handlers.clear();
-    for (const handler of [...this.#endings]) handler();
+    const endings = [...this.#endings];
     this.#endings.clear();
+    this.#handlers.clear();
+    for (const handler of endings) handler();
   }
 }
 

@@ -80,6 +80,7 @@ test('destroy closes every handle and deletes the database, also after close', a
   await one.destroy();
   await refuses(one.find('story'), 'CLOSED');
   await refuses(two.find('story'), 'CLOSED');
+  assert.deepEqual([one.status.state, two.status.state], ['closed', 'closed']);
   await two.close();
   await two.destroy();
   assert.deepEqual(FakeDriver.destroyed, ['crm', 'crm']);
