@@ -13,7 +13,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
-use crate::browser::driver::{Settings, Shell, to_js};
+use crate::browser::driver::{Settings, Shell, to_js, to_json};
 use crate::browser::log::Durability;
 use crate::browser::schema;
 use crate::browser::transport::Transport;
@@ -33,7 +33,8 @@ pub struct Driver(Rc<Shell>);
 #[serde(rename_all = "camelCase")]
 struct Options {
     name: String,
-    objects: Vec<ObjectDefinition>,
+    /// The object definitions as JSON text.
+    objects: String,
     #[serde(default)]
     sync: Option<SyncOptions>,
     #[serde(default)]
@@ -196,7 +197,7 @@ impl Driver {
 
     /// What the database is doing, as JSON.
     pub fn status(&self) -> Result<String, JsValue> {
-        self.read(|engine| Ok(self.0.status_json(&engine.status())))
+        self.read(|engine| Ok(to_json(&engine.status())))
     }
 
     /// The mutations not settled, as a JSON array.
@@ -244,6 +245,10 @@ fn or_rejected(started: Result<Promise, Error>) -> Promise {
     started.unwrap_or_else(|error| Promise::reject(&to_js(&error)))
 }
 
+fn definitions(text: &str) -> Result<Vec<ObjectDefinition>, Error> {
+    serde_json::from_str(text).map_err(|error| ProtocolError::InvalidDefinition(error.to_string()).into())
+}
+
 fn settings(options: JsValue, hooks: &JsValue) -> Result<Settings, Error> {
     let options: Options =
         serde_wasm_bindgen::from_value(options).map_err(|error| Error::InvalidOptions(error.to_string()))?;
@@ -264,7 +269,7 @@ fn settings(options: JsValue, hooks: &JsValue) -> Result<Settings, Error> {
             DurabilityOption::Strict => Durability::Strict,
             DurabilityOption::Relaxed => Durability::Relaxed,
         },
-        config: Config::new(options.objects, sync)?,
+        config: Config::new(definitions(&options.objects)?, sync)?,
         transport: options.sync.map(|sync| Transport {
             url: sync.url,
             timeout_ms: sync.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),

@@ -1,11 +1,10 @@
 //! Every error the driver gives to an app, and its code.
 
 use objectql_sync_protocol::ProtocolError;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Why a call failed. [`code`](Self::code) is for programs and never changes; the text is for people.
-#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// A value, id, name or definition outside the rules; nothing was written.
     #[error(transparent)]
@@ -100,10 +99,55 @@ pub enum Error {
     /// The database was closed.
     #[error("the database is closed")]
     Closed,
+    /// The tab that syncs could not.
+    #[error("{message}")]
+    InLeader {
+        /// The code of its error.
+        code: &'static str,
+        /// The text of its error.
+        message: String,
+    },
     /// A fault in the driver itself.
     #[error("a fault in the driver: {0}")]
     Internal(String),
 }
+
+/// Every code there is; the npm package has the same list.
+pub const CODES: [&str; 33] = [
+    "INVALID_JSON",
+    "INVALID_VALUE",
+    "VALUE_TOO_DEEP",
+    "VALUE_TOO_LARGE",
+    "INVALID_ID",
+    "INVALID_NAME",
+    "INVALID_MUTATION",
+    "INVALID_MESSAGE",
+    "INVALID_DEFINITION",
+    "UNKNOWN_OBJECT",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "READ_ONLY_OBJECT",
+    "INVALID_QUERY",
+    "INVALID_OPTIONS",
+    "UNKNOWN_MUTATION",
+    "SYNC_OFF",
+    "NETWORK",
+    "TIMEOUT",
+    "HTTP_STATUS",
+    "UNAUTHORIZED",
+    "INVALID_ANSWER",
+    "CLIENT_ID_CLONED",
+    "QUOTA_EXCEEDED",
+    "STORAGE_FAILED",
+    "STORAGE_UNKNOWN",
+    "STORAGE_BLOCKED",
+    "STORAGE_OUTDATED",
+    "DATABASE_LOST",
+    "LOG_CORRUPT",
+    "CLOSED",
+    "WASM_FAILED",
+    "INTERNAL",
+];
 
 impl Error {
     /// The stable code.
@@ -133,7 +177,15 @@ impl Error {
             Self::DatabaseLost => "DATABASE_LOST",
             Self::LogCorrupt { .. } => "LOG_CORRUPT",
             Self::Closed => "CLOSED",
+            Self::InLeader { code, .. } => code,
             Self::Internal(_) => "INTERNAL",
         }
+    }
+
+    /// The error that another tab told of.
+    #[must_use]
+    pub fn in_leader(code: &str, message: String) -> Self {
+        let code = CODES.iter().find(|known| **known == code).copied().unwrap_or("INTERNAL");
+        Self::InLeader { code, message }
     }
 }

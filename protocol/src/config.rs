@@ -71,10 +71,14 @@ impl SyncConfig {
     /// `INVALID_DEFINITION`
     pub fn check(&self) -> Result<(), ProtocolError> {
         if !(1..=10_000).contains(&self.batch_size) {
-            return Err(ProtocolError::InvalidDefinition("sync.batch_size must be from 1 to 10000".to_owned()));
+            return Err(ProtocolError::InvalidDefinition(
+                "sync.batch_size must be from 1 to 10000".to_owned(),
+            ));
         }
         if self.debounce_ms > 3_600_000 {
-            return Err(ProtocolError::InvalidDefinition("sync.debounce_ms must be at most 3600000".to_owned()));
+            return Err(ProtocolError::InvalidDefinition(
+                "sync.debounce_ms must be at most 3600000".to_owned(),
+            ));
         }
         Ok(())
     }

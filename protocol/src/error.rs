@@ -1,12 +1,11 @@
 //! What can be wrong with a value, a name or a message, each with a stable code.
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A value, name or message that the protocol refuses.
 ///
 /// The `Display` text is for people and says what to do; [`code`](Self::code) is for programs and never changes.
-#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProtocolError {
     /// The text is not JSON, or holds a lone surrogate or a number outside the range of a double.
     #[error("not valid JSON: {0}")]

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Checkpoint, ClientId, Conflict, Mutation, MutationId, ProtocolError, ServerChange, ServerVersion};
+use crate::{
+    Checkpoint, ClientId, Conflict, Mutation, MutationId, ProtocolError, ServerChange, ServerVersion,
+};
 
 /// What a client sends (`SyncPushRequest`). With no mutations it is a pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,7 +61,8 @@ impl ReceivedPush {
             last_checkpoint: Option<String>,
         }
         let wire: Wire<'_> = parse_message(body)?;
-        let mutations = wire.mutations.into_iter().map(|raw| read_mutation(raw.get(), &wire.client_id)).collect();
+        let mutations =
+            wire.mutations.into_iter().map(|raw| read_mutation(raw.get(), &wire.client_id)).collect();
         Ok(Self { client_id: wire.client_id, mutations, last_checkpoint: wire.last_checkpoint })
     }
 }
@@ -120,10 +123,9 @@ impl PushResponse {
 
 /// The verdict on one mutation (`SyncMutationResult`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "lowercase")]
+#[serde(into = "MutationResultWire", try_from = "MutationResultWire")]
 pub enum MutationResult {
     /// Settled; the record now has this version.
-    #[serde(rename_all = "camelCase")]
     Applied {
         /// The record's version after the mutation, or its current one where the mutation was superseded.
         server_version: ServerVersion,
@@ -138,6 +140,50 @@ pub enum MutationResult {
         /// Why, for people.
         reason: String,
     },
+}
+
+/// A verdict as it is written. A tagged enum of serde would read all of it into a tree of its own first: slower, and 60 KB of
+/// wasm.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct MutationResultWire {
+    status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_version: Option<ServerVersion>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflict: Option<Box<Conflict>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl From<MutationResult> for MutationResultWire {
+    fn from(result: MutationResult) -> Self {
+        match result {
+            MutationResult::Applied { server_version } => {
+                Self { status: "applied".to_owned(), server_version: Some(server_version), ..Self::default() }
+            }
+            MutationResult::Conflict { conflict } => {
+                Self { status: "conflict".to_owned(), conflict: Some(conflict), ..Self::default() }
+            }
+            MutationResult::Rejected { reason } => {
+                Self { status: "rejected".to_owned(), reason: Some(reason), ..Self::default() }
+            }
+        }
+    }
+}
+
+impl TryFrom<MutationResultWire> for MutationResult {
+    type Error = String;
+
+    fn try_from(wire: MutationResultWire) -> Result<Self, String> {
+        let MutationResultWire { status, server_version, conflict, reason } = wire;
+        match (status.as_str(), server_version, conflict, reason) {
+            ("applied", Some(server_version), ..) => Ok(Self::Applied { server_version }),
+            ("conflict", _, Some(conflict), _) => Ok(Self::Conflict { conflict }),
+            ("rejected", _, _, Some(reason)) => Ok(Self::Rejected { reason }),
+            _ => Err(format!("the result with status {status:?} is unknown or incomplete")),
+        }
+    }
 }
 
 /// Reads a message as JSON; bytes that are no UTF-8 are refused like any other malformed text.

@@ -264,7 +264,7 @@ mod tests {
             ("1e3", "1000"),
             ("9007199254740993", "9007199254740992"),
             ("0.1", "0.1"),
-            ("123456789012345678901", "1.2345678901234568e20"),
+            ("123456789012345678901", "1.2345678901234568e+20"),
             ("5e-324", "5e-324"),
         ] {
             assert_eq!(fields(&format!("{{\"a\":{given}}}")).as_str(), format!("{{\"a\":{expected}}}"));
@@ -273,7 +273,9 @@ mod tests {
 
     #[test]
     fn finds_fields_past_every_kind_of_value() {
-        let record = fields(r#"{"s":"a\"},b","n":{"x":[1,{"y":"]"}]},"e":{},"l":[],"__proto__":1,"é\n":true,"last":null}"#);
+        let record = fields(
+            r#"{"s":"a\"},b","n":{"x":[1,{"y":"]"}]},"e":{},"l":[],"__proto__":1,"é\n":true,"last":null}"#,
+        );
         assert_eq!(record.get("last").unwrap().as_str(), "null");
         assert_eq!(record.get("__proto__").unwrap().as_str(), "1");
         assert_eq!(record.get("é\n").unwrap().as_str(), "true");
@@ -323,7 +325,9 @@ mod tests {
                 (if n == 0.0 { 0.0 } else { n }).into()
             }
             serde_json::Value::Array(items) => items.iter().map(as_browser).collect(),
-            serde_json::Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), as_browser(v))).collect::<serde_json::Map<_, _>>().into(),
+            serde_json::Value::Object(map) => {
+                map.iter().map(|(k, v)| (k.clone(), as_browser(v))).collect::<serde_json::Map<_, _>>().into()
+            }
             other => other.clone(),
         }
     }

@@ -357,7 +357,19 @@ mod tests {
     #[test]
     fn ids_outside_the_rules_are_refused() {
         let long = format!("\"{}\"", "x".repeat(257));
-        for text in ["\"\"", "null", "true", "1.5", "9007199254740992", "-1e300", "[]", "{}", r#""a\u0000""#, r#""\ud800""#, &long] {
+        for text in [
+            "\"\"",
+            "null",
+            "true",
+            "1.5",
+            "9007199254740992",
+            "-1e300",
+            "[]",
+            "{}",
+            r#""a\u0000""#,
+            r#""\ud800""#,
+            &long,
+        ] {
             assert_eq!(RecordId::parse_json(text).unwrap_err().code(), "INVALID_ID", "{text}");
         }
         for text in ["018f4e6e-7c00-4000-8000-000000000000", "018f4e6e7c0070008000000000000000", "", "x"] {

@@ -31,11 +31,19 @@ impl Normalise<'_> {
     }
 
     fn check_size<E: de::Error>(&mut self) -> Result<(), E> {
-        if self.out.len() > MAX_FIELDS_BYTES { Err(self.refuse(ProtocolError::ValueTooLarge)) } else { Ok(()) }
+        if self.out.len() > MAX_FIELDS_BYTES {
+            Err(self.refuse(ProtocolError::ValueTooLarge))
+        } else {
+            Ok(())
+        }
     }
 
     fn deeper<E: de::Error>(&mut self) -> Result<usize, E> {
-        if self.depth >= MAX_DEPTH { Err(self.refuse(ProtocolError::ValueTooDeep)) } else { Ok(self.depth + 1) }
+        if self.depth >= MAX_DEPTH {
+            Err(self.refuse(ProtocolError::ValueTooDeep))
+        } else {
+            Ok(self.depth + 1)
+        }
     }
 
     fn string<E: de::Error>(&mut self, text: &str) -> Result<(), E> {
@@ -135,9 +143,9 @@ impl<'de> Visitor<'de> for Normalise<'_> {
             }
             if !keys.insert(self.out, start) {
                 let name = self.out.get(start..).unwrap_or_default().to_owned();
-                return Err(
-                    self.refuse(ProtocolError::InvalidValue(format!("the field {name} is given more than once")))
-                );
+                return Err(self.refuse(ProtocolError::InvalidValue(format!(
+                    "the field {name} is given more than once"
+                ))));
             }
             self.out.push(':');
             map.next_value_seed(Normalise { out: self.out, depth, refused: self.refused })?;
@@ -163,7 +171,7 @@ impl<'de> DeserializeSeed<'de> for Key<'_> {
 #[derive(Default)]
 struct Keys {
     places: Vec<(usize, usize)>,
-    set: std::collections::BTreeSet<String>,
+    set: std::collections::HashSet<String>,
 }
 
 impl Keys {
@@ -178,7 +186,12 @@ impl Keys {
             self.places.iter().all(|&(from, to)| out.get(from..to) != Some(key))
         } else {
             if self.set.is_empty() {
-                self.set = self.places.iter().filter_map(|&(from, to)| out.get(from..to)).map(str::to_owned).collect();
+                self.set = self
+                    .places
+                    .iter()
+                    .filter_map(|&(from, to)| out.get(from..to))
+                    .map(str::to_owned)
+                    .collect();
             }
             self.set.insert(key.to_owned())
         };
@@ -213,15 +226,14 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
 }
 
 fn push_number(out: &mut String, number: f64) {
-    use std::fmt::Write;
-    let written = if number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER {
+    let text = if number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER {
         #[expect(clippy::cast_possible_truncation, reason = "integral and within 2^53: exact")]
         let integer = number as i64;
-        write!(out, "{integer}")
+        serde_json::to_string(&integer)
     } else {
-        write!(out, "{number:?}")
+        serde_json::to_string(&number)
     };
-    written.expect("writing to a string does not fail");
+    out.push_str(&text.expect("a finite number can be written"));
 }
 
 /// A value as normalised JSON text, borrowed from a record.
@@ -292,7 +304,7 @@ impl<'a> Json<'a> {
             Some(b't') => Scalar::Bool(true),
             Some(b'f') => Scalar::Bool(false),
             Some(b'{' | b'[') => Scalar::Nested(self),
-            Some(b'-' | b'0'..=b'9') => self.0.parse().map_or(Scalar::Null, Scalar::Number),
+            Some(b'-' | b'0'..=b'9') => serde_json::from_str(self.0).map_or(Scalar::Null, Scalar::Number),
             _ => Scalar::Null,
         }
     }

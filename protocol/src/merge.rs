@@ -89,7 +89,11 @@ mod tests {
             (r#"{"n":{"y":3,"x":1}}"#, r#"{"n":{"x":1,"y":3}}"#, vec![]),
             (r#"{"updated_at":"x"}"#, r#"{"updated_at":"y"}"#, vec![]),
         ] {
-            assert_eq!(conflicting_fields(Some(&base), &fields(mine), &fields(theirs)), expected, "{mine} {theirs}");
+            assert_eq!(
+                conflicting_fields(Some(&base), &fields(mine), &fields(theirs)),
+                expected,
+                "{mine} {theirs}"
+            );
         }
         assert_eq!(conflicting_fields(None, &fields(r#"{"a":1}"#), &fields(r#"{"a":2}"#)), vec!["a"]);
     }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientId, Fields, MutationId, ObjectName, ProtocolError, RecordId, RecordKey, Sequence, ServerVersion, Timestamp};
+use crate::{
+    ClientId, Fields, MutationId, ObjectName, ProtocolError, RecordId, RecordKey, Sequence, ServerVersion,
+    Timestamp,
+};
 
 /// What a mutation or a change does to a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

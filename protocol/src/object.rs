@@ -1,8 +1,10 @@
 //! Object definitions: what a `*.object.yml` file holds, for both ends.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{ObjectName, ProtocolError, SyncConfig};
 
@@ -49,33 +51,43 @@ pub struct FieldDefinition {
 }
 
 /// One value of a `select` field: written as a string, or as an object with a value and a label.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "SelectOptionForm")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SelectOption {
     /// What is stored.
     pub value: String,
     /// What a person reads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SelectOptionForm {
-    Value(String),
-    Full {
-        value: String,
-        #[serde(default)]
-        label: Option<String>,
-    },
+impl<'de> Deserialize<'de> for SelectOption {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SelectOptionVisitor)
+    }
 }
 
-impl From<SelectOptionForm> for SelectOption {
-    fn from(form: SelectOptionForm) -> Self {
-        match form {
-            SelectOptionForm::Value(value) => Self { value, label: None },
-            SelectOptionForm::Full { value, label } => Self { value, label },
+struct SelectOptionVisitor;
+
+impl<'de> Visitor<'de> for SelectOptionVisitor {
+    type Value = SelectOption;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a select option: a string, or an object with value and label")
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<SelectOption, E> {
+        Ok(SelectOption { value: value.to_owned(), label: None })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SelectOption, A::Error> {
+        #[derive(Deserialize)]
+        struct Full {
+            value: String,
+            #[serde(default)]
+            label: Option<String>,
         }
+        let Full { value, label } = Full::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        Ok(SelectOption { value, label })
     }
 }
 
@@ -91,9 +103,41 @@ pub struct IndexDefinition {
 
 /// The field types of ObjectQL.
 pub const FIELD_TYPES: &[&str] = &[
-    "text", "textarea", "markdown", "html", "code", "number", "integer", "currency", "percent", "boolean", "date", "datetime", "time",
-    "select", "lookup", "master_detail", "email", "phone", "url", "password", "object", "json", "array", "location", "formula", "summary",
-    "auto_number", "image", "file", "avatar", "color", "rating", "vector", "grid", "tags",
+    "text",
+    "textarea",
+    "markdown",
+    "html",
+    "code",
+    "number",
+    "integer",
+    "currency",
+    "percent",
+    "boolean",
+    "date",
+    "datetime",
+    "time",
+    "select",
+    "lookup",
+    "master_detail",
+    "email",
+    "phone",
+    "url",
+    "password",
+    "object",
+    "json",
+    "array",
+    "location",
+    "formula",
+    "summary",
+    "auto_number",
+    "image",
+    "file",
+    "avatar",
+    "color",
+    "rating",
+    "vector",
+    "grid",
+    "tags",
 ];
 
 impl ObjectDefinition {
@@ -103,10 +147,14 @@ impl ObjectDefinition {
     /// `INVALID_DEFINITION`: an unknown field type, a select without options, a lookup without target, an index over a
     /// field that is not there, a sync setting out of range.
     pub fn check(&self) -> Result<(), ProtocolError> {
-        let wrong = |text: String| Err(ProtocolError::InvalidDefinition(format!("object {}: {text}", self.name)));
+        let wrong =
+            |text: String| Err(ProtocolError::InvalidDefinition(format!("object {}: {text}", self.name)));
         for (name, field) in &self.fields {
             if name.is_empty() || name.len() > crate::MAX_NAME_BYTES {
-                return wrong(format!("the field name {name:?} must have 1 to {} bytes", crate::MAX_NAME_BYTES));
+                return wrong(format!(
+                    "the field name {name:?} must have 1 to {} bytes",
+                    crate::MAX_NAME_BYTES
+                ));
             }
             if !FIELD_TYPES.contains(&field.field_type.as_str()) {
                 return wrong(format!("field {name}: unknown type {:?}", field.field_type));
@@ -114,7 +162,8 @@ impl ObjectDefinition {
             if field.field_type == "select" && field.options.is_empty() {
                 return wrong(format!("field {name}: a select needs options"));
             }
-            if matches!(field.field_type.as_str(), "lookup" | "master_detail") && field.reference_to.is_none() {
+            if matches!(field.field_type.as_str(), "lookup" | "master_detail") && field.reference_to.is_none()
+            {
                 return wrong(format!("field {name}: a {} needs reference_to", field.field_type));
             }
         }

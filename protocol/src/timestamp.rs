@@ -77,7 +77,8 @@ fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> O
     let mut parts = text.split(separator);
     let mut numbers = [0; N];
     for (number, digits) in numbers.iter_mut().zip(digits) {
-        let part = parts.next().filter(|part| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()))?;
+        let part =
+            parts.next().filter(|part| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()))?;
         *number = part.parse().ok()?;
     }
     parts.next().is_none().then_some(numbers)
@@ -112,14 +113,19 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = civil_from_days(self.0.div_euclid(DAY_MS));
         let rest = self.0.rem_euclid(DAY_MS);
-        let (hour, minute, second, millis) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
+        let (hour, minute, second, millis) =
+            (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
         write!(formatter, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { serializer.serialize_i64(self.0) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_i64(self.0)
+        }
     }
 }
 
@@ -156,9 +162,20 @@ mod tests {
     #[test]
     fn refuses_what_is_no_time() {
         for text in [
-            "", "now", "2025-11-22", "2025-11-22T17:29", "2025-11-22T17:29:00", "2025-11-31T00:00:00Z", "2025-13-01T00:00:00Z",
-            "2025-02-29T00:00:00Z", "2025-11-22T24:00:00Z", "2025-11-22T17:29:00.Z", "2025-11-22T17:29:00+2:00", "+025-11-22T17:29:00Z",
-            "2025-11-22T17:29:00é", "0000-01-01T00:00:00+01:00",
+            "",
+            "now",
+            "2025-11-22",
+            "2025-11-22T17:29",
+            "2025-11-22T17:29:00",
+            "2025-11-31T00:00:00Z",
+            "2025-13-01T00:00:00Z",
+            "2025-02-29T00:00:00Z",
+            "2025-11-22T24:00:00Z",
+            "2025-11-22T17:29:00.Z",
+            "2025-11-22T17:29:00+2:00",
+            "+025-11-22T17:29:00Z",
+            "2025-11-22T17:29:00é",
+            "0000-01-01T00:00:00+01:00",
         ] {
             assert_eq!(Timestamp::parse(text).unwrap_err().code(), "INVALID_VALUE", "{text}");
         }

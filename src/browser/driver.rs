@@ -1,13 +1,13 @@
 //! The loop around the engine: inputs in, outputs done.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use gloo_timers::callback::Timeout;
+use hashbrown::HashMap;
 use js_sys::{Function, Promise};
-use objectql_sync_protocol::Timestamp;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -18,7 +18,7 @@ use super::leader::Leader;
 use super::listener::{Listener, document, global_target, is_visible};
 use super::log::{Durability, LogStore, Outcome};
 use super::transport::Transport;
-use crate::engine::{Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId, Status};
+use crate::engine::{Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId};
 use crate::error::Error;
 
 /// A browser may fire a timer a little early: without this the engine would be woken twice.
@@ -35,7 +35,7 @@ pub(crate) struct Shell {
     log: LogStore,
     transport: Option<Transport>,
     on_event: Function,
-    calls: RefCell<BTreeMap<RequestId, Call>>,
+    calls: RefCell<HashMap<RequestId, Call>>,
     next_request: Cell<u64>,
     timer: RefCell<Option<Timeout>>,
     channel: RefCell<Option<Channel>>,
@@ -275,30 +275,13 @@ impl Shell {
 
     fn tell(&self, notice: &Notice) {
         let (kind, json) = match notice {
-            Notice::Status(status) => ("status", self.status_json(status)),
+            Notice::Status(status) => ("status", to_json(status)),
             Notice::Change(change) => ("change", to_json(change)),
             Notice::Conflict(json) => ("conflict", json.clone()),
             Notice::Rejected(json) => ("rejected", json.clone()),
         };
         // A handler that throws is the app's affair; the facade reports it.
         let _ = self.on_event.call2(&JsValue::NULL, &JsValue::from_str(kind), &JsValue::from_str(&json));
-    }
-
-    /// The status with the time of the next attempt on the wall clock.
-    pub(crate) fn status_json(&self, status: &Status) -> String {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct StatusReport<'a> {
-            #[serde(flatten)]
-            status: &'a Status,
-            retry_at: Option<Timestamp>,
-        }
-        let time = now();
-        let retry_at = status.retry_at.map(|at| {
-            let wait = i64::try_from(at.saturating_sub(time.monotonic).as_millis()).unwrap_or(i64::MAX);
-            Timestamp::from_millis(time.wall.millis().saturating_add(wait))
-        });
-        to_json(&StatusReport { status, retry_at })
     }
 }
 
@@ -339,6 +322,6 @@ pub(crate) fn to_js(error: &Error) -> JsValue {
     error.into()
 }
 
-fn to_json(value: &impl Serialize) -> String {
+pub(crate) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }

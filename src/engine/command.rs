@@ -340,8 +340,9 @@ impl<'a> Staged<'a> {
     }
 
     fn retry(&mut self, mutation: MutationId, patch: Option<&Fields>) -> Result<Reply, Error> {
-        let (sequence, rejected) =
+        let rejected =
             self.state.find_rejected(mutation).ok_or_else(|| Error::UnknownMutation(mutation.to_string()))?;
+        let sequence = rejected.sequence;
         self.writable(&rejected.recorded.object)?;
         let key = rejected.recorded.key();
         let data = match (&rejected.recorded.data, patch) {
@@ -362,8 +363,9 @@ impl<'a> Staged<'a> {
     }
 
     fn discard(&mut self, mutation: MutationId) -> Result<Reply, Error> {
-        let (sequence, _) =
+        let rejected =
             self.state.find_rejected(mutation).ok_or_else(|| Error::UnknownMutation(mutation.to_string()))?;
+        let sequence = rejected.sequence;
         self.claim(mutation, sequence)?;
         self.events.push(Event::Decided { sequence, instead: None });
         Ok(Reply::Done)

@@ -1,6 +1,5 @@
 //! What an engine is started with.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use objectql_sync_protocol::{ObjectDefinition, ObjectName, SyncConfig};
@@ -13,8 +12,8 @@ const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// What an engine is started with.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The objects by name.
-    pub objects: BTreeMap<ObjectName, ObjectDefinition>,
+    /// The objects. There are few: they are looked up by going through them.
+    objects: Vec<ObjectDefinition>,
     /// How to sync; none for a local database.
     pub sync: Option<SyncSettings>,
 }
@@ -40,13 +39,16 @@ impl Config {
     /// # Errors
     /// `INVALID_DEFINITION` for one that is not valid or comes twice.
     pub fn new(definitions: Vec<ObjectDefinition>, sync: Option<SyncSettings>) -> Result<Self, Error> {
-        let mut objects = BTreeMap::new();
+        let mut objects: Vec<ObjectDefinition> = Vec::new();
         for definition in definitions {
             definition.check()?;
-            let name = definition.name.clone();
-            if objects.insert(name.clone(), definition).is_some() {
-                return Err(Error::InvalidOptions(format!("the object {name} is defined twice")));
+            if objects.iter().any(|other| other.name == definition.name) {
+                return Err(Error::InvalidOptions(format!(
+                    "the object {} is defined twice",
+                    definition.name
+                )));
             }
+            objects.push(definition);
         }
         Ok(Self { objects, sync })
     }
@@ -56,11 +58,23 @@ impl Config {
     /// # Errors
     /// `UNKNOWN_OBJECT`
     pub fn object(&self, name: &str) -> Result<&ObjectDefinition, Error> {
-        self.objects.get(name).ok_or_else(|| Error::UnknownObject(name.to_owned()))
+        self.find(name).ok_or_else(|| Error::UnknownObject(name.to_owned()))
+    }
+
+    fn find(&self, name: &str) -> Option<&ObjectDefinition> {
+        self.objects.iter().find(|definition| definition.name.as_str() == name)
+    }
+
+    /// The objects of which the server's changes are taken.
+    pub(crate) fn pulled_objects(&self) -> impl Iterator<Item = ObjectName> {
+        self.objects
+            .iter()
+            .filter(|definition| definition.sync.pulls())
+            .map(|definition| definition.name.clone())
     }
 
     pub(crate) fn sync_of(&self, object: &ObjectName) -> Option<&SyncConfig> {
-        self.objects.get(object).map(|definition| &definition.sync)
+        self.find(object.as_str()).map(|definition| &definition.sync)
     }
 
     /// Whether local mutations of the object go to the server.

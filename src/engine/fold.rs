@@ -1,7 +1,6 @@
 //! Row by row into the state. The same for our own rows and other tabs', for the first time and after a restart.
 
-use std::collections::BTreeMap;
-
+use hashbrown::HashMap;
 use objectql_sync_protocol::{
     Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence, ServerVersion, merge,
 };
@@ -9,6 +8,7 @@ use objectql_sync_protocol::{
 use super::record::Base;
 use super::row::{Change, Event, Received, Recorded, Row, TabId, Verdict};
 use super::state::{Parked, Pending, Progress, Rejected, Snapshot, State};
+use super::table::Table;
 
 /// How often one mutation may be rebased onto the server's state by itself before it waits for a decision.
 const MAX_ROUNDS: u8 = 5;
@@ -17,7 +17,7 @@ const MAX_ROUNDS: u8 = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
     /// The records that may look different now, by object; a record may come more than once.
-    pub(crate) touched: BTreeMap<ObjectName, Vec<RecordId>>,
+    pub(crate) touched: Vec<(ObjectName, Vec<RecordId>)>,
     /// The mutations that were parked.
     pub(crate) parked: Vec<MutationId>,
     /// The mutations that were rejected.
@@ -30,10 +30,9 @@ pub(crate) struct Folded {
 
 impl Folded {
     fn touch(&mut self, object: &ObjectName, id: &RecordId) {
-        if let Some(ids) = self.touched.get_mut(object) {
-            ids.push(id.clone());
-        } else {
-            self.touched.insert(object.clone(), vec![id.clone()]);
+        match self.touched.iter_mut().find(|(name, _)| name == object) {
+            Some((_, ids)) => ids.push(id.clone()),
+            None => self.touched.push((object.clone(), vec![id.clone()])),
         }
     }
 }
@@ -69,7 +68,7 @@ pub(crate) fn fold(state: &mut State, row: &Row) -> Folded {
                 state.snapshot = Some(Snapshot { objects: objects.clone(), ..Snapshot::default() });
             }
             Event::Decided { sequence, instead } => {
-                state.rejected.remove(sequence);
+                state.rejected.retain(|rejected| rejected.sequence != *sequence);
                 remove_pending(state, *sequence, &mut folded);
                 if let Some(recorded) = instead {
                     record(state, recorded, &mut folded);
@@ -93,12 +92,16 @@ fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {
     folded.touch(object, record_id);
     let Some(sequence) = recorded.sequence else {
         // Not synced: there is no server to wait for.
-        state.table_mut(object).entry(record_id).rebase(*operation, data.as_ref(), ServerVersion::default());
+        state.tables.entry(object).entry(record_id).rebase(
+            *operation,
+            data.as_ref(),
+            ServerVersion::default(),
+        );
         state.replay(object, record_id);
         return;
     };
     state.last_sequence = state.last_sequence.max(sequence);
-    let entry = state.table_mut(object).entry(record_id);
+    let entry = state.tables.entry(object).entry(record_id);
     let base = entry.complete_base().cloned();
     entry.push(sequence, *operation, data.as_ref());
     let progress = Progress::Queued { rounds: 0 };
@@ -108,9 +111,9 @@ fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {
 /// Takes a mutation out of what is pending, with what it did to its record.
 fn remove_pending(state: &mut State, sequence: Sequence, folded: &mut Folded) -> Option<Pending> {
     let pending = state.pending.remove(&sequence)?;
-    state.parked.remove(&sequence);
+    state.parked.retain(|parked| *parked != sequence);
     let Recorded { object, record_id, .. } = &pending.recorded;
-    state.table_mut(object).entry(record_id).remove(sequence);
+    state.tables.entry(object).entry(record_id).remove(sequence);
     state.replay(object, record_id);
     folded.touch(object, record_id);
     Some(pending)
@@ -150,7 +153,7 @@ fn receive(state: &mut State, received: &Received, folded: &mut Folded) {
 }
 
 /// The records whose echo is awaited, each with the newest version that came for it (none yet).
-fn awaited_records(state: &State, received: &Received) -> BTreeMap<RecordKey, Option<ServerVersion>> {
+fn awaited_records(state: &State, received: &Received) -> HashMap<RecordKey, Option<ServerVersion>> {
     let judged = received.verdicts.iter().map(|(sequence, _)| sequence);
     let sequences = judged.chain(&state.applied);
     sequences
@@ -160,7 +163,7 @@ fn awaited_records(state: &State, received: &Received) -> BTreeMap<RecordKey, Op
 }
 
 fn apply_change(state: &mut State, change: &Change, folded: &mut Folded) {
-    let table = state.table_mut(&change.object);
+    let table = state.tables.entry(&change.object);
     let entry = table.entry(&change.record_id);
     entry.rebase(change.operation, change.data.as_ref(), change.version);
     if entry.pending().is_empty() {
@@ -171,7 +174,7 @@ fn apply_change(state: &mut State, change: &Change, folded: &mut Folded) {
     folded.touch(&change.object, &change.record_id);
 }
 
-fn mark_echoes(state: &mut State, news: &BTreeMap<RecordKey, Option<ServerVersion>>) {
+fn mark_echoes(state: &mut State, news: &HashMap<RecordKey, Option<ServerVersion>>) {
     for sequence in &state.applied {
         let Some(pending) = state.pending.get_mut(sequence) else { continue };
         if let Progress::Applied { version, is_echoed } = &mut pending.progress {
@@ -185,7 +188,7 @@ fn judge(
     state: &mut State,
     sequence: Sequence,
     verdict: &Verdict,
-    news: &BTreeMap<RecordKey, Option<ServerVersion>>,
+    news: &HashMap<RecordKey, Option<ServerVersion>>,
     folded: &mut Folded,
 ) {
     let Some(pending) = state.pending.get_mut(&sequence) else { return };
@@ -236,7 +239,7 @@ fn judge_conflict(state: &mut State, sequence: Sequence, mut parked: Parked, fol
     let is_real = !parked.fields.is_empty() || pending.recorded.data.is_none() || rounds >= MAX_ROUNDS;
     if is_real {
         folded.parked.push(pending.recorded.id);
-        state.parked.insert(sequence);
+        state.parked.push(sequence);
         pending.progress = Progress::Parked(Box::new(parked));
     } else {
         let key = pending.recorded.key();
@@ -266,12 +269,12 @@ fn reject(state: &mut State, sequence: Sequence, reason: &str, folded: &mut Fold
     };
     let id = pending.recorded.id;
     folded.rejected.push(id);
-    state.rejected.insert(sequence, Rejected { recorded: pending.recorded, reason: reason.to_owned() });
+    state.rejected.push(Rejected { sequence, recorded: pending.recorded, reason: reason.to_owned() });
     for dependant in dependants {
         if let Some(pending) = remove_pending(state, dependant, folded) {
             folded.rejected.push(pending.recorded.id);
             let reason = format!("the create of the record was rejected (mutation {id}): {reason}");
-            state.rejected.insert(dependant, Rejected { recorded: pending.recorded, reason });
+            state.rejected.push(Rejected { sequence: dependant, recorded: pending.recorded, reason });
         }
     }
 }
@@ -287,7 +290,7 @@ fn settle_applied(state: &mut State, folded: &mut Folded) {
         let (version, is_echoed) = (*version, *is_echoed);
         let Some(pending) = state.pending.remove(&sequence) else { continue };
         let Recorded { object, record_id, operation, data, .. } = &pending.recorded;
-        let entry = state.table_mut(object).entry(record_id);
+        let entry = state.tables.entry(object).entry(record_id);
         entry.remove(sequence);
         let is_known = is_echoed || entry.base().is_some_and(|base| base.version >= version);
         let would_revive = *operation == Operation::Update && entry.base().is_none();
@@ -316,23 +319,9 @@ fn hand_on(state: &mut State, settled: &Recorded, version: Option<ServerVersion>
 fn collect(state: &mut State, received: &Received, folded: &mut Folded) {
     let Some(snapshot) = &mut state.snapshot else { return };
     for change in &received.changes {
-        let key = RecordKey { object: change.object.clone(), id: change.record_id.clone() };
-        match (change.operation, &change.data) {
-            (Operation::Delete, _) => {
-                snapshot.records.remove(&key);
-            }
-            (Operation::Update, Some(data)) => {
-                if let Some(base) = snapshot.records.get_mut(&key) {
-                    base.fields = base.fields.merged(data);
-                    base.version = change.version;
-                }
-            }
-            (Operation::Create, Some(data)) => {
-                let base = Base { version: change.version, fields: data.clone(), is_partial: false };
-                snapshot.records.insert(key, base);
-            }
-            (_, None) => {}
-        }
+        let table = snapshot.tables.entry(&change.object);
+        table.entry(&change.record_id).rebase(change.operation, change.data.as_ref(), change.version);
+        table.drop_if_gone(&change.record_id);
     }
     snapshot.checkpoint.clone_from(&received.checkpoint);
     if received.is_complete {
@@ -340,26 +329,30 @@ fn collect(state: &mut State, received: &Received, folded: &mut Folded) {
     }
 }
 
+/// What the server does not have any more goes, what is pending stays on top.
 fn swap(state: &mut State, folded: &mut Folded) {
-    let Some(Snapshot { checkpoint, objects, mut records }) = state.snapshot.take() else { return };
-    for object in objects {
-        let ids: Vec<RecordId> = state
-            .tables
-            .get(&object)
-            .map(|table| table.records().map(|record| record.id.clone()).collect())
-            .unwrap_or_default();
-        for id in ids {
-            let base = records.remove(&RecordKey { object: object.clone(), id: id.clone() });
-            state.table_mut(&object).entry(&id).set_base(base);
-            state.replay(&object, &id);
-            folded.touch(&object, &id);
+    let Some(Snapshot { checkpoint, objects, tables }) = state.snapshot.take() else { return };
+    for object in &objects {
+        let known = state.tables.get(object).into_iter().flat_map(Table::records);
+        let gone: Vec<RecordId> = known
+            .filter(|record| tables.get(object).is_none_or(|table| table.get(&record.id).is_none()))
+            .map(|record| record.id.clone())
+            .collect();
+        for id in gone {
+            set_base(state, object, &id, None, folded);
         }
     }
-    for (RecordKey { object, id }, base) in records {
-        state.table_mut(&object).entry(&id).set_base(Some(base));
-        state.replay(&object, &id);
-        folded.touch(&object, &id);
+    for (object, table) in tables.iter() {
+        for record in table.records() {
+            set_base(state, object, &record.id, record.base().cloned(), folded);
+        }
     }
     state.checkpoint = checkpoint;
     state.is_behind = false;
+}
+
+fn set_base(state: &mut State, object: &ObjectName, id: &RecordId, base: Option<Base>, folded: &mut Folded) {
+    state.tables.entry(object).entry(id).set_base(base);
+    state.replay(object, id);
+    folded.touch(object, id);
 }

@@ -69,13 +69,23 @@ pub struct Now {
     pub monotonic: Duration,
 }
 
+impl Now {
+    /// Both clocks, so much later.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        Self {
+            wall: Timestamp::from_millis(self.wall.millis().saturating_add(millis)),
+            monotonic: self.monotonic + wait,
+        }
+    }
+}
+
 /// Whose call an output answers. The shell makes them; each is used once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
 /// What tabs tell each other. A hint only: losing one costs time, never data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Announcement {
     /// There are new rows in the log.
     Rows,
@@ -92,8 +102,8 @@ pub enum Announcement {
         tab: TabId,
         /// The number of its call.
         ask: u64,
-        /// What came of it.
-        result: Result<SyncReport, Error>,
+        /// What came of it: a report, or the code and the text of an error.
+        result: Result<SyncReport, (String, String)>,
     },
 }
 
@@ -349,7 +359,10 @@ impl Engine {
             Announcement::Synced { tab, ask, result } => {
                 if tab == self.tab {
                     self.log.want_tail();
-                    self.handle_synced(ask, result);
+                    self.handle_synced(
+                        ask,
+                        result.map_err(|(code, message)| Error::in_leader(&code, message)),
+                    );
                 }
             }
         }

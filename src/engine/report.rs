@@ -30,9 +30,8 @@ pub struct Status {
     pub client_id: Option<String>,
     /// When the last sync of this tab ended well.
     pub last_synced_at: Option<Timestamp>,
-    /// How long until the next attempt after a failure, in milliseconds of the monotonic clock; the shell makes a time of it.
-    #[serde(skip)]
-    pub retry_at: Option<std::time::Duration>,
+    /// When the next attempt follows a failure.
+    pub retry_at: Option<Timestamp>,
     /// Why the last attempt failed.
     pub error: Option<ErrorReport>,
 }
@@ -170,7 +169,7 @@ impl Engine {
             client_id: self.state.client_id.as_ref().map(ToString::to_string),
             last_synced_at: self.sync.last_done.map(|done| done.wall),
             retry_at: match self.sync.phase {
-                Phase::Waiting { until, .. } => until,
+                Phase::Waiting { until, .. } => until.map(|until| until.wall),
                 _ => None,
             },
             error: self.log.error.as_ref().or(self.sync.error.as_ref()).map(ErrorReport::from),
@@ -207,11 +206,8 @@ impl Engine {
     /// The mutations that the server will never take, as a JSON array.
     #[must_use]
     pub fn rejected(&self) -> String {
-        let rejected = self.state.rejected.iter();
         to_json(
-            &rejected
-                .map(|(sequence, rejected)| self.rejected_report(*sequence, rejected))
-                .collect::<Vec<_>>(),
+            &self.state.rejected.iter().map(|rejected| self.rejected_report(rejected)).collect::<Vec<_>>(),
         )
     }
 
@@ -259,13 +255,13 @@ impl Engine {
         })
     }
 
-    fn rejected_report<'a>(&'a self, sequence: Sequence, rejected: &'a Rejected) -> RejectedReport<'a> {
+    fn rejected_report<'a>(&'a self, rejected: &'a Rejected) -> RejectedReport<'a> {
         RejectedReport {
             id: rejected.recorded.id,
             object_name: &rejected.recorded.object,
             record_id: &rejected.recorded.record_id,
             reason: &rejected.reason,
-            mutation: self.report(&rejected.recorded, sequence, "rejected"),
+            mutation: self.report(&rejected.recorded, rejected.sequence, "rejected"),
         }
     }
 
@@ -285,9 +281,7 @@ impl Engine {
             folded.parked.iter().filter_map(|id| self.conflict_report(self.state.find_pending(*id)?));
         notices.extend(parked.map(|report| Notice::Conflict(to_json(&report))));
         let rejected = folded.rejected.iter().filter_map(|id| self.state.find_rejected(*id));
-        notices.extend(rejected.map(|(sequence, rejected)| {
-            Notice::Rejected(to_json(&self.rejected_report(sequence, rejected)))
-        }));
+        notices.extend(rejected.map(|rejected| Notice::Rejected(to_json(&self.rejected_report(rejected)))));
         notices
     }
 

@@ -1,6 +1,6 @@
 //! The state: what one gets by folding the rows of the log in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use objectql_sync_protocol::{
     Checkpoint, ClientId, Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence,
@@ -8,9 +8,9 @@ use objectql_sync_protocol::{
 };
 
 use super::clock::Clock;
-use super::record::{Base, Record};
+use super::record::Record;
 use super::row::{Recorded, TabId};
-use super::table::Table;
+use super::table::Tables;
 
 /// Everything the log says. Equal logs give equal states, in every tab and after every restart.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,15 +19,15 @@ pub struct State {
     pub(crate) clock: Clock,
     /// The highest sequence used so far.
     pub(crate) last_sequence: Sequence,
-    pub(crate) tables: BTreeMap<ObjectName, Table>,
+    pub(crate) tables: Tables,
     /// The mutations that are not settled.
     pub(crate) pending: BTreeMap<Sequence, Pending>,
     /// The pending mutations that are applied and whose page of changes has not come.
     pub(crate) applied: Vec<Sequence>,
-    /// The pending mutations that wait for a decision.
-    pub(crate) parked: BTreeSet<Sequence>,
+    /// The pending mutations that wait for a decision, in the order in which they came to.
+    pub(crate) parked: Vec<Sequence>,
     /// The mutations the server will never take, until the app decides.
-    pub(crate) rejected: BTreeMap<Sequence, Rejected>,
+    pub(crate) rejected: Vec<Rejected>,
     /// The batch that may have been sent. While it is not empty, only exactly it may be sent.
     pub(crate) frozen: Vec<Sequence>,
     pub(crate) checkpoint: Option<Checkpoint>,
@@ -81,6 +81,7 @@ pub(crate) struct Parked {
 /// A mutation the server will never take.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rejected {
+    pub(crate) sequence: Sequence,
     pub(crate) recorded: Recorded,
     pub(crate) reason: String,
 }
@@ -90,7 +91,7 @@ pub(crate) struct Rejected {
 pub(crate) struct Snapshot {
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) objects: Vec<ObjectName>,
-    pub(crate) records: BTreeMap<RecordKey, Base>,
+    pub(crate) tables: Tables,
 }
 
 impl State {
@@ -114,16 +115,13 @@ impl State {
         self.pending.values().find(|pending| pending.recorded.id == id)
     }
 
-    pub(crate) fn find_rejected(&self, id: MutationId) -> Option<(Sequence, &Rejected)> {
-        self.rejected
-            .iter()
-            .find(|(_, rejected)| rejected.recorded.id == id)
-            .map(|(sequence, rejected)| (*sequence, rejected))
+    pub(crate) fn find_rejected(&self, id: MutationId) -> Option<&Rejected> {
+        self.rejected.iter().find(|rejected| rejected.recorded.id == id)
     }
 
     /// Computes what is seen of a record, after its base or its pending mutations changed.
     pub(crate) fn replay(&mut self, object: &ObjectName, id: &RecordId) {
-        let Some(table) = self.tables.get_mut(object) else { return };
+        let table = self.tables.entry(object);
         if let Some(record) = table.get_mut(id) {
             let sequences = record.pending().to_vec();
             let pending = &self.pending;
@@ -135,15 +133,6 @@ impl State {
             );
         }
         table.drop_if_gone(id);
-    }
-
-    /// The table of an object, made if need be, under the one copy of the object's name.
-    pub(crate) fn table_mut(&mut self, object: &ObjectName) -> &mut Table {
-        // Looked up twice rather than cloning the name for every record.
-        if !self.tables.contains_key(object) {
-            self.tables.insert(object.clone(), Table::default());
-        }
-        self.tables.get_mut(object).expect("just made")
     }
 }
 

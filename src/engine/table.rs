@@ -3,9 +3,33 @@
 use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use objectql_sync_protocol::{Fields, RecordId};
+use objectql_sync_protocol::{Fields, ObjectName, RecordId};
 
 use super::record::Record;
+
+/// The records of all objects. There are few objects: a table is found by going through them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Tables(Vec<(ObjectName, Table)>);
+
+impl Tables {
+    pub(crate) fn get(&self, object: &ObjectName) -> Option<&Table> {
+        self.0.iter().find(|(name, _)| name == object).map(|(_, table)| table)
+    }
+
+    /// The table of an object, made if need be.
+    pub(crate) fn entry(&mut self, object: &ObjectName) -> &mut Table {
+        let place = self.0.iter().position(|(name, _)| name == object).unwrap_or_else(|| {
+            self.0.push((object.clone(), Table::default()));
+            self.0.len() - 1
+        });
+        &mut self.0.get_mut(place).expect("the place was found or just made").1
+    }
+
+    /// All tables, in the order in which their first records came.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ObjectName, &Table)> {
+        self.0.iter().map(|(name, table)| (name, table))
+    }
+}
 
 /// The records of one object.
 ///

@@ -81,7 +81,7 @@ pub(crate) enum Phase {
     /// The row of an answer, or of the start of a reset, is being written.
     Receiving,
     /// After a failure; none: until somebody asks.
-    Waiting { until: Option<Duration>, is_unauthorized: bool },
+    Waiting { until: Option<Now>, is_unauthorized: bool },
 }
 
 /// A request under way.
@@ -249,7 +249,7 @@ impl Engine {
         let asked = self.sync.asked.iter().map(|asked| asked.until).min();
         let own = match self.sync.phase {
             _ if !self.sync.is_leader || self.config.sync.is_none() => None,
-            Phase::Waiting { until, .. } => until,
+            Phase::Waiting { until, .. } => until.map(|until| until.monotonic),
             Phase::Idle if self.is_automatic() => {
                 [self.sync.debounce.due(&self.config), self.poll_due()].into_iter().flatten().min()
             }
@@ -270,7 +270,7 @@ impl Engine {
             return;
         }
         if let Phase::Waiting { until: Some(until), .. } = self.sync.phase
-            && until <= now.monotonic
+            && until.monotonic <= now.monotonic
         {
             self.sync.phase = Phase::Idle;
             self.begin_cycle();
@@ -420,7 +420,7 @@ impl Engine {
         self.sync.failures = self.sync.failures.saturating_add(1);
         self.sync.error = Some(error.clone());
         let wait = schedule::backoff(self.sync.failures, retry_after, &mut self.random);
-        let until = self.is_automatic().then(|| now.monotonic + wait);
+        let until = self.is_automatic().then(|| now.after(wait));
         self.sync.phase = Phase::Waiting { until, is_unauthorized: false };
         self.end_cycle(&Err(error), u64::MAX);
     }
@@ -440,7 +440,7 @@ impl Engine {
             match waiter.asker {
                 Asker::Here(request) => self.reply(request, result.clone().map(Reply::Synced)),
                 Asker::Tab { tab, ask } => {
-                    let result = result.clone();
+                    let result = result.clone().map_err(|error| (error.code().to_owned(), error.to_string()));
                     self.outputs.push_back(Output::Announce(Announcement::Synced { tab, ask, result }));
                 }
             }
@@ -461,8 +461,7 @@ impl Engine {
             }
             SyncJob::Thaw { sent } => self.is_current(sent).then_some(Event::Thawed),
             SyncJob::BeginReset { sent } => {
-                let objects =
-                    self.config.objects.keys().filter(|object| self.config.pulls(object)).cloned().collect();
+                let objects = self.config.pulled_objects().collect();
                 self.is_current(sent).then_some(Event::ResetBegan { objects })
             }
         }

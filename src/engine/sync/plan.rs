@@ -1,8 +1,6 @@
 //! Which mutations go into the next request.
 
-use std::collections::BTreeSet;
-
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use objectql_sync_protocol::{Mutation, RecordKey, Sequence};
 
 use crate::engine::config::Config;
@@ -37,7 +35,7 @@ pub(crate) fn plan(state: &State, config: &Config, max_mutations: usize) -> Vec<
 
 /// What may be sent, in order. Earlier mutations of a record that waits for a decision wait too: they have been judged with it.
 pub(crate) fn sendable<'a>(state: &'a State, config: &'a Config) -> impl Iterator<Item = &'a Pending> {
-    let waiting: BTreeSet<RecordKey> = state
+    let waiting: HashSet<RecordKey> = state
         .parked
         .iter()
         .filter_map(|sequence| state.pending.get(sequence))

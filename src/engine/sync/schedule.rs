@@ -1,6 +1,5 @@
 //! When to send: the debounce of each object, and the wait after a failure.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use objectql_sync_protocol::ObjectName;
@@ -17,10 +16,11 @@ const RETRY_AFTER_CAP: Duration = Duration::from_secs(600);
 
 /// Since when the objects' writes wait.
 #[derive(Debug, Default)]
-pub(crate) struct Debounce(BTreeMap<ObjectName, Waiting>);
+pub(crate) struct Debounce(Vec<Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
+    object: ObjectName,
     first: Duration,
     last: Duration,
 }
@@ -28,11 +28,9 @@ struct Waiting {
 impl Debounce {
     /// Takes note of a write.
     pub(crate) fn wrote(&mut self, object: &ObjectName, now: Duration) {
-        match self.0.get_mut(object) {
+        match self.0.iter_mut().find(|waiting| waiting.object == *object) {
             Some(waiting) => waiting.last = now,
-            None => {
-                self.0.insert(object.clone(), Waiting { first: now, last: now });
-            }
+            None => self.0.push(Waiting { object: object.clone(), first: now, last: now }),
         }
     }
 
@@ -45,8 +43,8 @@ impl Debounce {
     pub(crate) fn due(&self, config: &Config) -> Option<Duration> {
         self.0
             .iter()
-            .filter_map(|(object, waiting)| {
-                let debounce = Duration::from_millis(config.sync_of(object)?.debounce_ms.into());
+            .filter_map(|waiting| {
+                let debounce = Duration::from_millis(config.sync_of(&waiting.object)?.debounce_ms.into());
                 Some((waiting.last + debounce).min(waiting.first + debounce * MAX_WAIT_DEBOUNCES))
             })
             .min()

@@ -18,7 +18,7 @@ pub(super) fn check_state(state: &State) {
         of_record.entry(pending.recorded.key()).or_default().push(pending);
     }
     let mut seen = 0;
-    for (object, table) in &state.tables {
+    for (object, table) in state.tables.iter() {
         let mut visible = 0;
         for record in table.records() {
             let key = objectql_sync_protocol::RecordKey { object: object.clone(), id: record.id.clone() };
@@ -44,7 +44,7 @@ pub(super) fn check_state(state: &State) {
     listed.sort_unstable();
     assert_eq!(applied, listed);
     assert!(state.frozen.iter().all(|sequence| state.pending.get(sequence).is_some_and(|p| p.is_queued())));
-    assert!(state.rejected.keys().all(|sequence| !state.pending.contains_key(sequence)));
+    assert!(state.rejected.iter().all(|rejected| !state.pending.contains_key(&rejected.sequence)));
 }
 
 fn of_progress(state: &State, wanted: impl Fn(&Progress) -> bool) -> Vec<objectql_sync_protocol::Sequence> {
