@@ -29,6 +29,7 @@ export class Drag {
   height = 0;
 
   #state: State = { is: 'resting' };
+  #lastDragEndedAt = -Infinity;
 
   constructor(
     readonly root: RefObject<HTMLElement | null>,
@@ -167,8 +168,6 @@ export class Drag {
       this.drop.value = null;
     });
   }
-
-  #lastDragEndedAt = -Infinity;
 
   #swallowClick(event: MouseEvent): void {
     if (event.timeStamp - this.#lastDragEndedAt > 80) return;

@@ -19,6 +19,7 @@ interface Place {
  */
 export class Motion {
   #before = new Map<string, Place>();
+  #seen = new Map<string, DOMRect>();
   #frame = 0;
   /** The card that gets the focus as soon as it is there. */
   #wanted: string | null = null;
@@ -66,7 +67,9 @@ export class Motion {
       requestAnimationFrame(() =>
         requestAnimationFrame(() => {
           this.#restoreFocus();
-          if (this.#wanted === String(id)) this.#wanted = null;
+          if (this.#wanted !== String(id)) return;
+          this.#wanted = null;
+          this.#card(String(id))?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
         }),
       );
     });
@@ -76,7 +79,6 @@ export class Motion {
   seenAt(id: string, rect: DOMRect): void {
     this.#seen.set(id, rect);
   }
-  #seen = new Map<string, DOMRect>();
 
   #restoreFocus(): void {
     if (this.#wanted === null || document.activeElement !== document.body) return;
