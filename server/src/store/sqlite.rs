@@ -388,3 +388,41 @@ impl From<rusqlite::Error> for StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_unavailable_and_all_else_is_broken() {
+        for (code, is_passing) in [
+            (ffi::SQLITE_BUSY, true),
+            (ffi::SQLITE_FULL, true),
+            (ffi::SQLITE_READONLY, true),
+            (ffi::SQLITE_IOERR_FSYNC, true),
+            (ffi::SQLITE_CANTOPEN, true),
+            (ffi::SQLITE_CORRUPT, false),
+            (ffi::SQLITE_CONSTRAINT, false),
+        ] {
+            let error = StoreError::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            assert_eq!(matches!(error, StoreError::Unavailable(_)), is_passing, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_commit_is_on_the_disk_before_it_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("sync.db")).unwrap();
+        let writer = store.writer();
+        let pragma =
+            |name: &str| writer.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, String>(0));
+        assert_eq!(pragma("journal_mode").unwrap(), "wal");
+        assert_eq!(
+            writer.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0)).unwrap(),
+            2,
+            "FULL"
+        );
+    }
+}
