@@ -109,7 +109,9 @@ function readSettings(options: OpenOptions): string {
   isFunction(options.onConflict, 'onConflict');
   // A driver without one of these hooks cannot be given it later, so whether they are there is a setting, too.
   const hooks = { headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
-  return encodePlain({ driver: { name, objects, durability, sync: sync && { url, auto, pollIntervalMs, timeoutMs } }, hooks }, 'options');
+  const definitions = encodePlain(objects, 'objects');
+  const driver = { name, objects: definitions, durability, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
+  return encodePlain({ driver, hooks }, 'options');
 }
 
 function isFunction(value: unknown, name: string): boolean {
