@@ -7,7 +7,7 @@ import { ensureChromium, ensureRust, ensureWasmTarget } from './setup.mjs';
 
 const cargo = (...args) => run('cargo', args);
 const tsc = (project) => run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', project]);
-const nodeTest = (files, env) => run(process.execPath, ['--test', ...files], { env });
+const nodeTest = (files, env) => run(process.execPath, ['--test', '--test-reporter=spec', ...files], { env });
 
 const lint = [
   ['Formatting of the Rust code', () => cargo('fmt', '--all', '--check')],
