@@ -3,7 +3,7 @@
 use objectql_sync_protocol::Timestamp;
 
 /// An offset that is smaller is not corrected: the measurement is no better than the round trip it was made on.
-const OFFSET_IGNORED_MS: i64 = 2000;
+const OFFSET_IGNORED_MS: u64 = 2000;
 
 /// Issues the timestamps of mutations.
 ///
@@ -36,7 +36,7 @@ impl Clock {
 
     /// Takes note of how far the server's clock is ahead of the device's.
     pub(crate) fn measured_offset(&mut self, offset_ms: i64) {
-        self.offset_ms = if offset_ms.abs() < OFFSET_IGNORED_MS { 0 } else { offset_ms };
+        self.offset_ms = if offset_ms.unsigned_abs() < OFFSET_IGNORED_MS { 0 } else { offset_ms };
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an app asks to be written, and the decision what to record for it.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use objectql_sync_protocol::{
     ClientId, Fields, MAX_FIELDS_BYTES, MutationId, ObjectDefinition, ObjectName, Operation, ProtocolError,
     RecordId, RecordKey, Sequence, Timestamp, quoted,
@@ -185,7 +185,7 @@ impl<'a> Staged<'a> {
         self.writable(object)?;
         // All are checked before any is staged: a bulk create is all or nothing.
         let mut ready = Vec::with_capacity(records.len());
-        let mut ids = hashbrown::HashSet::with_capacity(records.len());
+        let mut ids = HashSet::with_capacity(records.len());
         let mut bytes = 0;
         let stamp = self.clock.issue(self.now);
         for record in records {

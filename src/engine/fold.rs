@@ -1,11 +1,12 @@
 //! Row by row into the state. The same for our own rows and other tabs', for the first time and after a restart.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use objectql_sync_protocol::{
-    Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence, ServerVersion, merge,
+    Fields, MAX_SAFE_INTEGER, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence,
+    ServerVersion, merge,
 };
 
-use super::record::Base;
+use super::record::{Base, apply};
 use super::row::{Change, Event, Received, Recorded, Row, TabId, Verdict};
 use super::state::{Parked, Pending, Progress, Rejected, Snapshot, State};
 use super::table::Table;
@@ -26,6 +27,9 @@ pub(crate) struct Folded {
     pub(crate) applied: u32,
     /// Whether the row came from the server.
     pub(crate) is_from_server: bool,
+    /// The records whose base or pending mutations changed. What is seen of one is computed once, when all that changes it
+    /// is done: an answer on a hundred of ten thousand edits of a record would be a million merges otherwise.
+    stale: HashSet<RecordKey>,
 }
 
 impl Folded {
@@ -70,13 +74,22 @@ pub(crate) fn fold(state: &mut State, row: &Row) -> Folded {
             Event::Decided { sequence, instead } => {
                 state.rejected.retain(|rejected| rejected.sequence != *sequence);
                 remove_pending(state, *sequence, &mut folded);
+                refresh(state, &mut folded);
                 if let Some(recorded) = instead {
                     record(state, recorded, &mut folded);
                 }
             }
         }
+        refresh(state, &mut folded);
     }
     folded
+}
+
+/// Computes what is seen of the records that changed.
+fn refresh(state: &mut State, folded: &mut Folded) {
+    for RecordKey { object, id } in folded.stale.drain() {
+        state.replay(&object, &id);
+    }
 }
 
 fn lead(state: &mut State, tab: TabId) {
@@ -105,7 +118,8 @@ fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {
     let base = entry.complete_base().cloned();
     entry.push(sequence, *operation, data.as_ref());
     let progress = Progress::Queued { rounds: 0 };
-    state.pending.insert(sequence, Pending { recorded: recorded.clone(), sequence, base, progress });
+    let pending = Pending { recorded: recorded.clone(), sequence, base, gone_at: None, progress };
+    state.pending.insert(sequence, pending);
 }
 
 /// Takes a mutation out of what is pending, with what it did to its record.
@@ -114,8 +128,8 @@ fn remove_pending(state: &mut State, sequence: Sequence, folded: &mut Folded) ->
     state.parked.retain(|parked| *parked != sequence);
     let Recorded { object, record_id, .. } = &pending.recorded;
     state.tables.entry(object).entry(record_id).remove(sequence);
-    state.replay(object, record_id);
     folded.touch(object, record_id);
+    folded.stale.insert(pending.recorded.key());
     Some(pending)
 }
 
@@ -137,8 +151,14 @@ fn receive(state: &mut State, received: &Received, folded: &mut Folded) {
         }
     }
     mark_echoes(state, &news);
+    let known = state.rejected.len();
     for (sequence, verdict) in &received.verdicts {
         judge(state, *sequence, verdict, &news, folded);
+    }
+    // After all verdicts: one of its own counts more than what its create's says about it.
+    let creates = state.rejected.iter().skip(known).filter(|it| it.recorded.operation == Operation::Create);
+    for Rejected { recorded, reason, .. } in creates.cloned().collect::<Vec<_>>() {
+        reject_dependants(state, &recorded, &reason, folded);
     }
     if !received.verdicts.is_empty() {
         state.frozen.clear();
@@ -169,7 +189,14 @@ fn apply_change(state: &mut State, change: &Change, folded: &mut Folded) {
     if entry.pending().is_empty() {
         table.drop_if_gone(&change.record_id);
     } else {
-        state.replay(&change.object, &change.record_id);
+        if change.operation == Operation::Delete {
+            for sequence in entry.pending() {
+                if let Some(pending) = state.pending.get_mut(sequence) {
+                    pending.gone_at = pending.gone_at.max(Some(change.version));
+                }
+            }
+        }
+        folded.stale.insert(RecordKey { object: change.object.clone(), id: change.record_id.clone() });
     }
     folded.touch(&change.object, &change.record_id);
 }
@@ -214,9 +241,13 @@ fn judge(
 
 /// Compares three ways before anybody is asked: a server that only compares versions reports conflicts that are none.
 fn judge_conflict(state: &mut State, sequence: Sequence, mut parked: Parked, folded: &mut Folded) {
-    let Some(pending) = state.pending.get_mut(&sequence) else { return };
+    let Some(pending) = state.pending.get(&sequence) else { return };
     let Progress::Queued { rounds } = pending.progress else { return };
-    let is_held = match (&pending.recorded.data, &parked.server_record) {
+    let key = pending.recorded.key();
+    let in_base = || Some(state.record(&key)?.base()?.version);
+    let version = parked.server_version.or_else(in_base);
+    let mine = pending.recorded.data.as_ref();
+    let is_held = match (mine, &parked.server_record) {
         (Some(mine), Some(theirs)) => merge::already_holds(theirs, mine),
         // A delete of what is deleted is done.
         (None, None) => true,
@@ -224,58 +255,75 @@ fn judge_conflict(state: &mut State, sequence: Sequence, mut parked: Parked, fol
     };
     if is_held {
         folded.applied += 1;
-        if let Some(settled) = remove_pending(state, sequence, folded) {
-            hand_on(state, &settled.recorded, parked.server_version, parked.server_record);
+        if remove_pending(state, sequence, folded).is_some() {
+            hand_on(state, &key, version, parked.server_record);
         }
         return;
     }
-    parked.fields = match (&pending.recorded.data, &parked.server_record) {
-        (Some(mine), Some(theirs)) => merge::conflicting_fields(pending.base.as_ref(), mine, theirs),
+    parked.fields = match (mine, &parked.server_record) {
+        (Some(mine), Some(theirs)) => {
+            merge::conflicting_fields(known_base(state, pending).as_ref(), mine, theirs)
+        }
         (Some(mine), None) => {
             mine.names().filter(|name| !merge::SYSTEM_FIELDS.contains(&name.as_str())).collect()
         }
         (None, _) => Vec::new(),
     };
-    let is_real = !parked.fields.is_empty() || pending.recorded.data.is_none() || rounds >= MAX_ROUNDS;
+    let is_real = !parked.fields.is_empty() || mine.is_none() || rounds >= MAX_ROUNDS;
+    let Some(pending) = state.pending.get_mut(&sequence) else { return };
     if is_real {
         folded.parked.push(pending.recorded.id);
         state.parked.push(sequence);
         pending.progress = Progress::Parked(Box::new(parked));
     } else {
-        let key = pending.recorded.key();
-        let known = state
-            .tables
-            .get(&key.object)
-            .and_then(|table| table.get(&key.id))
-            .and_then(|record| record.base());
-        let version = parked.server_version.or(known.map(|base| base.version));
         pending.recorded.base_version = version;
         pending.base = parked.server_record;
         pending.progress = Progress::Queued { rounds: rounds + 1 };
     }
 }
 
+/// What the author of a mutation knew of the record: the base, or what settled meanwhile, with their own earlier mutations that
+/// the server has applied. A difference from that is somebody else's.
+fn known_base(state: &State, pending: &Pending) -> Option<Fields> {
+    let record = state.record(&pending.recorded.key())?;
+    let earlier = || {
+        let sequences = record.pending().iter().take_while(|sequence| **sequence < pending.sequence);
+        sequences.filter_map(|sequence| state.pending.get(sequence))
+    };
+    let newest =
+        earlier().chain(std::iter::once(pending)).max_by_key(|pending| pending.recorded.base_version)?;
+    let applied = earlier().filter(|pending| matches!(pending.progress, Progress::Applied { .. }));
+    applied.fold(newest.base.clone(), |base, Pending { recorded, .. }| {
+        apply(base, recorded.operation, recorded.data.as_ref())
+    })
+}
+
 fn reject(state: &mut State, sequence: Sequence, reason: &str, folded: &mut Folded) {
     let Some(pending) = remove_pending(state, sequence, folded) else { return };
     let key = pending.recorded.key();
-    let dependants = if pending.recorded.operation == Operation::Create {
-        let later = state.record(&key).map(|record| record.pending().to_vec()).unwrap_or_default();
-        later
-            .into_iter()
-            .filter(|other| state.pending.get(other).is_some_and(Pending::depends_on_create))
-            .collect()
-    } else {
-        Vec::new()
-    };
-    let id = pending.recorded.id;
-    folded.rejected.push(id);
+    let next = next_pending(state, &key);
+    // What was handed on to the rejected one goes on to the next, unless that one knows better.
+    if next.is_some_and(|next| next.recorded.base_version < pending.recorded.base_version) {
+        hand_on(state, &key, pending.recorded.base_version, pending.base);
+    }
+    folded.rejected.push(pending.recorded.id);
     state.rejected.push(Rejected { sequence, recorded: pending.recorded, reason: reason.to_owned() });
+}
+
+/// A create that is rejected takes along what was to be done with its record.
+fn reject_dependants(state: &mut State, create: &Recorded, reason: &str, folded: &mut Folded) {
+    let later = state.record(&create.key()).map(|record| record.pending()).unwrap_or_default();
+    let dependants: Vec<Sequence> = later
+        .iter()
+        .filter(|other| Some(**other) > create.sequence)
+        .filter_map(|other| state.pending.get(other))
+        .take_while(|other| other.recorded.operation != Operation::Create)
+        .filter(|other| other.is_queued())
+        .map(|other| other.sequence)
+        .collect();
+    let reason = format!("the create of the record was rejected (mutation {}): {reason}", create.id);
     for dependant in dependants {
-        if let Some(pending) = remove_pending(state, dependant, folded) {
-            folded.rejected.push(pending.recorded.id);
-            let reason = format!("the create of the record was rejected (mutation {id}): {reason}");
-            state.rejected.push(Rejected { sequence: dependant, recorded: pending.recorded, reason });
-        }
+        reject(state, dependant, &reason, folded);
     }
 }
 
@@ -289,30 +337,40 @@ fn settle_applied(state: &mut State, folded: &mut Folded) {
         };
         let (version, is_echoed) = (*version, *is_echoed);
         let Some(pending) = state.pending.remove(&sequence) else { continue };
-        let Recorded { object, record_id, operation, data, .. } = &pending.recorded;
-        let entry = state.tables.entry(object).entry(record_id);
+        let Pending { recorded, base: before, gone_at, .. } = pending;
+        let key = recorded.key();
+        let Recorded { object, record_id, operation, data, .. } = recorded;
+        let entry = state.tables.entry(&object).entry(&record_id);
         entry.remove(sequence);
-        let is_known = is_echoed || entry.base().is_some_and(|base| base.version >= version);
-        let would_revive = *operation == Operation::Update && entry.base().is_none();
+        let latest = entry.base().map(|base| base.version).max(gone_at);
+        let is_known = is_echoed || latest >= Some(version);
+        let would_revive = operation == Operation::Update && entry.base().is_none();
         if !is_known && !would_revive {
-            entry.rebase(*operation, data.as_ref(), version);
+            entry.rebase(operation, data.as_ref(), version);
         }
-        let base = entry.complete_base().cloned();
-        let version = base.is_some().then_some(version);
-        hand_on(state, &pending.recorded, version, base);
-        state.replay(object, record_id);
-        folded.touch(object, record_id);
+        // The base may be past that version already, by changes that the author of the next mutation did not see.
+        let at_version = match entry.base() {
+            Some(base) if base.version == version => entry.complete_base().cloned(),
+            _ => apply(before, operation, data.as_ref()),
+        };
+        hand_on(state, &key, at_version.is_some().then_some(version), at_version);
+        folded.touch(&object, &record_id);
+        folded.stale.insert(key);
     }
 }
 
-/// Gives the version that a settled mutation led to, to the next mutation of the record. Only a settled mutation does so:
-/// versions are never predicted.
-fn hand_on(state: &mut State, settled: &Recorded, version: Option<ServerVersion>, base: Option<Fields>) {
-    let next = state.record(&settled.key()).and_then(|record| record.pending().first().copied());
-    if let Some(next) = next.and_then(|next| state.pending.get_mut(&next)).filter(|next| next.is_queued()) {
+/// Gives the version that a settled mutation led to, and the record of that version, to the next mutation of the record. Only a
+/// settled mutation does so: versions are never predicted.
+fn hand_on(state: &mut State, key: &RecordKey, version: Option<ServerVersion>, base: Option<Fields>) {
+    let Some(next) = next_pending(state, key).map(|next| next.sequence) else { return };
+    if let Some(next) = state.pending.get_mut(&next).filter(|next| !next.is_parked()) {
         next.recorded.base_version = version;
         next.base = base;
     }
+}
+
+fn next_pending<'a>(state: &'a State, key: &RecordKey) -> Option<&'a Pending> {
+    state.pending.get(state.record(key)?.pending().first()?)
 }
 
 /// Adds a page to the snapshot, and puts the snapshot in the place of the data when it is whole.
@@ -345,6 +403,28 @@ fn swap(state: &mut State, folded: &mut Folded) {
     for (object, table) in tables.iter() {
         for record in table.records() {
             set_base(state, object, &record.id, record.base().cloned(), folded);
+        }
+    }
+    // What was applied before the snapshot was taken is in it, or was undone by somebody since.
+    for sequence in &state.applied {
+        if let Some(Progress::Applied { is_echoed, .. }) =
+            state.pending.get_mut(sequence).map(|pending| &mut pending.progress)
+        {
+            *is_echoed = true;
+        }
+    }
+    settle_applied(state, folded);
+    // Likewise what was sent and may have been applied: a record that is missing now does not come back with the verdict.
+    for sequence in &state.frozen {
+        let is_missing = |pending: &Pending| {
+            state
+                .tables
+                .get(&pending.recorded.object)
+                .and_then(|it| it.get(&pending.recorded.record_id)?.base())
+                .is_none()
+        };
+        if let Some(pending) = state.pending.get_mut(sequence).filter(|pending| is_missing(pending)) {
+            pending.gone_at = ServerVersion::new(MAX_SAFE_INTEGER).ok();
         }
     }
     state.checkpoint = checkpoint;

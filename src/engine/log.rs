@@ -181,7 +181,7 @@ impl Engine {
         self.log.error = None;
         self.log.phase = Phase::Idle;
         let folded = fold(&mut self.state, &append.row);
-        self.note_writes(now, &append.row);
+        self.note_writes(now, &append.row, &folded);
         self.tell(&folded, true);
         self.finish(now, append, &folded);
         self.outputs.push_back(Output::Announce(Announcement::Rows));
@@ -265,7 +265,7 @@ impl Engine {
         let folded = fold(&mut self.state, &row);
         let unsure = self.log.unsure.take_if(|unsure| unsure.append.row.is_same_append(&row));
         if self.is_open {
-            self.note_writes(now, &row);
+            self.note_writes(now, &row, &folded);
             self.tell(&folded, unsure.is_some());
         }
         if self.log.unsure.as_ref().is_none_or(|unsure| unsure.error.is_none()) {
@@ -318,7 +318,7 @@ impl Engine {
                     let result = Err((error.code().to_owned(), error.to_string()));
                     self.outputs.push_back(Output::Announce(Announcement::Synced { tab, ask, result }));
                 }
-                Job::Sync(_) => self.handle_sync_job_failed(now, error.clone()),
+                Job::Sync(job) => self.handle_sync_job_failed(now, &job, error.clone()),
             }
         }
     }
@@ -338,20 +338,13 @@ impl Engine {
         }
     }
 
-    /// Starts the debounce of the objects that were written to.
-    fn note_writes(&mut self, now: Now, row: &Row) {
-        for event in &row.events {
-            let recorded = match event {
-                Event::Recorded(recorded) => recorded.as_slice(),
-                Event::Decided { instead: Some(recorded), .. } => std::slice::from_ref(recorded),
-                _ => continue,
-            };
-            let mut last = None;
-            for mutation in recorded.iter().filter(|mutation| mutation.sequence.is_some()) {
-                if last != Some(&mutation.object) {
-                    self.sync.debounce.wrote(&mutation.object, now.monotonic);
-                    last = Some(&mutation.object);
-                }
+    /// Starts the debounce of the objects that were written to. A decision counts even where it records nothing: what waited
+    /// behind it may go now.
+    fn note_writes(&mut self, now: Now, row: &Row, folded: &Folded) {
+        let is_write = |event: &Event| matches!(event, Event::Recorded(_) | Event::Decided { .. });
+        if row.events.iter().any(is_write) {
+            for (object, _) in folded.touched.iter().filter(|(object, _)| self.config.pushes(object)) {
+                self.sync.debounce.wrote(object, now.monotonic);
             }
         }
     }

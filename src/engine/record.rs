@@ -59,7 +59,9 @@ impl Record {
 
     /// Takes a mutation out; [`replay`](Self::replay) must follow.
     pub(crate) fn remove(&mut self, sequence: Sequence) {
-        self.pending.retain(|other| *other != sequence);
+        if let Ok(place) = self.pending.binary_search(&sequence) {
+            self.pending.remove(place);
+        }
     }
 
     /// Changes the base as a change of the server says; [`replay`](Self::replay) must follow.

@@ -1,5 +1,6 @@
 //! What an app is told: status, notices, and the lists of mutations that wait, in the shapes of the TypeScript types.
 
+use hashbrown::HashSet;
 use objectql_sync_protocol::{
     Fields, MutationId, ObjectName, Operation, RecordId, Sequence, ServerVersion, Timestamp,
 };
@@ -184,7 +185,7 @@ impl Engine {
             _ if self.config.sync.is_none() => SyncState::Local,
             Phase::Waiting { is_unauthorized: true, .. } => SyncState::Unauthorized,
             Phase::Waiting { .. } => SyncState::Retrying,
-            Phase::Freezing | Phase::Sending(_) | Phase::Receiving => SyncState::Syncing,
+            Phase::CatchingUp | Phase::Freezing | Phase::Sending(_) | Phase::Receiving => SyncState::Syncing,
             Phase::Idle if self.state.pending.len() > self.state.parked.len() => SyncState::Waiting,
             Phase::Idle => SyncState::Idle,
         }
@@ -299,9 +300,8 @@ impl Engine {
 }
 
 fn changed(object: &ObjectName, ids: &[RecordId]) -> ChangedRecords {
-    let mut record_ids = ids.to_vec();
-    record_ids.sort_unstable();
-    record_ids.dedup();
+    let mut seen = HashSet::with_capacity(ids.len());
+    let record_ids = ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
     ChangedRecords { object_name: object.clone(), record_ids }
 }
 

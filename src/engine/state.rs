@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use objectql_sync_protocol::{
-    Checkpoint, ClientId, Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence,
-    ServerVersion,
+    Checkpoint, ClientId, Fields, MutationId, ObjectName, RecordId, RecordKey, Sequence, ServerVersion,
 };
 
 use super::clock::Clock;
@@ -48,6 +47,9 @@ pub(crate) struct Pending {
     pub(crate) sequence: Sequence,
     /// The record's base when the mutation was made: what a conflict is judged against.
     pub(crate) base: Option<Fields>,
+    /// Up to which version it is over with the record: a delete with that version came since. What the mutation did up to there
+    /// is undone, though its verdict comes later, as after a lost answer.
+    pub(crate) gone_at: Option<ServerVersion>,
     pub(crate) progress: Progress,
 }
 
@@ -141,8 +143,7 @@ impl Pending {
         matches!(self.progress, Progress::Queued { .. })
     }
 
-    /// Whether the mutation needs the record to be there.
-    pub(crate) fn depends_on_create(&self) -> bool {
-        self.recorded.operation != Operation::Create
+    pub(crate) fn is_parked(&self) -> bool {
+        matches!(self.progress, Progress::Parked(_))
     }
 }

@@ -108,6 +108,9 @@ fn read_body(
     }
     let response = PushResponse::parse(&answer.body, sent.batch.len())
         .map_err(|error| Error::InvalidAnswer(error.to_string()))?;
+    if response.has_more && sent.batch.is_empty() && sent.checkpoint.as_ref() == Some(&response.checkpoint) {
+        return Err(Error::InvalidAnswer("more changes are promised at the same checkpoint".to_owned()));
+    }
     Ok(to_received(response, answer.server_time_ms, sent, config, now))
 }
 
@@ -180,7 +183,10 @@ struct Problem {
 }
 
 fn parse_problem(answer: &Answer) -> Problem {
-    serde_json::from_slice(&answer.body).unwrap_or_default()
+    std::str::from_utf8(&answer.body)
+        .ok()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
 }
 
 fn problem_code(answer: &Answer) -> Option<String> {

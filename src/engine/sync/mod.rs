@@ -46,6 +46,8 @@ pub struct SyncReport {
 pub(crate) struct Sync {
     /// Whether this tab holds the lock.
     pub(crate) is_leader: bool,
+    /// How often the lock was won or lost: what was begun in another term decides nothing in this one.
+    term: u64,
     pub(crate) phase: Phase,
     /// Whether a cycle is under way: it goes on until it is drained or fails.
     is_cycling: bool,
@@ -55,6 +57,8 @@ pub(crate) struct Sync {
     /// The `sync()` calls of this tab that the leader in another tab was asked for.
     asked: Vec<Asked>,
     failures: u32,
+    /// How often the server forgot our checkpoint since it last took one.
+    resets: u32,
     pub(crate) error: Option<Error>,
     pub(crate) last_done: Option<Now>,
     /// How many mutations the server said it takes in one request.
@@ -74,6 +78,8 @@ pub(crate) struct Sync {
 pub(crate) enum Phase {
     /// Nothing; the next step is decided by `advance_sync`.
     Idle,
+    /// The lock was won, and the log is read to its end: what an earlier leader settled must not be sent again.
+    CatchingUp,
     /// The row that freezes the batch is being written.
     Freezing,
     /// A request is under way.
@@ -93,6 +99,7 @@ pub(crate) struct Sent {
     pub(crate) generation: u64,
     pub(crate) is_snapshot: bool,
     pub(crate) at: Timestamp,
+    pub(crate) term: u64,
     /// Whether the credentials were asked for again after a refusal.
     pub(crate) is_second_try: bool,
 }
@@ -123,7 +130,13 @@ struct Asked {
 /// What the sync wants in the log. Decided when the row is made, so that what another tab did meanwhile counts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum SyncJob {
-    Freeze,
+    /// Wants nothing but its place behind everything that is in the log.
+    Lead {
+        term: u64,
+    },
+    Freeze {
+        term: u64,
+    },
     Receive {
         sent: Sent,
         received: Box<Received>,
@@ -138,16 +151,27 @@ pub(crate) enum SyncJob {
     },
 }
 
+impl SyncJob {
+    fn term(&self) -> u64 {
+        match self {
+            Self::Lead { term } | Self::Freeze { term } => *term,
+            Self::Receive { sent, .. } | Self::Thaw { sent } | Self::BeginReset { sent } => sent.term,
+        }
+    }
+}
+
 impl Default for Sync {
     fn default() -> Self {
         Self {
             is_leader: false,
+            term: 0,
             phase: Phase::Idle,
             is_cycling: false,
             target: Sequence::default(),
             waiters: Vec::new(),
             asked: Vec::new(),
             failures: 0,
+            resets: 0,
             error: None,
             last_done: None,
             server_takes: DEFAULT_MAX_MUTATIONS,
@@ -200,22 +224,29 @@ impl Engine {
 
     /// The lock was won or lost.
     pub(crate) fn handle_leader(&mut self, is_leader: bool) {
+        if self.sync.is_leader == is_leader {
+            return;
+        }
         self.sync.is_leader = is_leader;
+        self.sync.term += 1;
         if is_leader {
-            for asked in std::mem::take(&mut self.sync.asked) {
-                self.wait_for_cycle(Asker::Here(asked.request));
-            }
-            // What an earlier leader left half done, and what was written in an earlier session, does not wait.
-            if self.is_automatic() {
-                self.begin_cycle();
-            }
+            self.sync.phase = Phase::CatchingUp;
+            self.log.want_tail();
+            self.log.push(Job::Sync(SyncJob::Lead { term: self.sync.term }));
         } else {
             self.sync.phase = Phase::Idle;
-            self.sync.is_cycling = false;
-            self.answer_waiters(
-                &Err(Error::Network("another tab took over syncing: call sync() again".to_owned())),
-                u64::MAX,
-            );
+            let error = Error::Network("another tab took over syncing: call sync() again".to_owned());
+            self.end_cycle(&Err(error), u64::MAX);
+        }
+    }
+
+    fn lead(&mut self) {
+        for asked in std::mem::take(&mut self.sync.asked) {
+            self.wait_for_cycle(Asker::Here(asked.request));
+        }
+        // What an earlier leader left half done, and what was written in an earlier session, does not wait.
+        if self.is_automatic() {
+            self.begin_cycle();
         }
     }
 
@@ -236,6 +267,8 @@ impl Engine {
     fn begin_cycle(&mut self) {
         self.sync.is_cycling = true;
         self.sync.target = self.state.last_sequence;
+        // What waited goes with this cycle, or cannot go: a due debounce that stays would begin one cycle after the other.
+        self.sync.debounce.clear();
     }
 
     fn stop_waiting(&mut self) {
@@ -260,7 +293,7 @@ impl Engine {
 
     fn poll_due(&self) -> Option<Duration> {
         let interval = self.config.sync?.poll_interval?;
-        Some(self.sync.last_done?.monotonic + interval)
+        Some(self.sync.last_done?.monotonic.saturating_add(interval))
     }
 
     /// Takes the next step, if there is one to take.
@@ -294,7 +327,7 @@ impl Engine {
             && plan::sendable(&self.state, &self.config).next().is_some()
         {
             self.sync.phase = Phase::Freezing;
-            self.log.push(Job::Sync(SyncJob::Freeze));
+            self.log.push(Job::Sync(SyncJob::Freeze { term: self.sync.term }));
         } else {
             let batch = if is_collecting { Vec::new() } else { self.state.frozen.clone() };
             self.send(now, batch, false);
@@ -333,6 +366,7 @@ impl Engine {
             generation: self.state.generation,
             is_snapshot: self.state.snapshot.is_some(),
             at: now.wall,
+            term: self.sync.term,
             is_second_try,
         });
         self.outputs.push_back(Output::Send { send, body });
@@ -450,11 +484,13 @@ impl Engine {
     /// Decides what a sync job puts in the row; nothing when it came too late.
     pub(crate) fn decide_sync(&mut self, job: &SyncJob) -> Option<Event> {
         match job {
-            SyncJob::Freeze => {
+            SyncJob::Lead { .. } => None,
+            SyncJob::Freeze { term } => {
                 let batch =
                     plan::plan(&self.state, &self.config, self.sync.server_takes.min(self.sync.shrunk_to));
                 let is_free = self.state.frozen.is_empty() && self.state.snapshot.is_none();
-                (is_free && !batch.is_empty()).then_some(Event::Frozen { batch })
+                let is_wanted = is_free && *term == self.sync.term && !batch.is_empty();
+                is_wanted.then_some(Event::Frozen { batch })
             }
             SyncJob::Receive { sent, received, .. } => {
                 self.is_current(sent).then(|| Event::Received(received.clone()))
@@ -477,19 +513,45 @@ impl Engine {
 
     /// A sync job is in the log and folded, or was dropped because it came too late.
     pub(crate) fn handle_sync_job_done(&mut self, now: Now, job: SyncJob, outcome: Option<&Folded>) {
+        if job.term() != self.sync.term {
+            return;
+        }
         self.sync.phase = Phase::Idle;
         let Some(folded) = outcome else {
-            self.sync.stale_answers += u32::from(!matches!(job, SyncJob::Freeze));
+            match job {
+                SyncJob::Lead { .. } => self.lead(),
+                SyncJob::Freeze { .. } => {}
+                SyncJob::Receive { .. } | SyncJob::Thaw { .. } | SyncJob::BeginReset { .. } => {
+                    self.sync.stale_answers += 1;
+                }
+            }
             return;
         };
         match job {
-            SyncJob::Freeze => {
+            SyncJob::Lead { .. } => {}
+            SyncJob::Freeze { .. } => {
                 self.sync.target = self.state.last_sequence;
                 self.sync.debounce.clear();
                 self.send(now, self.state.frozen.clone(), false);
             }
-            SyncJob::Thaw { .. } | SyncJob::BeginReset { .. } => {}
+            SyncJob::Thaw { .. } => {}
+            SyncJob::BeginReset { .. } => {
+                self.sync.resets += 1;
+                if self.sync.resets > 1 {
+                    // A server that takes none of its own checkpoints back would be asked for snapshots in a loop.
+                    self.sync.failures = self.sync.failures.max(self.sync.resets - 2);
+                    let detail = "the server does not know the checkpoint it gave".to_owned();
+                    self.fail_sync(now, Error::HttpStatus { status: 410, detail }, None);
+                }
+            }
             SyncJob::Receive { sent, counts, .. } => {
+                if !sent.is_snapshot {
+                    self.sync.resets = 0;
+                }
+                if !sent.batch.is_empty() {
+                    // One that was too large says little of the others: the batches grow again.
+                    self.sync.shrunk_to = self.sync.shrunk_to.saturating_mul(2);
+                }
                 let count = |mutations: &[_]| u32::try_from(mutations.len()).unwrap_or(u32::MAX);
                 let report = &mut self.sync.report;
                 report.pushed += counts.pushed;
@@ -519,7 +581,10 @@ impl Engine {
     }
 
     /// A sync job could not be written.
-    pub(crate) fn handle_sync_job_failed(&mut self, now: Now, error: Error) {
+    pub(crate) fn handle_sync_job_failed(&mut self, now: Now, job: &SyncJob, error: Error) {
+        if job.term() != self.sync.term {
+            return;
+        }
         self.fail_sync(now, error, None);
     }
 }

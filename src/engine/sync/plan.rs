@@ -1,7 +1,7 @@
 //! Which mutations go into the next request.
 
 use hashbrown::{HashMap, HashSet};
-use objectql_sync_protocol::{Mutation, RecordKey, Sequence};
+use objectql_sync_protocol::{Mutation, ObjectName, RecordId, RecordKey, Sequence};
 
 use crate::engine::config::Config;
 use crate::engine::row::Recorded;
@@ -10,6 +10,8 @@ use crate::engine::state::{Pending, State};
 /// The most bytes of data in one request, as long as there is more than one mutation in it: 1 MiB. Frameworks refuse
 /// bodies of more than 1 to 2 MB by default.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
+/// What a mutation has in a request beside its data and the names of its record.
+const WIRE_BYTES: usize = 256;
 
 /// The mutations of the next request: in the client's order without gaps that matter, so that a parent's create goes before
 /// its child's. It ends where an object's batch size, the endpoint's maximum or the size of a request is reached; what is
@@ -19,10 +21,11 @@ pub(crate) fn plan(state: &State, config: &Config, max_mutations: usize) -> Vec<
     let mut bytes = 0;
     let mut of_object: HashMap<&str, u32> = HashMap::new();
     for pending in sendable(state, config) {
-        let Recorded { object, data, .. } = &pending.recorded;
+        let Recorded { object, record_id, data, .. } = &pending.recorded;
         let count = of_object.entry(object.as_str()).or_insert(0);
         let batch_size = config.sync_of(object).map_or(1, |sync| sync.batch_size);
-        bytes += data.as_ref().map_or(0, |data| data.as_str().len());
+        bytes +=
+            WIRE_BYTES + key_bytes(object, record_id) + data.as_ref().map_or(0, |data| data.as_str().len());
         let is_full = *count >= batch_size || batch.len() >= max_mutations;
         if is_full || (bytes > MAX_REQUEST_BYTES && !batch.is_empty()) {
             break;
@@ -31,6 +34,14 @@ pub(crate) fn plan(state: &State, config: &Config, max_mutations: usize) -> Vec<
         batch.push(pending.sequence);
     }
     batch
+}
+
+fn key_bytes(object: &ObjectName, id: &RecordId) -> usize {
+    let id = match id {
+        RecordId::Number(_) => 0,
+        RecordId::String(text) => text.len(),
+    };
+    object.as_str().len() + id
 }
 
 /// What may be sent, in order. Earlier mutations of a record that waits for a decision wait too: they have been judged with it.

@@ -38,13 +38,17 @@ pub(super) fn check_state(state: &State) {
     }
     assert_eq!(seen, state.pending.len(), "every pending mutation has its record");
     let parked: Vec<_> = of_progress(state, |progress| matches!(progress, Progress::Parked(_)));
-    assert_eq!(parked, state.parked.iter().copied().collect::<Vec<_>>());
+    assert_eq!(parked, sorted(&state.parked));
     let applied: Vec<_> = of_progress(state, |progress| matches!(progress, Progress::Applied { .. }));
-    let mut listed = state.applied.clone();
-    listed.sort_unstable();
-    assert_eq!(applied, listed);
+    assert_eq!(applied, sorted(&state.applied));
     assert!(state.frozen.iter().all(|sequence| state.pending.get(sequence).is_some_and(|p| p.is_queued())));
     assert!(state.rejected.iter().all(|rejected| !state.pending.contains_key(&rejected.sequence)));
+}
+
+fn sorted(sequences: &[objectql_sync_protocol::Sequence]) -> Vec<objectql_sync_protocol::Sequence> {
+    let mut sequences = sequences.to_vec();
+    sequences.sort_unstable();
+    sequences
 }
 
 fn of_progress(state: &State, wanted: impl Fn(&Progress) -> bool) -> Vec<objectql_sync_protocol::Sequence> {
@@ -188,7 +192,7 @@ fn decide(world: &mut World, tab: usize, place: u8, kind: u8) {
     let (conflicts, rejected) = (world.conflicts(tab), world.rejected(tab));
     let place = usize::from(place);
     let command = match kind {
-        0 | 1 | 2 if !conflicts.is_empty() => {
+        0..=2 if !conflicts.is_empty() => {
             let conflict = &conflicts[place % conflicts.len()];
             let resolution = match kind {
                 0 => Resolution::Mine,

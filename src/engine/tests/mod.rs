@@ -3,6 +3,12 @@
 
 mod fold;
 mod log;
+mod push;
+mod receive;
+mod reset;
+mod schedule;
+mod statuses;
+mod tabs;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;

@@ -1,0 +1,193 @@
+//! Several tabs on one log.
+
+use super::*;
+use crate::engine::Origin;
+
+fn two_tabs() -> World {
+    let mut world = World::leading(automatic());
+    world.open_tab();
+    world.settle();
+    world
+}
+
+fn origins(world: &World, tab: usize) -> Vec<Origin> {
+    let notices = world.tabs[tab].notices.iter();
+    notices
+        .filter_map(|notice| match notice {
+            Notice::Change(report) => Some(report.origin),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn every_tab_sees_every_write() {
+    let mut world = two_tabs();
+    world.write(1, create("story", json!({ "id": "a" }))).unwrap();
+    world.write(0, create("story", json!({ "id": "b" }))).unwrap();
+    assert_eq!(world.find(0, "story"), world.find(1, "story"));
+    assert_eq!(origins(&world, 0), [Origin::Tab, Origin::Local]);
+    assert_eq!(origins(&world, 1), [Origin::Local, Origin::Tab]);
+    assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
+}
+
+/// Goal: a write whose commit was unknown is told as ours when the log shows it.
+#[test]
+fn a_change_of_an_unknown_commit_is_a_local_one() {
+    let mut world = two_tabs();
+    world.start_write(0, create("story", json!({ "id": "a" })));
+    world.lose_append(0, true);
+    world.settle();
+    assert_eq!(origins(&world, 0), [Origin::Local]);
+}
+
+#[test]
+fn a_follower_syncs_through_the_leader() {
+    let mut world = two_tabs();
+    world.start_write(1, create("story", json!({ "id": "a" })));
+    let call = world.start_sync(1);
+    assert!(!world.is_sending(1));
+    assert_eq!(world.sent(0).sequences(), [1], "what the follower wrote before its call goes along");
+    assert!(!world.is_answered(1, call));
+    world.apply_all(0, 1, json!([]), "c1");
+    assert_eq!(world.report(1, call).applied, 1);
+    assert_eq!(world.pending(1).len(), 0);
+}
+
+#[test]
+fn a_follower_hears_of_the_leaders_failure() {
+    let mut world = two_tabs();
+    let call = world.start_sync(1);
+    world.lose_request(0);
+    assert_eq!(world.reply(1, call).unwrap_err().code(), "NETWORK");
+    // The leader's storage fails: the call does not wait for its timeout.
+    world.write(1, create("story", json!({}))).unwrap();
+    let request = world.request();
+    world.tabs[1].waiting.insert(request);
+    world.give(1, Input::Sync { request: RequestId(request) });
+    let announcement = world.tabs[0].inbox.pop_back().unwrap();
+    world.tabs[0].inbox.clear();
+    world.give(0, Input::Announced(announcement));
+    for _ in 0..10 {
+        if world.tabs[0].store.is_some() {
+            world.fail_read(0);
+        }
+    }
+    world.settle();
+    assert_eq!(world.reply(1, request).unwrap_err().code(), "STORAGE_FAILED");
+}
+
+#[test]
+fn a_follower_without_a_leader_gives_up_after_a_while() {
+    let mut world = two_tabs();
+    world.crash(0);
+    let call = world.start_sync(1);
+    world.advance(Duration::from_secs(59));
+    assert!(!world.is_answered(1, call));
+    world.advance(Duration::from_secs(2));
+    assert_eq!(world.reply(1, call).unwrap_err().code(), "NETWORK");
+    // The answer comes after all.
+    let announcement =
+        Announcement::Synced { tab: super::super::TabId(0), ask: 1, result: Ok(SyncReport::default()) };
+    world.give(1, Input::Announced(announcement));
+}
+
+#[test]
+fn a_follower_that_wins_the_lock_answers_its_own_calls() {
+    let mut world = two_tabs();
+    world.crash(0);
+    let call = world.start_sync(1);
+    world.give(1, Input::Leader(true));
+    world.settle();
+    world.apply_all(1, 1, json!([]), "c1");
+    assert_eq!(world.report(1, call).requests, 1);
+}
+
+#[test]
+fn losing_the_lock_answers_those_who_wait() {
+    let mut world = two_tabs();
+    let call = world.start_sync(0);
+    let other = world.start_sync(1);
+    world.give(0, Input::Leader(false));
+    world.settle();
+    assert!(world.reply(0, call).is_err());
+    assert!(world.reply(1, other).is_err());
+    // The request that was under way ends without an effect.
+    let rows = world.disk.len();
+    world.answer(0, json!({ "results": [], "serverChanges": [], "checkpoint": "x" }));
+    assert_eq!(world.disk.len(), rows);
+}
+
+/// Goal: a report counts the cycle it answers, not one that was given up before.
+#[test]
+fn a_report_does_not_count_an_earlier_term() {
+    let mut world = two_tabs();
+    world.start_sync(0);
+    let page = json!({ "results": [], "serverChanges": [change("create", "a", json!({}), 1)], "checkpoint": "c1", "hasMore": true });
+    world.answer(0, page);
+    world.give(0, Input::Leader(false));
+    world.settle();
+    world.tabs[0].sends.clear();
+    world.give(0, Input::Leader(true));
+    let call = world.start_sync(0);
+    while world.is_sending(0) {
+        world.apply_all(0, 1, json!([]), "c2");
+    }
+    let report = world.report(0, call);
+    assert_eq!(report.pulled, 0);
+}
+
+#[test]
+fn two_leaders_do_no_harm() {
+    let mut world = two_tabs();
+    world.write(1, create("story", json!({ "id": "a" }))).unwrap();
+    world.give(1, Input::Leader(true));
+    world.settle();
+    world.advance(Duration::from_secs(2));
+    let mut version = 0;
+    let mut verdicts = BTreeMap::new();
+    for round in 0..20 {
+        for tab in [round % 2, 1 - round % 2] {
+            if world.is_sending(tab) {
+                let ids = world.sent(tab).ids();
+                let results: Vec<_> = ids
+                    .iter()
+                    .map(|id| {
+                        applied(*verdicts.entry(id.clone()).or_insert_with(|| {
+                            version += 1;
+                            version
+                        }))
+                    })
+                    .collect();
+                let checkpoint = format!("c{version}");
+                let body = json!({ "results": results, "serverChanges": [], "checkpoint": checkpoint });
+                world.answer(tab, body);
+            }
+        }
+    }
+    assert_eq!(version, 1, "one mutation, one effect");
+    for tab in 0..2 {
+        assert_eq!(world.pending(tab).len(), 0);
+        assert!(!world.is_sending(tab));
+        world.check(tab);
+    }
+    assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
+}
+
+#[test]
+fn a_new_leader_with_an_old_view_does_not_send_what_is_settled() {
+    let mut world = two_tabs();
+    world.write(0, create("story", json!({ "id": "a" }))).unwrap();
+    world.start_sync(0);
+    // Tab 1 knows of the frozen batch, and not of its verdict.
+    let sent = world.tabs[0].sends.remove(0);
+    let body = json!({ "results": [applied(1)], "serverChanges": [], "checkpoint": "c1" });
+    world.give(0, Input::Answered { send: sent.send, answer: ok(body.to_string().into_bytes()) });
+    world.serve_store(0);
+    world.tabs[1].inbox.clear();
+    world.crash(0);
+    world.give(1, Input::Leader(true));
+    world.settle();
+    assert_eq!(world.sent(1).sequences(), Vec::<u64>::new());
+    assert_eq!(world.sent(1).checkpoint().as_deref(), Some("c1"));
+}
