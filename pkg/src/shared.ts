@@ -22,10 +22,8 @@ export class SharedDatabase {
     this.settings = settings;
     this.users.add(first);
     // What the driver tells while it opens has its listeners already.
-    const { driver } = JSON.parse(settings) as { driver: { objects: object } };
-    // The definitions cross as text, like everything that is not small.
-    const objects = JSON.stringify(driver.objects);
-    this.#opening = driverClass.open({ ...driver, objects }, this.#hooks(first.options));
+    const { driver } = JSON.parse(settings) as { driver: object };
+    this.#opening = driverClass.open(driver, this.#hooks(first.options));
   }
 
   /** Opens the database for its first user. Errors: those of the driver. */
