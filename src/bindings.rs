@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use js_sys::{Function, Promise, Reflect};
-use objectql_sync_protocol::{Fields, MutationId, ObjectDefinition, ProtocolError, RecordId};
+use objectql_sync_protocol::{
+    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ProtocolError, RecordId, normalise,
+};
 use serde::Deserialize;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
@@ -33,8 +35,7 @@ pub struct Driver(Rc<Shell>);
 #[serde(rename_all = "camelCase")]
 struct Options {
     name: String,
-    /// The object definitions as JSON text.
-    objects: String,
+    objects: Vec<ObjectDefinition>,
     #[serde(default)]
     sync: Option<SyncOptions>,
     #[serde(default)]
@@ -104,10 +105,12 @@ impl Driver {
             if records.len() > MAX_COMMAND_BYTES {
                 return Err(ProtocolError::ValueTooLarge.into());
             }
-            let records: Vec<&serde_json::value::RawValue> = serde_json::from_str(records)
-                .map_err(|error| ProtocolError::InvalidJson(error.to_string()))?;
+            let text = normalise(records, MAX_DEPTH + 1)?;
+            if !text.starts_with('[') {
+                return Err(ProtocolError::InvalidValue("records must be an array".to_owned()).into());
+            }
             let records =
-                records.into_iter().map(|record| Fields::parse(record.get())).collect::<Result<_, _>>()?;
+                Json::from_normalised(&text).elements().map(Fields::from_json).collect::<Result<_, _>>()?;
             Ok(Command::BulkCreate { object, records })
         })
     }
@@ -245,10 +248,6 @@ fn or_rejected(started: Result<Promise, Error>) -> Promise {
     started.unwrap_or_else(|error| Promise::reject(&to_js(&error)))
 }
 
-fn definitions(text: &str) -> Result<Vec<ObjectDefinition>, Error> {
-    serde_json::from_str(text).map_err(|error| ProtocolError::InvalidDefinition(error.to_string()).into())
-}
-
 fn settings(options: JsValue, hooks: &JsValue) -> Result<Settings, Error> {
     let options: Options =
         serde_wasm_bindgen::from_value(options).map_err(|error| Error::InvalidOptions(error.to_string()))?;
@@ -269,7 +268,7 @@ fn settings(options: JsValue, hooks: &JsValue) -> Result<Settings, Error> {
             DurabilityOption::Strict => Durability::Strict,
             DurabilityOption::Relaxed => Durability::Relaxed,
         },
-        config: Config::new(definitions(&options.objects)?, sync)?,
+        config: Config::new(options.objects, sync)?,
         transport: options.sync.map(|sync| Transport {
             url: sync.url,
             timeout_ms: sync.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),

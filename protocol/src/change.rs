@@ -1,11 +1,13 @@
 //! One change that the server tells its clients: `SyncServerChange` on the wire.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::{Fields, ObjectName, Operation, ProtocolError, RecordId, ServerVersion, Timestamp};
+use crate::{
+    Fields, Json, ObjectName, Operation, ProtocolError, RecordId, ServerVersion, Timestamp, message,
+};
 
 /// One change of a record on the server (`SyncServerChange`). Changes of a record are applied in the order given.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerChange {
     /// The object of the record.
@@ -15,7 +17,7 @@ pub struct ServerChange {
     /// What happened to it.
     pub operation: Operation,
     /// All fields for a create, the changed ones for an update, absent for a delete.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Fields>,
     /// The version of the record after the change.
     pub server_version: ServerVersion,
@@ -24,6 +26,24 @@ pub struct ServerChange {
 }
 
 impl ServerChange {
+    /// Takes a change out of a message.
+    ///
+    /// # Errors
+    /// What is wrong with the first part that is.
+    pub(crate) fn from_json(json: Json<'_>) -> Result<Self, ProtocolError> {
+        let required = |key| json.required(key);
+        let change = Self {
+            object_name: required("\"objectName\"")?.object_name("objectName")?,
+            record_id: required("\"recordId\"")?.record_id()?,
+            operation: required("\"operation\"")?.operation()?,
+            data: message::fields(json.member("\"data\""))?,
+            server_version: required("\"serverVersion\"")?.integer("serverVersion", ServerVersion::new)?,
+            timestamp: required("\"timestamp\"")?.timestamp("timestamp")?,
+        };
+        change.check()?;
+        Ok(change)
+    }
+
     /// Checks that the parts fit together.
     ///
     /// # Errors

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    Checkpoint, ClientId, Conflict, Mutation, MutationId, ProtocolError, ServerChange, ServerVersion,
+    Checkpoint, ClientId, Conflict, Json, Mutation, MutationId, ProtocolError, ServerChange, ServerVersion,
+    message,
 };
 
 /// What a client sends (`SyncPushRequest`). With no mutations it is a pull.
@@ -60,7 +61,8 @@ impl ReceivedPush {
             #[serde(default)]
             last_checkpoint: Option<String>,
         }
-        let wire: Wire<'_> = parse_message(body)?;
+        let wire: Wire<'_> =
+            serde_json::from_slice(body).map_err(|error| ProtocolError::InvalidMessage(error.to_string()))?;
         let mutations =
             wire.mutations.into_iter().map(|raw| read_mutation(raw.get(), &wire.client_id)).collect();
         Ok(Self { client_id: wire.client_id, mutations, last_checkpoint: wire.last_checkpoint })
@@ -82,6 +84,7 @@ fn read_mutation(text: &str, sender: &ClientId) -> ReceivedMutation {
     match checked {
         Ok(mutation) => ReceivedMutation::Valid(Box::new(mutation)),
         Err(error) => {
+            // Serde's reader, because it passes over what it is not asked for, whatever is wrong with it.
             let id = serde_json::from_str::<OnlyId>(text).ok().map(|only| only.id);
             ReceivedMutation::Invalid { id, error }
         }
@@ -89,7 +92,7 @@ fn read_mutation(text: &str, sender: &ClientId) -> ReceivedMutation {
 }
 
 /// What a server answers (`SyncPushResponse`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PushResponse {
     /// One verdict for each mutation, in the same order.
@@ -99,7 +102,7 @@ pub struct PushResponse {
     /// Where the client's knowledge ends once it has these changes.
     pub checkpoint: Checkpoint,
     /// Whether more changes are there already (an extension): the client asks again with `checkpoint`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub has_more: bool,
 }
 
@@ -109,23 +112,38 @@ impl PushResponse {
     /// # Errors
     /// `INVALID_MESSAGE`: no JSON, a wrong shape, an unknown status, too many or too few results.
     pub fn parse(body: &[u8], mutation_count: usize) -> Result<Self, ProtocolError> {
-        let response: Self = parse_message(body)?;
+        let read = || {
+            let text = message::read(body)?;
+            let json = Json::from_normalised(&text);
+            let results = json.required("\"results\"")?.array("results")?;
+            let changes = json.required("\"serverChanges\"")?.array("serverChanges")?;
+            Ok(Self {
+                results: results.map(MutationResult::from_json).collect::<Result<_, _>>()?,
+                server_changes: changes.map(ServerChange::from_json).collect::<Result<_, _>>()?,
+                checkpoint: json.required("\"checkpoint\"")?.checkpoint("checkpoint")?,
+                has_more: json
+                    .member("\"hasMore\"")
+                    .map_or(Ok(false), |has_more| has_more.boolean("hasMore"))?,
+            })
+        };
+        let response: Self =
+            read().map_err(|error: ProtocolError| ProtocolError::InvalidMessage(error.to_string()))?;
         if response.results.len() != mutation_count {
             return Err(ProtocolError::InvalidMessage(format!(
                 "the answer has {} results for {mutation_count} mutations",
                 response.results.len()
             )));
         }
-        response.server_changes.iter().try_for_each(ServerChange::check)?;
         Ok(response)
     }
 }
 
 /// The verdict on one mutation (`SyncMutationResult`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "MutationResultWire", try_from = "MutationResultWire")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
 pub enum MutationResult {
     /// Settled; the record now has this version.
+    #[serde(rename_all = "camelCase")]
     Applied {
         /// The record's version after the mutation, or its current one where the mutation was superseded.
         server_version: ServerVersion,
@@ -142,51 +160,21 @@ pub enum MutationResult {
     },
 }
 
-/// A verdict as it is written. A tagged enum of serde would read all of it into a tree of its own first: slower, and 60 KB of
-/// wasm.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct MutationResultWire {
-    status: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server_version: Option<ServerVersion>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conflict: Option<Box<Conflict>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
-impl From<MutationResult> for MutationResultWire {
-    fn from(result: MutationResult) -> Self {
-        match result {
-            MutationResult::Applied { server_version } => {
-                Self { status: "applied".to_owned(), server_version: Some(server_version), ..Self::default() }
+impl MutationResult {
+    fn from_json(json: Json<'_>) -> Result<Self, ProtocolError> {
+        match json.required("\"status\"")?.as_str() {
+            "\"applied\"" => Ok(Self::Applied {
+                server_version: json
+                    .required("\"serverVersion\"")?
+                    .integer("serverVersion", ServerVersion::new)?,
+            }),
+            "\"conflict\"" => Ok(Self::Conflict {
+                conflict: Box::new(Conflict::from_json(json.required("\"conflict\"")?)?),
+            }),
+            "\"rejected\"" => {
+                Ok(Self::Rejected { reason: json.required("\"reason\"")?.text("reason")?.into_owned() })
             }
-            MutationResult::Conflict { conflict } => {
-                Self { status: "conflict".to_owned(), conflict: Some(conflict), ..Self::default() }
-            }
-            MutationResult::Rejected { reason } => {
-                Self { status: "rejected".to_owned(), reason: Some(reason), ..Self::default() }
-            }
+            other => Err(ProtocolError::InvalidMessage(format!("there is no status {other}"))),
         }
     }
-}
-
-impl TryFrom<MutationResultWire> for MutationResult {
-    type Error = String;
-
-    fn try_from(wire: MutationResultWire) -> Result<Self, String> {
-        let MutationResultWire { status, server_version, conflict, reason } = wire;
-        match (status.as_str(), server_version, conflict, reason) {
-            ("applied", Some(server_version), ..) => Ok(Self::Applied { server_version }),
-            ("conflict", _, Some(conflict), _) => Ok(Self::Conflict { conflict }),
-            ("rejected", _, _, Some(reason)) => Ok(Self::Rejected { reason }),
-            _ => Err(format!("the result with status {status:?} is unknown or incomplete")),
-        }
-    }
-}
-
-/// Reads a message as JSON; bytes that are no UTF-8 are refused like any other malformed text.
-fn parse_message<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ProtocolError> {
-    serde_json::from_slice(body).map_err(|error| ProtocolError::InvalidMessage(error.to_string()))
 }

@@ -7,7 +7,8 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::{MAX_CHECKPOINT_BYTES, MAX_ID_BYTES, MAX_NAME_BYTES, MAX_SAFE_INTEGER, ProtocolError};
+use crate::json::normalise;
+use crate::{Json, MAX_CHECKPOINT_BYTES, MAX_ID_BYTES, MAX_NAME_BYTES, MAX_SAFE_INTEGER, ProtocolError};
 
 /// A string type that is checked when it is made, also from JSON.
 macro_rules! checked_string {
@@ -131,12 +132,23 @@ impl RecordId {
     /// # Errors
     /// `INVALID_ID`
     pub fn parse_json(text: &str) -> Result<Self, ProtocolError> {
-        serde_json::from_str(text).map_err(|_| {
-            ProtocolError::InvalidId(format!(
-                "a record id must be a string of 1 to {MAX_ID_BYTES} bytes or a safe integer, not {}",
-                text.chars().take(40).collect::<String>()
-            ))
-        })
+        normalise(text, 0).ok().and_then(|text| Self::from_json(Json::from_normalised(&text))).ok_or_else(
+            || {
+                ProtocolError::InvalidId(format!(
+                    "a record id must be a string of 1 to {MAX_ID_BYTES} bytes or a safe integer, not {}",
+                    text.chars().take(40).collect::<String>()
+                ))
+            },
+        )
+    }
+
+    /// The id that a value of a normalised text is, if it is one.
+    #[must_use]
+    pub fn from_json(json: Json<'_>) -> Option<Self> {
+        match json.as_text() {
+            Some(text) => Self::string(text.as_ref()).ok(),
+            None => Self::number(json.as_str().parse().ok()?).ok(),
+        }
     }
 
     /// The id as JSON text, in the normalised form of [`Fields`](crate::Fields).

@@ -1,169 +1,282 @@
 //! JSON text in the one form that both ends store and compare.
 //!
-//! *Normalised* means: no white space, strings escaped the way `serde_json` does it, and numbers as doubles (what a
-//! browser makes of them) with integral ones up to 2^53 written without a fraction. Two scalars are then equal exactly
-//! when their texts are, and a field is found by walking the text without parsing it.
+//! *Normalised* means: no white space, strings escaped only where they must be, and numbers as doubles (what a browser makes of
+//! them) with integral ones up to 2^53 written without a fraction. Two scalars are then equal exactly when their texts are, and
+//! a field is found by walking the text without parsing it.
+//!
+//! Reading JSON into that form is the hottest path there is, on both ends and at the boundary of the wasm, and what it refuses
+//! is a rule of the protocol. So it is one pass of our own, tested against `serde_json`, rather than a tree of another crate's
+//! that is built to be walked once.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::collections::HashSet;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-
-use crate::{MAX_DEPTH, MAX_FIELDS_BYTES, ProtocolError};
+use crate::ProtocolError;
 
 /// The largest integer up to which every integer is a double: 2^53.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
+/// An integer of so many digits is a double for sure, and stays as it is written.
+const DIGITS_ALWAYS_EXACT: usize = 15;
+
 /// From this many keys on, duplicates are looked for in a set rather than by comparing each with each.
 const KEYS_COMPARED_ONE_BY_ONE: usize = 24;
 
-/// Copies a JSON value into `out` in normalised form, refusing what is outside the value domain.
-pub(crate) struct Normalise<'a> {
-    pub(crate) out: &'a mut String,
-    pub(crate) depth: usize,
-    pub(crate) refused: &'a mut Option<ProtocolError>,
+/// Reads JSON into normalised form; nothing may follow the value but white space.
+///
+/// # Errors
+/// `INVALID_JSON` (also for a lone surrogate and a number outside the range of a double), `INVALID_VALUE` (U+0000, a field given
+/// twice), `VALUE_TOO_DEEP` beyond `max_depth` levels of arrays and objects.
+pub fn normalise(text: &str, max_depth: usize) -> Result<String, ProtocolError> {
+    let mut reader = Reader { text, at: 0, out: String::with_capacity(text.len()) };
+    reader.value(max_depth)?;
+    reader.skip_space();
+    if reader.at < text.len() { Err(reader.unexpected()) } else { Ok(reader.out) }
 }
 
-impl Normalise<'_> {
-    fn refuse<E: de::Error>(&mut self, error: ProtocolError) -> E {
-        let message = error.to_string();
-        *self.refused = Some(error);
-        E::custom(message)
-    }
-
-    fn check_size<E: de::Error>(&mut self) -> Result<(), E> {
-        if self.out.len() > MAX_FIELDS_BYTES {
-            Err(self.refuse(ProtocolError::ValueTooLarge))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn deeper<E: de::Error>(&mut self) -> Result<usize, E> {
-        if self.depth >= MAX_DEPTH {
-            Err(self.refuse(ProtocolError::ValueTooDeep))
-        } else {
-            Ok(self.depth + 1)
-        }
-    }
-
-    fn string<E: de::Error>(&mut self, text: &str) -> Result<(), E> {
-        if text.as_bytes().contains(&0) {
-            return Err(self.refuse(ProtocolError::InvalidValue("a string contains U+0000".to_owned())));
-        }
-        push_string(self.out, text);
-        self.check_size()
-    }
-
-    fn number<E: de::Error>(&mut self, number: f64) -> Result<(), E> {
-        if !number.is_finite() {
-            return Err(self.refuse(ProtocolError::InvalidJson("number out of range".to_owned())));
-        }
-        push_number(self.out, number);
-        Ok(())
-    }
+/// A place in the text that is read, and what is written of it so far.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    out: String,
 }
 
-impl<'de> DeserializeSeed<'de> for Normalise<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Normalise<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        self.out.push_str("null");
-        Ok(())
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
-        self.out.push_str(if value { "true" } else { "false" });
+    fn unexpected(&self) -> ProtocolError {
+        ProtocolError::InvalidJson(match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
+            Some(found) => format!("unexpected {found:?} at byte {}", self.at),
+            None => "the text ends in the middle".to_owned(),
+        })
+    }
+
+    /// Goes past a byte that must be there.
+    fn expect(&mut self, byte: u8) -> Result<(), ProtocolError> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            return Ok(());
+        }
+        Err(self.unexpected())
+    }
+
+    fn value(&mut self, levels_left: usize) -> Result<(), ProtocolError> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'"') => self.string(),
+            Some(b'{') => self.object(levels_left),
+            Some(b'[') => self.array(levels_left),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), ProtocolError> {
+        if !self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
+            return Err(self.unexpected());
+        }
+        self.at += word.len();
+        self.out.push_str(word);
         Ok(())
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "the value domain is doubles, as in a browser")]
-    fn visit_i64<E: de::Error>(mut self, value: i64) -> Result<(), E> {
-        self.number(value as f64)
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "the value domain is doubles, as in a browser")]
-    fn visit_u64<E: de::Error>(mut self, value: u64) -> Result<(), E> {
-        self.number(value as f64)
-    }
-
-    fn visit_f64<E: de::Error>(mut self, value: f64) -> Result<(), E> {
-        self.number(value)
-    }
-
-    fn visit_str<E: de::Error>(mut self, value: &str) -> Result<(), E> {
-        self.string(value)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        let depth = self.deeper()?;
+    fn array(&mut self, levels_left: usize) -> Result<(), ProtocolError> {
+        let levels_left = levels_left.checked_sub(1).ok_or(ProtocolError::ValueTooDeep)?;
+        self.at += 1;
         self.out.push('[');
-        let start = self.out.len();
-        loop {
-            let before = self.out.len();
-            if before != start {
-                self.out.push(',');
+        self.skip_space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+        } else {
+            loop {
+                self.value(levels_left)?;
+                if self.is_end(b']')? {
+                    break;
+                }
             }
-            let item = Normalise { out: self.out, depth, refused: self.refused };
-            if seq.next_element_seed(item)?.is_none() {
-                self.out.truncate(before);
-                break;
-            }
-            self.check_size()?;
         }
         self.out.push(']');
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        let depth = self.deeper()?;
+    fn object(&mut self, levels_left: usize) -> Result<(), ProtocolError> {
+        let levels_left = levels_left.checked_sub(1).ok_or(ProtocolError::ValueTooDeep)?;
+        self.at += 1;
         self.out.push('{');
-        let mut keys = Keys::default();
-        loop {
-            let before = self.out.len();
-            if !keys.is_empty() {
-                self.out.push(',');
+        self.skip_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+        } else {
+            let mut keys = Keys::default();
+            loop {
+                self.skip_space();
+                let start = self.out.len();
+                self.string()?;
+                if !keys.insert(&self.out, start) {
+                    let key = self.out.get(start..).unwrap_or_default();
+                    return Err(ProtocolError::InvalidValue(format!(
+                        "the field {key} is given more than once"
+                    )));
+                }
+                self.skip_space();
+                self.expect(b':')?;
+                self.out.push(':');
+                self.value(levels_left)?;
+                if self.is_end(b'}')? {
+                    break;
+                }
             }
-            let start = self.out.len();
-            let key = Normalise { out: self.out, depth, refused: self.refused };
-            if map.next_key_seed(Key(key))?.is_none() {
-                self.out.truncate(before);
-                break;
-            }
-            if !keys.insert(self.out, start) {
-                let name = self.out.get(start..).unwrap_or_default().to_owned();
-                return Err(self.refuse(ProtocolError::InvalidValue(format!(
-                    "the field {name} is given more than once"
-                ))));
-            }
-            self.out.push(':');
-            map.next_value_seed(Normalise { out: self.out, depth, refused: self.refused })?;
-            self.check_size()?;
         }
         self.out.push('}');
         Ok(())
     }
-}
 
-/// A key of an object: a string, whatever else the deserializer could make of it.
-struct Key<'a>(Normalise<'a>);
+    /// Goes past a comma, or past the end of the array or object.
+    fn is_end(&mut self, end: u8) -> Result<bool, ProtocolError> {
+        self.skip_space();
+        if self.peek() == Some(b',') {
+            self.at += 1;
+            self.out.push(',');
+            return Ok(false);
+        }
+        self.expect(end).map(|()| true)
+    }
 
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = ();
+    fn string(&mut self) -> Result<(), ProtocolError> {
+        self.expect(b'"')?;
+        self.out.push('"');
+        loop {
+            let start = self.at;
+            while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
+                self.at += 1;
+            }
+            self.out.push_str(self.text.get(start..self.at).unwrap_or_default());
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    self.out.push('"');
+                    return Ok(());
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    let char = self.escaped()?;
+                    if char == '\0' {
+                        return Err(ProtocolError::InvalidValue("a string contains U+0000".to_owned()));
+                    }
+                    push_char(&mut self.out, char);
+                }
+                _ => return Err(self.unexpected()),
+            }
+        }
+    }
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_str(self.0)
+    /// The character that an escape stands for; the place is after the backslash.
+    fn escaped(&mut self) -> Result<char, ProtocolError> {
+        let char = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                return self.unicode();
+            }
+            _ => return Err(self.unexpected()),
+        };
+        self.at += 1;
+        Ok(char)
+    }
+
+    /// The character of four hexadecimal digits, or of a pair of surrogates.
+    fn unicode(&mut self) -> Result<char, ProtocolError> {
+        let first = self.hex()?;
+        let code = if (0xd800..0xdc00).contains(&first) && self.text.get(self.at..self.at + 2) == Some("\\u")
+        {
+            self.at += 2;
+            let second = self.hex()?.wrapping_sub(0xdc00);
+            if second < 0x400 { 0x10000 + ((first - 0xd800) << 10) + second } else { first }
+        } else {
+            first
+        };
+        char::from_u32(code)
+            .ok_or_else(|| ProtocolError::InvalidJson("a string has a lone surrogate".to_owned()))
+    }
+
+    fn hex(&mut self) -> Result<u32, ProtocolError> {
+        let digits = self
+            .text
+            .get(self.at..self.at + 4)
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let code = digits
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+            .ok_or_else(|| self.unexpected())?;
+        self.at += 4;
+        Ok(code)
+    }
+
+    fn number(&mut self) -> Result<(), ProtocolError> {
+        let start = self.at;
+        let is_negative = self.peek() == Some(b'-');
+        self.at += usize::from(is_negative);
+        let leads_with_zero = self.peek() == Some(b'0');
+        let digits = self.digits()?;
+        if leads_with_zero && digits > 1 {
+            self.at = start;
+            return Err(self.unexpected());
+        }
+        let mut is_integer = true;
+        if self.peek() == Some(b'.') {
+            is_integer = false;
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            is_integer = false;
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        let text = self.text.get(start..self.at).unwrap_or_default();
+        if is_integer && digits <= DIGITS_ALWAYS_EXACT && !(is_negative && leads_with_zero) {
+            self.out.push_str(text);
+            return Ok(());
+        }
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => {
+                push_number(&mut self.out, number);
+                Ok(())
+            }
+            _ => Err(ProtocolError::InvalidJson(format!(
+                "the number {} is out of range",
+                text.get(..40).unwrap_or(text)
+            ))),
+        }
+    }
+
+    /// Goes past digits, of which there must be one at least.
+    fn digits(&mut self) -> Result<usize, ProtocolError> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.unexpected()) } else { Ok(self.at - start) }
     }
 }
 
@@ -171,14 +284,10 @@ impl<'de> DeserializeSeed<'de> for Key<'_> {
 #[derive(Default)]
 struct Keys {
     places: Vec<(usize, usize)>,
-    set: std::collections::HashSet<String>,
+    set: HashSet<String>,
 }
 
 impl Keys {
-    fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
     /// Takes in the key that stands at the end of `out`; false when it is there already.
     fn insert(&mut self, out: &str, start: usize) -> bool {
         let key = out.get(start..).unwrap_or_default();
@@ -208,21 +317,34 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
         let (plain, tail) = rest.split_at(at);
         out.push_str(plain);
         let mut chars = tail.chars();
-        match chars.next() {
-            Some('"') => out.push_str("\\\""),
-            Some('\\') => out.push_str("\\\\"),
-            Some('\n') => out.push_str("\\n"),
-            Some('\r') => out.push_str("\\r"),
-            Some('\t') => out.push_str("\\t"),
-            Some('\u{8}') => out.push_str("\\b"),
-            Some('\u{c}') => out.push_str("\\f"),
-            Some(control) => out.push_str(&format!("\\u{:04x}", u32::from(control))),
-            None => {}
+        if let Some(char) = chars.next() {
+            push_char(out, char);
         }
         rest = chars.as_str();
     }
     out.push_str(rest);
     out.push('"');
+}
+
+/// Appends a character as it stands in a JSON string.
+fn push_char(out: &mut String, char: char) {
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    match char {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        control if control < ' ' => {
+            let code = control as usize;
+            out.push_str("\\u00");
+            out.push(HEX.get(code >> 4).copied().unwrap_or('0'));
+            out.push(HEX.get(code & 15).copied().unwrap_or('0'));
+        }
+        plain => out.push(plain),
+    }
 }
 
 fn push_number(out: &mut String, number: f64) {
@@ -250,7 +372,7 @@ pub enum Scalar<'a> {
     /// Any number
     Number(f64),
     /// A string, unescaped
-    String(std::borrow::Cow<'a, str>),
+    String(Cow<'a, str>),
     /// An array or an object
     Nested(Json<'a>),
 }
@@ -285,15 +407,42 @@ impl<'a> Json<'a> {
         if self.0 == other.0 {
             return true;
         }
-        // Normalised scalars that are equal have equal texts: only objects can be equal and look different.
-        if !(self.0.contains('{') && other.0.contains('{')) {
-            return false;
-        }
-        let parse = |text| serde_json::from_str::<serde_json::Value>(text).ok();
-        match (parse(self.0), parse(other.0)) {
-            (Some(a), Some(b)) => a == b,
+        // Normalised scalars that are equal have equal texts: only what has an object in it can be equal and look different.
+        match (self.0.as_bytes().first(), other.0.as_bytes().first()) {
+            (Some(b'{'), Some(b'{')) => {
+                self.members().count() == other.members().count()
+                    && self.members().all(|(key, value)| {
+                        find_member(other.0, key).is_some_and(|other| value.deep_equals(other))
+                    })
+            }
+            (Some(b'['), Some(b'[')) => {
+                let mut theirs = other.elements();
+                self.elements().all(|mine| theirs.next().is_some_and(|theirs| mine.deep_equals(theirs)))
+                    && theirs.next().is_none()
+            }
             _ => false,
         }
+    }
+
+    /// The value of the member whose name has the JSON text `key` (see [`quoted`]); null counts as absent.
+    #[must_use]
+    pub fn member(self, key: &str) -> Option<Self> {
+        self.members().find(|(name, _)| *name == key).map(|(_, value)| value).filter(|value| !value.is_null())
+    }
+
+    /// The text of a string.
+    #[must_use]
+    pub fn as_text(self) -> Option<Cow<'a, str>> {
+        match self.scalar() {
+            Scalar::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value of a whole number from 0 to 2^53 - 1.
+    #[must_use]
+    pub fn as_safe_integer(self) -> Option<u64> {
+        self.0.parse().ok().filter(|number| *number <= crate::MAX_SAFE_INTEGER)
     }
 
     /// The value as a scalar, or [`Scalar::Nested`].
@@ -304,7 +453,7 @@ impl<'a> Json<'a> {
             Some(b't') => Scalar::Bool(true),
             Some(b'f') => Scalar::Bool(false),
             Some(b'{' | b'[') => Scalar::Nested(self),
-            Some(b'-' | b'0'..=b'9') => serde_json::from_str(self.0).map_or(Scalar::Null, Scalar::Number),
+            Some(b'-' | b'0'..=b'9') => self.0.parse().map_or(Scalar::Null, Scalar::Number),
             _ => Scalar::Null,
         }
     }
@@ -346,13 +495,27 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
-fn unescape(text: &str) -> std::borrow::Cow<'_, str> {
+/// The text of a normalised JSON string.
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
     let inner = text.get(1..text.len().saturating_sub(1)).unwrap_or_default();
-    if inner.contains('\\') {
-        std::borrow::Cow::Owned(serde_json::from_str(text).unwrap_or_default())
-    } else {
-        std::borrow::Cow::Borrowed(inner)
+    if !inner.contains('\\') {
+        return Cow::Borrowed(inner);
     }
+    let mut reader = Reader { text: inner, at: 0, out: String::with_capacity(inner.len()) };
+    while let Some(byte) = reader.peek() {
+        if byte == b'\\' {
+            reader.at += 1;
+            let Ok(char) = reader.escaped() else { break };
+            reader.out.push(char);
+        } else {
+            let start = reader.at;
+            while !matches!(reader.peek(), None | Some(b'\\')) {
+                reader.at += 1;
+            }
+            reader.out.push_str(inner.get(start..reader.at).unwrap_or_default());
+        }
+    }
+    Cow::Owned(reader.out)
 }
 
 /// The members of a normalised object: each key as its JSON string, each value as text.

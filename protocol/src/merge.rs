@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use crate::json::unescape;
 use crate::{ClientId, Fields, Json, Timestamp};
 
 /// The fields the driver itself sets. Two concurrent updates always differ in `updated_at`, so that these never make
@@ -33,7 +34,7 @@ pub fn conflicting_fields(base: Option<&Fields>, mine: &Fields, theirs: &Fields)
             let theirs = theirs.get_quoted(key);
             !is_system_field(key) && !same(Some(*value), theirs) && (base.is_none() || !same(before, theirs))
         })
-        .map(|(key, _)| serde_json::from_str(key).unwrap_or_default())
+        .map(|(key, _)| unescape(key).into_owned())
         .collect()
 }
 

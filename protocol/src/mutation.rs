@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::normalise;
 use crate::{
-    ClientId, Fields, MutationId, ObjectName, ProtocolError, RecordId, RecordKey, Sequence, ServerVersion,
-    Timestamp,
+    ClientId, Fields, Json, MAX_DEPTH, MutationId, ObjectName, ProtocolError, RecordId, RecordKey, Sequence,
+    ServerVersion, Timestamp, message,
 };
 
 /// What a mutation or a change does to a record.
@@ -20,7 +21,7 @@ pub enum Operation {
 }
 
 /// One change that a client made (`MutationLogEntry`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mutation {
     /// Identity: a repeat of it has no second effect.
@@ -32,7 +33,7 @@ pub struct Mutation {
     /// What is done to it.
     pub operation: Operation,
     /// All fields for a create, the changed ones for an update, absent for a delete.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Fields>,
     /// When the client recorded it, by its hybrid clock.
     pub timestamp: Timestamp,
@@ -41,7 +42,6 @@ pub struct Mutation {
     /// Its place in the client's order.
     pub sequence: Sequence,
     /// The version the client saw when it made the change; none when it knew no version of the record.
-    #[serde(default)]
     pub base_version: Option<ServerVersion>,
 }
 
@@ -51,8 +51,31 @@ impl Mutation {
     /// # Errors
     /// `INVALID_MUTATION`, with what is wrong.
     pub fn parse(text: &str) -> Result<Self, ProtocolError> {
-        let mutation: Self =
-            serde_json::from_str(text).map_err(|error| ProtocolError::InvalidMutation(error.to_string()))?;
+        normalise(text, MAX_DEPTH + 1)
+            .and_then(|text| Self::from_json(Json::from_normalised(&text)))
+            .map_err(|error| ProtocolError::InvalidMutation(error.to_string()))
+    }
+
+    /// Takes a mutation out of a larger text that is normalised.
+    ///
+    /// # Errors
+    /// What is wrong with the first part that is.
+    pub(crate) fn from_json(json: Json<'_>) -> Result<Self, ProtocolError> {
+        let required = |key| json.required(key);
+        let mutation = Self {
+            id: required("\"id\"")?.mutation_id("id")?,
+            object_name: required("\"objectName\"")?.object_name("objectName")?,
+            record_id: required("\"recordId\"")?.record_id()?,
+            operation: required("\"operation\"")?.operation()?,
+            data: message::fields(json.member("\"data\""))?,
+            timestamp: required("\"timestamp\"")?.timestamp("timestamp")?,
+            client_id: required("\"clientId\"")?.client_id("clientId")?,
+            sequence: required("\"sequence\"")?.integer("sequence", Sequence::new)?,
+            base_version: json
+                .member("\"baseVersion\"")
+                .map(|version| version.integer("baseVersion", ServerVersion::new))
+                .transpose()?,
+        };
         mutation.check()?;
         Ok(mutation)
     }

@@ -20,8 +20,7 @@ impl Channel {
             let data = js_sys::Reflect::get(&event, &JsValue::from_str("data"))
                 .ok()
                 .and_then(|data| data.as_string());
-            // Another version of the driver in another tab may say things this one does not understand.
-            if let Some(announcement) = data.and_then(|text| serde_json::from_str(&text).ok()) {
+            if let Some(announcement) = data.and_then(|text| Announcement::parse(&text)) {
                 on_announcement(announcement);
             }
         });
@@ -29,9 +28,7 @@ impl Channel {
     }
 
     pub(crate) fn announce(&self, announcement: &Announcement) {
-        if let Ok(text) = serde_json::to_string(announcement) {
-            let _ = self.channel.post_message(&JsValue::from_str(&text));
-        }
+        let _ = self.channel.post_message(&JsValue::from_str(&announcement.to_json()));
     }
 }
 

@@ -309,7 +309,7 @@ fn reply_to_js(reply: &Reply) -> JsValue {
             JsValue::from_str(&text)
         }
         Reply::Deleted(existed) => JsValue::from_bool(*existed),
-        Reply::Synced(report) => JsValue::from_str(&to_json(report)),
+        Reply::Synced(report) => JsValue::from_str(&report.to_json()),
         Reply::Done => JsValue::UNDEFINED,
     }
 }

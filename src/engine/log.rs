@@ -315,7 +315,7 @@ impl Engine {
                 Job::Open { request } | Job::Write { request, .. } => self.reply(request, Err(error.clone())),
                 Job::Ask(Asker::Here(request)) => self.reply(request, Err(error.clone())),
                 Job::Ask(Asker::Tab { tab, ask }) => {
-                    let result = Err((error.code().to_owned(), error.to_string()));
+                    let result = Err(error.clone());
                     self.outputs.push_back(Output::Announce(Announcement::Synced { tab, ask, result }));
                 }
                 Job::Sync(job) => self.handle_sync_job_failed(now, &job, error.clone()),

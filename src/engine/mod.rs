@@ -22,6 +22,7 @@
 //! # Ok::<(), objectql_offline::error::Error>(())
 //! ```
 
+mod announcement;
 mod clock;
 mod command;
 mod config;
@@ -42,8 +43,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use objectql_sync_protocol::{Fields, ObjectName, RecordId, RecordKey, Timestamp};
-use serde::{Deserialize, Serialize};
 
+pub use self::announcement::Announcement;
 pub use self::command::{Command, Reply, Resolution};
 pub use self::config::{Config, SyncSettings};
 pub use self::log::MAX_COMMAND_BYTES;
@@ -83,29 +84,6 @@ impl Now {
 /// Whose call an output answers. The shell makes them; each is used once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
-
-/// What tabs tell each other. A hint only: losing one costs time, never data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Announcement {
-    /// There are new rows in the log.
-    Rows,
-    /// `sync()` was called in a tab that does not lead.
-    SyncWanted {
-        /// That tab.
-        tab: TabId,
-        /// The number of its call.
-        ask: u64,
-    },
-    /// The answer to that.
-    Synced {
-        /// The tab that asked.
-        tab: TabId,
-        /// The number of its call.
-        ask: u64,
-        /// What came of it: a report, or the code and the text of an error.
-        result: Result<SyncReport, (String, String)>,
-    },
-}
 
 /// What happens to the engine.
 #[derive(Debug)]
@@ -359,10 +337,7 @@ impl Engine {
             Announcement::Synced { tab, ask, result } => {
                 if tab == self.tab {
                     self.log.want_tail();
-                    self.handle_synced(
-                        ask,
-                        result.map_err(|(code, message)| Error::in_leader(&code, message)),
-                    );
+                    self.handle_synced(ask, result);
                 }
             }
         }

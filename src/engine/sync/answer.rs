@@ -1,8 +1,9 @@
 //! What an HTTP answer means.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use objectql_sync_protocol::{MutationResult, PushResponse, Timestamp};
+use objectql_sync_protocol::{Json, MAX_DEPTH, MutationResult, PushResponse, Timestamp, normalise};
 
 use crate::engine::config::Config;
 use crate::engine::row::{Change, Received, Verdict};
@@ -81,7 +82,7 @@ pub(crate) fn read(answer: &Answer, sent: &Sent, config: &Config, now: Timestamp
         401 | 403 => Meaning::Unauthorized,
         410 => Meaning::Reset,
         413 => Meaning::TooLarge(problem(answer)),
-        409 if problem_code(answer).as_deref() == Some("CLIENT_ID_CLONED") => {
+        409 if property(answer, "\"code\"").as_deref() == Some("CLIENT_ID_CLONED") => {
             Meaning::Failed(Error::ClientIdCloned)
         }
         status => Meaning::Failed(Error::HttpStatus { status, detail: problem(answer) }),
@@ -174,28 +175,14 @@ fn to_verdict(result: MutationResult) -> Verdict {
     }
 }
 
-#[derive(serde::Deserialize, Default)]
-#[serde(default)]
-struct Problem {
-    code: Option<String>,
-    detail: Option<String>,
-    title: Option<String>,
-}
-
-fn parse_problem(answer: &Answer) -> Problem {
-    std::str::from_utf8(&answer.body)
-        .ok()
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default()
-}
-
-fn problem_code(answer: &Answer) -> Option<String> {
-    parse_problem(answer).code
+/// A property of an error answer that is JSON, as problem details are (RFC 9457).
+fn property(answer: &Answer, key: &str) -> Option<String> {
+    let text = normalise(std::str::from_utf8(&answer.body).ok()?, MAX_DEPTH).ok()?;
+    Json::from_normalised(&text).member(key)?.as_text().map(Cow::into_owned)
 }
 
 /// What a person may read of an error answer.
 fn problem(answer: &Answer) -> String {
-    let Problem { detail, title, code } = parse_problem(answer);
-    let text = detail.or(title).or(code).unwrap_or_else(|| "no detail".to_owned());
-    text.chars().take(300).collect()
+    let text = ["\"detail\"", "\"title\"", "\"code\""].into_iter().find_map(|key| property(answer, key));
+    text.unwrap_or_else(|| "no detail".to_owned()).chars().take(300).collect()
 }

@@ -6,8 +6,7 @@ pub(crate) mod schedule;
 
 use std::time::Duration;
 
-use objectql_sync_protocol::{Checkpoint, PushRequest, Sequence, Timestamp};
-use serde::{Deserialize, Serialize};
+use objectql_sync_protocol::{Checkpoint, Json, PushRequest, Sequence, Timestamp};
 
 use self::answer::{Answer, Counts, Meaning};
 use self::schedule::Debounce;
@@ -25,7 +24,7 @@ const LEADER_TIMEOUT: Duration = Duration::from_secs(60);
 const FRESH: Duration = Duration::from_secs(2);
 
 /// What one `sync()` did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SyncReport {
     /// Mutations that got a verdict.
     pub pushed: u32,
@@ -39,6 +38,29 @@ pub struct SyncReport {
     pub rejected: u32,
     /// Requests sent.
     pub requests: u32,
+}
+
+impl SyncReport {
+    /// The report as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let Self { pushed, pulled, applied, conflicts, rejected, requests } = self;
+        format!(
+            r#"{{"pushed":{pushed},"pulled":{pulled},"applied":{applied},"conflicts":{conflicts},"rejected":{rejected},"requests":{requests}}}"#
+        )
+    }
+
+    pub(crate) fn from_json(json: Json<'_>) -> Option<Self> {
+        let count = |key| u32::try_from(json.member(key)?.as_safe_integer()?).ok();
+        Some(Self {
+            pushed: count("\"pushed\"")?,
+            pulled: count("\"pulled\"")?,
+            applied: count("\"applied\"")?,
+            conflicts: count("\"conflicts\"")?,
+            rejected: count("\"rejected\"")?,
+            requests: count("\"requests\"")?,
+        })
+    }
 }
 
 /// The state of syncing in this tab.
@@ -474,7 +496,7 @@ impl Engine {
             match waiter.asker {
                 Asker::Here(request) => self.reply(request, result.clone().map(Reply::Synced)),
                 Asker::Tab { tab, ask } => {
-                    let result = result.clone().map_err(|error| (error.code().to_owned(), error.to_string()));
+                    let result = result.clone();
                     self.outputs.push_back(Output::Announce(Announcement::Synced { tab, ask, result }));
                 }
             }

@@ -9,6 +9,7 @@ mod reset;
 mod schedule;
 mod statuses;
 mod tabs;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -41,6 +42,10 @@ struct World {
     tabs: Vec<Tab>,
     config: Config,
     next_request: u64,
+    /// Makes the engines of this database others than those of another.
+    salt: u8,
+    /// How wrong the device's clock is.
+    skew_ms: i64,
 }
 
 /// One engine, what it waits for and what it said.
@@ -148,12 +153,14 @@ impl World {
             tabs: Vec::new(),
             config,
             next_request: 0,
+            salt: 0,
+            skew_ms: 0,
         }
     }
 
     fn now(&self) -> Now {
         let millis = i64::try_from(self.now.as_millis()).unwrap();
-        Now { wall: Timestamp::from_millis(EPOCH_MS + millis), monotonic: self.now }
+        Now { wall: Timestamp::from_millis(EPOCH_MS + millis + self.skew_ms), monotonic: self.now }
     }
 
     /// Starts an engine on the log; its first read is outstanding.
@@ -162,6 +169,7 @@ impl World {
         let tab = self.tabs.len();
         let mut seed = [u8::try_from(tab % 251).unwrap(); 32];
         seed[0] = u8::try_from(tab / 251).unwrap();
+        seed[1] = self.salt;
         self.tabs.push(Tab {
             engine: Engine::new(self.config.clone(), seed, RequestId(request)),
             store: None,
@@ -233,10 +241,10 @@ impl World {
             }
             Output::WakeAt(time) => tab.wake_at = time,
             Output::Announce(announcement) => {
-                let text = serde_json::to_string(&announcement).unwrap();
+                let text = announcement.to_json();
                 for (other, tab) in self.tabs.iter_mut().enumerate() {
                     if other != at && tab.is_alive {
-                        tab.inbox.push_back(serde_json::from_str(&text).unwrap());
+                        tab.inbox.push_back(Announcement::parse(&text).unwrap());
                     }
                 }
             }

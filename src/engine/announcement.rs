@@ -1,0 +1,115 @@
+//! What tabs tell each other.
+
+use objectql_sync_protocol::{Json, normalise, quoted};
+
+use super::row::TabId;
+use super::sync::SyncReport;
+use crate::error::Error;
+
+/// What a tab tells the others. A hint only: losing one costs time, never data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Announcement {
+    /// There are new rows in the log.
+    Rows,
+    /// `sync()` was called in a tab that does not lead.
+    SyncWanted {
+        /// That tab.
+        tab: TabId,
+        /// The number of its call.
+        ask: u64,
+    },
+    /// The answer to that.
+    Synced {
+        /// The tab that asked.
+        tab: TabId,
+        /// The number of its call.
+        ask: u64,
+        /// What came of it.
+        result: Result<SyncReport, Error>,
+    },
+}
+
+impl Announcement {
+    /// The announcement as JSON, for a channel between tabs.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        match self {
+            Self::Rows => r#"{"kind":"rows"}"#.to_owned(),
+            // A tab's number has more digits than a JSON number keeps.
+            Self::SyncWanted { tab, ask } => format!(r#"{{"kind":"sync","tab":"{}","ask":{ask}}}"#, tab.0),
+            Self::Synced { tab, ask, result } => {
+                let result = match result {
+                    Ok(report) => format!(r#""report":{}"#, report.to_json()),
+                    Err(error) => {
+                        format!(r#""code":"{}","message":{}"#, error.code(), quoted(&error.to_string()))
+                    }
+                };
+                format!(r#"{{"kind":"synced","tab":"{}","ask":{ask},{result}}}"#, tab.0)
+            }
+        }
+    }
+
+    /// Reads an announcement; none for one of another version of the driver, which may say things this one does not know.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = normalise(text, 4).ok()?;
+        let json = Json::from_normalised(&text);
+        let kind = json.member("\"kind\"")?;
+        if kind.as_str() == "\"rows\"" {
+            return Some(Self::Rows);
+        }
+        let tab = TabId(json.member("\"tab\"")?.as_text()?.parse().ok()?);
+        let ask = json.member("\"ask\"")?.as_safe_integer()?;
+        match kind.as_str() {
+            "\"sync\"" => Some(Self::SyncWanted { tab, ask }),
+            "\"synced\"" => {
+                let result = match json.member("\"report\"") {
+                    Some(report) => Ok(SyncReport::from_json(report)?),
+                    None => {
+                        let code = json.member("\"code\"")?.as_text()?;
+                        Err(Error::in_leader(&code, json.member("\"message\"")?.as_text()?.into_owned()))
+                    }
+                };
+                Some(Self::Synced { tab, ask, result })
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_survives() {
+        let tab = TabId(u64::MAX);
+        let report = SyncReport { pushed: 1, pulled: 2, applied: 3, conflicts: 4, rejected: 5, requests: 6 };
+        for announcement in [
+            Announcement::Rows,
+            Announcement::SyncWanted { tab, ask: 7 },
+            Announcement::Synced { tab, ask: 8, result: Ok(report) },
+            Announcement::Synced {
+                tab,
+                ask: 9,
+                result: Err(Error::in_leader("TIMEOUT", "say \"no\"".to_owned())),
+            },
+        ] {
+            assert_eq!(Announcement::parse(&announcement.to_json()), Some(announcement));
+        }
+    }
+
+    #[test]
+    fn what_another_version_says_is_passed_over() {
+        for text in [
+            "",
+            "null",
+            "{}",
+            r#"{"kind":"new"}"#,
+            r#"{"kind":"sync","tab":1,"ask":1}"#,
+            r#"{"kind":"synced","tab":"1","ask":1}"#,
+        ] {
+            assert_eq!(Announcement::parse(text), None, "{text}");
+        }
+    }
+}
