@@ -124,7 +124,7 @@ impl LogStore {
 
     /// A transaction on a connection that is alive. A connection dies when the browser says so, without an event that could be
     /// relied on: what tells is that it gives no transaction.
-    async fn transaction(&self, mode: &str) -> Result<Transaction, Error> {
+    async fn transaction(&self, mode: &str) -> Result<IdbTransaction, Error> {
         let options = js_sys::Object::new();
         let durability = match self.durability {
             Durability::Strict => "strict",
@@ -137,7 +137,7 @@ impl LogStore {
             let database = self.database().await?;
             let database: &DatabaseWithOptions = database.unchecked_ref();
             match database.transaction_with_options(LOG, mode, &options) {
-                Ok(transaction) => return Ok(transaction.into()),
+                Ok(transaction) => return Ok(transaction),
                 Err(error) => {
                     tries += 1;
                     self.close();
@@ -157,38 +157,33 @@ impl LogStore {
             Err(error) => return Outcome::Failed(error),
         };
         self.transactions.set(self.transactions.get() + 1);
-        let (finished, mut transaction) = watch(transaction);
+        let ending = Ending::of(&transaction);
         let request = match store.add(&value, None) {
             Ok(request) => request,
             // A value that cannot be stored: nothing was asked for.
             Err(error) => {
-                let aborted = transaction.abort();
-                if aborted.is_ok() {
-                    let _ = finished.wait().await;
+                if transaction.abort().is_ok() {
+                    let _ = ending.wait().await;
                 }
                 return Outcome::Failed(to_error(&error));
             }
         };
-        let given = request.await;
-        let is_expected = matches!(&given, Ok(given) if given.as_f64() == Some(as_f64(key)));
-        // At once, so that a tab that is frozen now does not hold the lock of the store.
-        let ended = match &given {
-            Ok(_) if is_expected => transaction.commit(),
-            Ok(_) => transaction.abort(),
+        let given = match request.await {
+            Ok(given) => given,
             // A failed request aborts its transaction by itself.
-            Err(_) => return failed_append(finished.wait().await, given.err().map(|error| to_error(&error))),
+            Err(error) => return failed_append(ending.wait().await, to_error(&error)),
         };
-        match ended {
-            Ok(ended) => transaction = ended,
-            Err(error) => return Outcome::Unknown(to_error(&error)),
-        }
-        let outcome = match finished.wait().await {
-            Ok(()) => Outcome::Appended,
+        let is_expected = given.as_f64() == Some(as_f64(key));
+        // At once, so that a tab that is frozen now does not hold the lock of the store.
+        let transaction = Transaction::from(transaction);
+        let was_ended_here = if is_expected { transaction.commit() } else { transaction.abort() };
+        match ending.wait().await {
+            Ok(()) if is_expected => Outcome::Appended,
+            Ok(()) => Outcome::Unknown(not_a_log()),
+            Err(error) if was_ended_here.is_err() => Outcome::Unknown(error),
             Err(_) if !is_expected => Outcome::Behind,
             Err(error) => Outcome::Failed(error),
-        };
-        drop(transaction);
-        outcome
+        }
     }
 
     /// The rows after a key: as many as make a good portion, and whether there were no more.
@@ -220,37 +215,52 @@ impl LogStore {
     }
 }
 
-fn with_log(transaction: Transaction) -> Result<(Transaction, ObjectStore), Error> {
-    let store = transaction.object_store(LOG).map_err(|error| to_error(&error))?;
+fn with_log(transaction: IdbTransaction) -> Result<(IdbTransaction, ObjectStore), Error> {
+    let store = Transaction::from(transaction.clone()).object_store(LOG).map_err(|error| to_error(&error))?;
     Ok((transaction, store))
 }
 
-/// Listens for the end of a transaction. A promise may be kept only at `complete`: over quota a request succeeds and the
-/// transaction is aborted afterwards.
-fn watch(transaction: Transaction) -> (Once<()>, Transaction) {
-    let (filler, once) = Once::new();
-    let mut transaction = transaction;
-    let completed = filler.clone();
-    transaction.on_complete(move |_| {
-        completed.fill(Ok(()));
-    });
-    transaction.on_abort(move |event| fill_with_reason(&filler, &event));
-    (once, transaction)
+/// The end of a transaction. A promise may be kept only at `complete`: over quota a request succeeds and the transaction is
+/// aborted afterwards.
+struct Ending {
+    once: Once<()>,
+    _listeners: [Listener; 2],
 }
 
-fn fill_with_reason(filler: &Filler<()>, event: &web_sys::Event) {
-    let reason =
-        event.target().and_then(|target| target.dyn_into::<IdbTransaction>().ok()).and_then(|it| it.error());
+impl Ending {
+    fn of(transaction: &IdbTransaction) -> Self {
+        let (filler, once) = Once::new();
+        let completed = filler.clone();
+        let listeners = [
+            Listener::new(transaction.clone().into(), "complete", move |_| {
+                completed.fill(Ok(()));
+            }),
+            Listener::new(transaction.clone().into(), "abort", move |event| {
+                fill_with_reason(&filler, &event)
+            }),
+        ];
+        Self { once, _listeners: listeners }
+    }
+
+    async fn wait(self) -> Result<(), Error> {
+        self.once.wait().await
+    }
+}
+
+fn fill_with_reason(filler: &Filler<()>, event: &JsValue) {
+    let reason = event
+        .dyn_ref::<web_sys::Event>()
+        .and_then(|event| event.target()?.dyn_into::<IdbTransaction>().ok()?.error());
     filler.fill(Err(match reason {
         Some(reason) => from_exception(&reason),
         None => Error::StorageFailed("the transaction was aborted".to_owned()),
     }));
 }
 
-fn failed_append(end: Result<(), Error>, request: Option<Error>) -> Outcome {
+fn failed_append(end: Result<(), Error>, request: Error) -> Outcome {
     match end {
         // The request failed and the transaction committed: without the row.
-        Ok(()) => Outcome::Failed(request.unwrap_or_else(not_a_log)),
+        Ok(()) => Outcome::Failed(request),
         Err(error) => Outcome::Failed(error),
     }
 }
