@@ -1,7 +1,8 @@
 //! Requests to the endpoint, with `fetch`.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use gloo_timers::callback::Timeout;
@@ -13,6 +14,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, Headers, Response};
 
 use super::environment::describe;
+use super::once::Once;
 use crate::engine::{Answer, RetryAfter};
 use crate::error::Error;
 
@@ -30,20 +32,24 @@ impl Transport {
     /// Posts a body. Anything that comes back whole is an answer, whatever its status.
     pub(crate) async fn send(&self, body: Vec<u8>) -> Result<Answer, Error> {
         let controller = AbortController::new().map_err(|error| failed(&error))?;
-        let is_late = Rc::new(Cell::new(false));
+        let (filler, late) = Once::new();
         let timeout = {
-            let (controller, is_late) = (controller.clone(), Rc::clone(&is_late));
-            Timeout::new(self.timeout_ms, move || {
-                is_late.set(true);
+            let (controller, timeout_ms) = (controller.clone(), self.timeout_ms);
+            Timeout::new(timeout_ms, move || {
+                filler.fill(Err(Error::Timeout(timeout_ms)));
                 controller.abort();
             })
         };
-        let result = self.exchange(&body, &controller).await;
+        // The app's own `headers` and `fetch` may never answer, and need not heed the signal.
+        let mut exchange = pin!(self.exchange(&body, &controller));
+        let mut late = pin!(late.wait());
+        let result = poll_fn(|context| match late.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => exchange.as_mut().poll(context),
+        })
+        .await;
         timeout.cancel();
-        match result {
-            Err(_) if is_late.get() => Err(Error::Timeout(self.timeout_ms)),
-            other => other,
-        }
+        result
     }
 
     async fn exchange(&self, body: &[u8], controller: &AbortController) -> Result<Answer, Error> {
