@@ -1,12 +1,17 @@
-// What the browser tests stand on: a real Chromium with a profile on disk, a real server process, and between them a proxy
+// What the browser tests stand on: a real Chromium with its profile on disk, a real server process, and between them a proxy
 // that serves the package and can lose, hold or replace the answers of the server.
-import { spawn } from 'node:child_process';
+//
+// The tests of a file share a browser. Each has a server and a proxy of its own, so its pages have an origin of their own,
+// and with it their own databases, locks and channels.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
@@ -15,25 +20,90 @@ const OBJECTS = join(ROOT, 'tests/browser/objects');
 const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' };
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
-/** Everything one test needs; closed when the test ends, however it ends. */
+/** The browser that the tests of a file share, and its profile's folder. */
+let shared;
+
+after(async () => {
+  if (!shared) return;
+  const { folder, starting } = shared;
+  await (await starting).close();
+  removeFolder(folder);
+});
+
+function sharedContext() {
+  if (!shared) {
+    const folder = newFolder();
+    shared = { folder, starting: launch(folder) };
+  }
+  return shared.starting;
+}
+
+/**
+ * Everything one test needs, closed when the test ends, however it ends. A test fails when one of its pages had an uncaught error.
+ *
+ * `openTab` opens a page of the first device; `openDevice` gives another one, with storage of its own; `openBrowser` starts
+ * a browser that only this test has, on the first device's origin, which may be killed.
+ */
 export async function world(t, { objects = OBJECTS, serverArgs = [] } = {}) {
-  const folder = mkdtempSync(join(tmpdir(), 'objectql-test-'));
-  const closers = [() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 })];
+  const folder = newFolder();
+  const closers = [() => removeFolder(folder)];
   t.after(async () => {
-    for (const close of closers.reverse()) await close();
+    const failures = [];
+    for (const close of closers.reverse()) await Promise.resolve().then(close).catch((error) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
   });
   const server = new SyncServer(folder, objects, serverArgs);
   closers.push(() => server.kill());
   await server.start();
-  const proxy = new Proxy(server);
-  closers.push(() => proxy.close());
-  await proxy.listen();
+  const openDevice = async () => {
+    const proxy = new Proxy(server);
+    closers.push(() => proxy.close());
+    await proxy.listen();
+    const openTab = async (path) => {
+      const tab = await openPage(await sharedContext(), proxy.origin, path);
+      closers.push(async () => {
+        if (!tab.isClosed()) await tab.close();
+        assert.deepEqual(tab.errors, [], 'uncaught errors of the page');
+      });
+      return tab;
+    };
+    return { proxy, openTab };
+  };
+  const first = await openDevice();
   const openBrowser = async (name = 'profile') => {
-    const browser = await Browser.launch(join(folder, name), proxy.origin);
+    const browser = await Browser.launch(join(folder, name), first.proxy.origin);
     closers.push(() => browser.close());
     return browser;
   };
-  return { folder, server, proxy, openBrowser, browser: await openBrowser() };
+  return { server, ...first, openDevice, openBrowser };
+}
+
+function newFolder() {
+  return mkdtempSync(join(tmpdir(), 'objectql-test-'));
+}
+
+function removeFolder(folder) {
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+}
+
+function launch(profile) {
+  const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+  return chromium.launchPersistentContext(profile, { executablePath, headless: true, args: FLAGS });
+}
+
+async function openPage(context, origin, path = '/') {
+  const tab = await context.newPage();
+  tab.errors = [];
+  tab.on('pageerror', (error) => tab.errors.push(error));
+  await tab.goto(origin + path);
+  await tab.waitForFunction(() => document.title === 'ready');
+  return tab;
+}
+
+/** Loads a page anew. */
+export async function reload(tab) {
+  await tab.reload();
+  await tab.waitForFunction(() => document.title === 'ready');
 }
 
 /** The server process, on the same database file through every restart. */
@@ -78,6 +148,10 @@ class SyncServer {
     await once(child, 'exit');
   }
 
+  get pid() {
+    return this.#child.pid;
+  }
+
   /** One request, as any client could make it. */
   async post(body) {
     const response = await fetch(`http://127.0.0.1:${this.port}/api/sync`, {
@@ -88,20 +162,21 @@ class SyncServer {
     return response.json();
   }
 
-  /** All live records, by object and id. */
-  async records() {
-    const records = new Map();
-    let lastCheckpoint = null;
+  /** All changes after a checkpoint, and the checkpoint they lead to; without one, all live records as creates. */
+  async changesSince(lastCheckpoint = null) {
+    const changes = [];
     for (;;) {
       const answer = await this.post({ clientId: 'test-reader', mutations: [], lastCheckpoint });
-      for (const { objectName, recordId, operation, data } of answer.serverChanges) {
-        const key = `${objectName}/${JSON.stringify(recordId)}`;
-        if (operation === 'delete') records.delete(key);
-        else records.set(key, { ...records.get(key), ...data });
-      }
+      changes.push(...answer.serverChanges);
       lastCheckpoint = answer.checkpoint;
-      if (!answer.hasMore) return records;
+      if (!answer.hasMore) return { changes, checkpoint: lastCheckpoint };
     }
+  }
+
+  /** All live records of an object, by id. */
+  async records(object = 'story') {
+    const { changes } = await this.changesSince();
+    return new Map(changes.filter(({ objectName }) => objectName === object).map(({ recordId, data }) => [recordId, data]));
   }
 }
 
@@ -112,21 +187,32 @@ class Proxy {
   #sockets = new Set();
   /** Every request body that came, parsed. */
   requests = [];
-  /** What happens to the next requests, one each: `(request, forward) => answer | undefined`; undefined cuts the connection. */
+  /** What happens to the next requests, one each: `(request, forward, headers) => answer | undefined`; undefined cuts the connection. */
   faults = [];
+  /** What happens to every request for which there is no fault. */
+  rule = (_request, forward) => forward();
   /** As long as it is set, every request is cut. */
   isDown = false;
+  /** Further files: path to `{ headers, body }`. */
+  files = new Map();
   origin;
 
   constructor(server) {
     this.#server = server;
     this.#http = createServer((incoming, outgoing) => {
+      // On a connection of its own, or the browser would send a request that was cut again by itself.
+      outgoing.shouldKeepAlive = false;
       this.#serve(incoming, outgoing).catch(() => incoming.socket.destroy());
     });
     this.#http.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
+  }
+
+  /** The batches that came: the mutations of each request that had some. */
+  get batches() {
+    return this.requests.map(({ mutations }) => mutations).filter((mutations) => mutations.length > 0);
   }
 
   async listen() {
@@ -146,20 +232,22 @@ class Proxy {
     const body = Buffer.concat(await incoming.toArray());
     const parsed = JSON.parse(body);
     this.requests.push(parsed);
-    const fault = this.isDown ? () => undefined : this.faults.shift();
-    const forward = () => this.#forward(incoming, body);
-    const answer = fault ? await fault(parsed, forward) : await forward();
+    const fault = this.isDown ? () => undefined : (this.faults.shift() ?? this.rule);
+    const answer = await fault(parsed, () => this.#forward(incoming, body), incoming.headers);
     if (!answer) return incoming.socket.destroy();
-    outgoing.writeHead(answer.status ?? 200, { 'content-type': 'application/json', ...answer.headers });
-    outgoing.end(answer.body);
+    const { status = 200, headers, body: text = '', isCut = false } = answer;
+    outgoing.writeHead(status, { 'content-type': 'application/json', ...headers, ...(isCut && { 'content-length': 2 * text.length }) });
+    if (!isCut) return outgoing.end(text);
+    outgoing.write(text, () => incoming.socket.destroySoon());
   }
 
   #forward(incoming, body) {
     return new Promise((resolve, reject) => {
       const { method, headers, url } = incoming;
       const onward = request({ host: '127.0.0.1', port: this.#server.port, method, path: url, headers }, async (answer) => {
-        const { 'transfer-encoding': _, ...kept } = answer.headers;
-        resolve({ status: answer.statusCode, headers: kept, body: Buffer.concat(await answer.toArray()) });
+        const { 'transfer-encoding': _, connection: __, ...kept } = answer.headers;
+        const whole = answer.toArray().then((parts) => ({ status: answer.statusCode, headers: kept, body: Buffer.concat(parts) }));
+        whole.then(resolve, reject);
       });
       onward.on('error', reject);
       onward.end(body);
@@ -168,11 +256,49 @@ class Proxy {
 
   #serveFile(incoming, outgoing) {
     const path = incoming.url.split('?')[0];
-    if (path === '/') return outgoing.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>test</title>');
-    if (!/^\/pkg\/(dist|wasm)\/[\w./-]+$/.test(path) || path.includes('..')) return outgoing.writeHead(404).end();
-    outgoing.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'text/plain' });
-    outgoing.end(readFileSync(join(ROOT, path)));
+    const file = this.files.get(path) ?? fileAt(path);
+    if (!file) return outgoing.writeHead(404).end();
+    outgoing.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'text/html', ...file.headers });
+    outgoing.end(file.body);
   }
+}
+
+const PAGE = `<!doctype html><title>test</title><link rel="icon" href="data:,">
+<script type="module">import '/page.js'; document.title = 'ready';</script>`;
+
+function fileAt(path) {
+  if (path === '/') return { body: PAGE };
+  if (path === '/page.js') return { body: readFileSync(join(ROOT, 'tests/browser/page.js')) };
+  if (!/^\/pkg\/(dist|wasm)\/[\w./-]+$/.test(path) || path.includes('..') || !existsSync(join(ROOT, path))) return undefined;
+  return { body: readFileSync(join(ROOT, path)) };
+}
+
+/** A fault that gives the server's answer changed. */
+export function altered(change) {
+  return async (_request, forward) => {
+    const answer = await forward();
+    const { 'content-length': _, ...headers } = answer.headers;
+    return { ...answer, headers, body: JSON.stringify(change(JSON.parse(answer.body))) };
+  };
+}
+
+/** A fault that holds the server's answer back: `answered` is kept when the server gave it, `release` lets it go. */
+export function held() {
+  const { promise: released, resolve: release } = withResolvers();
+  const { promise: answered, resolve: arrive } = withResolvers();
+  const fault = async (request, forward) => {
+    const answer = await forward();
+    arrive(request);
+    await released;
+    return answer;
+  };
+  return { fault, answered, release };
+}
+
+function withResolvers() {
+  let resolve;
+  const promise = new Promise((fulfil) => { resolve = fulfil; });
+  return { promise, resolve };
 }
 
 /** A browser with its own profile on disk, so that it can be killed and started again. */
@@ -185,32 +311,17 @@ class Browser {
     const browser = new Browser();
     browser.#profile = profile;
     browser.#origin = origin;
-    browser.#context = await chromium.launchPersistentContext(profile, {
-      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-      headless: true,
-      args: FLAGS,
-    });
+    browser.#context = await launch(profile);
     return browser;
   }
 
-  /** A new tab with the blank page and the package loaded as `objectql`. */
-  async openTab() {
-    const tab = await this.#context.newPage();
-    tab.errors = [];
-    tab.on('pageerror', (error) => tab.errors.push(error));
-    await loadPackage(tab, this.#origin);
-    return tab;
-  }
-
-  async reload(tab) {
-    await loadPackage(tab, this.#origin);
+  openTab() {
+    return openPage(this.#context, this.#origin);
   }
 
   /** Ends all processes of the browser at once. */
   async kill() {
-    const profile = this.#profile;
-    const pids = processesOf(profile);
-    for (const pid of pids) {
+    for (const pid of processesOf(this.#profile)) {
       try {
         process.kill(pid, 'SIGKILL');
       } catch (error) {
@@ -220,40 +331,36 @@ class Browser {
     await this.#context.close().catch(() => {});
   }
 
+  /** Starts it again on the same profile. */
+  async start() {
+    this.#context = await launch(this.#profile);
+  }
+
   async close() {
     await this.#context.close().catch(() => {});
   }
 }
 
 /** The processes that were started with this profile folder: no others may be ended. */
-function processesOf(profile) {
-  const { readdirSync } = process.getBuiltinModule('node:fs');
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return pids.map(Number).filter((pid) => {
+export function processesOf(profile) {
+  return processes().filter(({ command }) => command.includes(profile)).map(({ pid }) => pid);
+}
+
+function processes() {
+  if (!existsSync('/proc/self/cmdline')) {
+    const lines = execFileSync('ps', ['-axww', '-o', 'pid=,command='], { encoding: 'utf8', maxBuffer: 1 << 26 }).split('\n');
+    return lines.map((line) => ({ pid: Number.parseInt(line, 10), command: line }));
+  }
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
     try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(profile);
+      return [{ pid: Number(pid), command: readFileSync(`/proc/${pid}/cmdline`, 'utf8') }];
     } catch {
-      return false;
+      return [];
     }
   });
 }
 
-async function loadPackage(tab, origin) {
-  await tab.goto(origin);
-  await tab.evaluate(async () => {
-    window.objectql = await import('/pkg/dist/index.js');
-    const field = (type) => ({ type });
-    const sync = { enabled: true, debounce_ms: 100 };
-    window.objects = [
-      { name: 'story', fields: { title: field('text'), status: { type: 'select', options: ['open', 'doing', 'done'] }, points: field('number'), notes: field('json') }, sync },
-      { name: 'task', fields: { title: field('text'), story: { type: 'lookup', reference_to: 'story' } }, sync },
-    ];
-    window.open_ = (options = {}) =>
-      window.objectql.openDatabase({ name: 'test', objects: window.objects, ...options, sync: { url: '/api/sync', auto: false, ...options.sync } });
-  });
-}
-
-/** Waits until `check` gives something true; fails with what it gave last. */
+/** Waits until `check` gives something true. */
 export async function until(check, what, timeoutMs = 15_000) {
   const end = Date.now() + timeoutMs;
   for (;;) {

@@ -1,0 +1,67 @@
+// What every test page has besides the package: short names for what the tests do often.
+import * as objectql from '/pkg/dist/index.js';
+
+const field = (type) => ({ type });
+
+window.objectql = objectql;
+
+/** The object definitions, as in `objects/`, with whatever a test wants of their sync. */
+window.objectsWith = (sync = {}) => [
+  {
+    name: 'story',
+    fields: { title: field('text'), status: { type: 'select', options: ['open', 'doing', 'done'] }, points: field('number'), notes: field('json') },
+    sync: { enabled: true, debounce_ms: 100, ...sync },
+  },
+  { name: 'task', fields: { title: field('text'), story: { type: 'lookup', reference_to: 'story' } }, sync: { enabled: true, debounce_ms: 100, ...sync } },
+];
+
+/** Opens the test's database; it syncs only when asked, unless the test says otherwise. */
+window.openDb = ({ sync, ...options } = {}) =>
+  objectql.openDatabase({ name: 'test', objects: objectsWith(), ...options, sync: { url: '/api/sync', auto: false, ...sync } });
+
+/** The code of the error a promise ends with; `none` if it ends well, and the error's text if it has no code. */
+window.codeOf = (promise) => promise.then(() => 'none', (error) => (error instanceof objectql.ObjectqlError ? error.code : `not coded: ${error}`));
+
+/** Many records. */
+window.stories = (count, from = 0) => Array.from({ length: count }, (_, at) => ({ title: `Story ${from + at}`, points: from + at }));
+
+/** Numbers below a limit that are the same each time (mulberry32). */
+window.randomFrom = (seed) => (limit) => {
+  seed = (seed + 0x6d2b79f5) | 0;
+  let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+  mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+  return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
+};
+
+/** Waits until `check` gives something true. */
+window.until = async (check, what, timeoutMs = 15_000) => {
+  for (const end = performance.now() + timeoutMs; ; ) {
+    const value = await check();
+    if (value) return value;
+    if (performance.now() > end) throw new Error(`${what}: not within ${timeoutMs} ms; the status is ${JSON.stringify(window.db?.status)}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+};
+
+/** Calls `look(transaction, mode)` with every transaction that is opened from now on; returns what ends that. */
+window.watchTransactions = (look) => {
+  const { transaction: open } = IDBDatabase.prototype;
+  IDBDatabase.prototype.transaction = function (stores, mode = 'readonly', options = {}) {
+    const transaction = open.call(this, stores, mode, options);
+    look(transaction, mode);
+    return transaction;
+  };
+  return () => { IDBDatabase.prototype.transaction = open; };
+};
+
+/** The rows of the log, read around the driver. */
+window.countRows = async () => {
+  const request = indexedDB.open('test');
+  const database = await new Promise((resolve, reject) => Object.assign(request, { onsuccess: () => resolve(request.result), onerror: () => reject(request.error) }));
+  try {
+    const count = database.transaction('log').objectStore('log').count();
+    return await new Promise((resolve, reject) => Object.assign(count, { onsuccess: () => resolve(count.result), onerror: () => reject(count.error) }));
+  } finally {
+    database.close();
+  }
+};
