@@ -151,6 +151,14 @@ fn receive(state: &mut State, received: &Received, folded: &mut Folded) {
         }
     }
     mark_echoes(state, &news);
+    if received.is_repeat && state.checkpoint.is_none() {
+        // The first answer of all may be a snapshot, taken after somebody undid what the batch had done the first time.
+        for (sequence, _) in &received.verdicts {
+            if let Some(pending) = state.pending.get_mut(sequence) {
+                pending.gone_at = ServerVersion::new(MAX_SAFE_INTEGER).ok();
+            }
+        }
+    }
     let known = state.rejected.len();
     for (sequence, verdict) in &received.verdicts {
         judge(state, *sequence, verdict, &news, folded);

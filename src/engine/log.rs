@@ -104,7 +104,9 @@ impl Engine {
         }
         if let Phase::Unread = self.log.phase {
             // After a failure the tail is read again only for somebody.
-            if self.log.error.is_none() || !self.log.queue.is_empty() || self.log.unsure.is_some() {
+            let is_wanted =
+                self.log.is_tail_wanted || !self.log.queue.is_empty() || self.log.unsure.is_some();
+            if self.log.error.is_none() || is_wanted {
                 self.read();
             }
         }

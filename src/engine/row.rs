@@ -111,6 +111,8 @@ pub struct Received {
     pub is_complete: bool,
     /// Whether the changes belong to the snapshot that is being collected.
     pub is_snapshot: bool,
+    /// Whether the batch may have been sent, and applied, before.
+    pub is_repeat: bool,
     /// The latest timestamp among the changes, as far as it can be believed.
     pub newest: Timestamp,
     /// The server's clock less ours, in milliseconds.
@@ -262,6 +264,7 @@ mod tests {
                     checkpoint: Some(Checkpoint::new("v1").unwrap()),
                     is_complete: true,
                     is_snapshot: false,
+                    is_repeat: true,
                     newest: Timestamp::from_millis(5),
                     clock_offset_ms: -5,
                 })),

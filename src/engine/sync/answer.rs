@@ -157,6 +157,7 @@ fn to_received(
         checkpoint: Some(response.checkpoint),
         is_complete: !response.has_more,
         is_snapshot: sent.is_snapshot,
+        is_repeat: sent.attempt.is_repeat,
         newest: Timestamp::from_millis(newest.min(horizon)),
         clock_offset_ms,
     };

@@ -122,8 +122,21 @@ pub(crate) struct Sent {
     pub(crate) is_snapshot: bool,
     pub(crate) at: Timestamp,
     pub(crate) term: u64,
+    pub(crate) attempt: Attempt,
+}
+
+/// The how-manieth try of a batch a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// Whether the batch may have been sent, and applied, before.
+    pub(crate) is_repeat: bool,
     /// Whether the credentials were asked for again after a refusal.
     pub(crate) is_second_try: bool,
+}
+
+impl Attempt {
+    const FIRST: Self = Self { is_repeat: false, is_second_try: false };
+    const AGAIN: Self = Self { is_repeat: true, is_second_try: false };
 }
 
 /// Who called `sync()`.
@@ -352,7 +365,7 @@ impl Engine {
             self.log.push(Job::Sync(SyncJob::Freeze { term: self.sync.term }));
         } else {
             let batch = if is_collecting { Vec::new() } else { self.state.frozen.clone() };
-            self.send(now, batch, false);
+            self.send(now, batch, Attempt::AGAIN);
         }
     }
 
@@ -365,7 +378,7 @@ impl Engine {
         }
     }
 
-    fn send(&mut self, now: Now, batch: Vec<Sequence>, is_second_try: bool) {
+    fn send(&mut self, now: Now, batch: Vec<Sequence>, attempt: Attempt) {
         let Some(client_id) = &self.state.client_id else { return };
         let mutations = plan::to_wire(&self.state, &batch);
         let checkpoint = self.state.request_checkpoint();
@@ -389,7 +402,7 @@ impl Engine {
             is_snapshot: self.state.snapshot.is_some(),
             at: now.wall,
             term: self.sync.term,
-            is_second_try,
+            attempt,
         });
         self.outputs.push_back(Output::Send { send, body });
     }
@@ -424,9 +437,11 @@ impl Engine {
                 self.fail_sync(now, Error::HttpStatus { status: answer.status, detail }, None);
             }
             Meaning::Reset => self.want(SyncJob::BeginReset { sent }),
-            Meaning::Unauthorized if sent.is_second_try => self.fail_unauthorized(answer.status),
+            Meaning::Unauthorized if sent.attempt.is_second_try => self.fail_unauthorized(answer.status),
             // The shell asks the app for its headers before every request: once more may bring a fresh token.
-            Meaning::Unauthorized => self.send(now, sent.batch, true),
+            Meaning::Unauthorized => {
+                self.send(now, sent.batch, Attempt { is_second_try: true, ..sent.attempt })
+            }
             Meaning::TooLarge(reason) => self.handle_too_large(now, sent, reason),
             Meaning::Failed(error) => {
                 let retry_after = answer.retry_after.map(|after| after.wait_from(now.wall));
@@ -452,6 +467,7 @@ impl Engine {
                     checkpoint: None,
                     is_complete: !self.state.is_behind,
                     is_snapshot: false,
+                    is_repeat: false,
                     newest: Timestamp::from_millis(i64::MIN),
                     clock_offset_ms: self.state.clock.offset_ms(),
                 });
@@ -554,7 +570,7 @@ impl Engine {
             SyncJob::Freeze { .. } => {
                 self.sync.target = self.state.last_sequence;
                 self.sync.debounce.clear();
-                self.send(now, self.state.frozen.clone(), false);
+                self.send(now, self.state.frozen.clone(), Attempt::FIRST);
             }
             SyncJob::Thaw { .. } => {}
             SyncJob::BeginReset { .. } => {

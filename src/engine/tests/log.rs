@@ -289,6 +289,16 @@ fn a_definite_failure_answers_everybody_and_changes_nothing() {
 }
 
 #[test]
+fn a_tab_whose_write_failed_still_follows_the_others() {
+    let mut world = World::new(by_hand());
+    world.open_tab();
+    world.start_write(0, numbered(0));
+    world.fail_append(0, Error::QuotaExceeded);
+    world.write(1, numbered(1)).unwrap();
+    assert_eq!(world.find(0, "story").len(), 1);
+}
+
+#[test]
 fn a_failing_read_is_tried_again_and_then_told() {
     let mut world = World::new(by_hand());
     world.open_tab();

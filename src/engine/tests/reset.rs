@@ -165,6 +165,36 @@ fn a_create_of_unknown_outcome_that_is_not_in_the_snapshot_is_not_revived() {
     world.check(0);
 }
 
+/// Goal: the same where the first answer of all is a snapshot.
+#[test]
+fn a_create_that_was_undone_before_the_first_answer_is_not_revived() {
+    let mut world = World::new(automatic());
+    for id in ["gone", "there"] {
+        world.write(0, create("story", json!({ "id": id }))).unwrap();
+    }
+    world.give(0, Input::Leader(true));
+    world.settle();
+    assert_eq!(world.sent(0).sequences(), [1, 2], "the first request of all carries what there is");
+    world.lose_request(0);
+    world.advance(Duration::from_secs(61));
+    assert_eq!(world.sent(0).checkpoint(), None);
+    let snapshot = json!([change("create", "there", json!({ "title": "x" }), 3)]);
+    world.apply_all(0, 1, snapshot, "s3");
+    assert_eq!(ids(&world, 0), ["there"]);
+    assert_eq!(world.pending(0).len(), 0);
+}
+
+/// Goal: a server that keeps our own changes to itself is understood too.
+#[test]
+fn a_first_create_without_an_echo_is_kept() {
+    let mut world = World::new(automatic());
+    world.write(0, create("story", json!({ "id": "new" }))).unwrap();
+    world.give(0, Input::Leader(true));
+    world.settle();
+    world.apply_all(0, 1, json!([]), "c1");
+    assert_eq!(ids(&world, 0), ["new"]);
+}
+
 /// Goal: the same where the pages brought the create and its delete before the verdict came.
 #[test]
 fn a_create_whose_delete_came_before_its_verdict_is_not_revived() {

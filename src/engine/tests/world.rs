@@ -564,7 +564,15 @@ impl Net {
                         .into_iter()
                         .map(|record| (record["id"].as_str().unwrap().to_owned(), record))
                         .collect();
-                    assert_eq!(seen, self.server.live(object), "{object} of {}", world.salt);
+                    let live = self.server.live(object);
+                    for id in seen.keys().chain(live.keys()) {
+                        assert_eq!(
+                            seen.get(id),
+                            live.get(id),
+                            "{object} {id} of {}: here, there",
+                            world.salt
+                        );
+                    }
                 }
             }
         }
