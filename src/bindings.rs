@@ -15,7 +15,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
-use crate::browser::driver::{Settings, Shell, to_js, to_json};
+use crate::browser::driver::{Settings, Shell, to_js};
 use crate::browser::log::Durability;
 use crate::browser::schema;
 use crate::browser::transport::Transport;
@@ -200,7 +200,7 @@ impl Driver {
 
     /// What the database is doing, as JSON.
     pub fn status(&self) -> Result<String, JsValue> {
-        self.read(|engine| Ok(to_json(&engine.status())))
+        self.read(|engine| Ok(engine.status().to_json()))
     }
 
     /// The mutations not settled, as a JSON array.

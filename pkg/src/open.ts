@@ -109,8 +109,7 @@ function readSettings(options: OpenOptions): string {
   isFunction(options.onConflict, 'onConflict');
   // A driver without one of these hooks cannot be given it later, so whether they are there is a setting, too.
   const hooks = { headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
-  const definitions = encodePlain(objects, 'objects');
-  const driver = { name, objects: definitions, durability, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
+  const driver = { name, objects, durability, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
   return encodePlain({ driver, hooks }, 'options');
 }
 

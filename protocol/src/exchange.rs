@@ -4,13 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    Checkpoint, ClientId, Conflict, Json, Mutation, MutationId, ProtocolError, ServerChange, ServerVersion,
-    message,
+    Checkpoint, ClientId, Conflict, Json, Mutation, MutationId, ObjectText, ProtocolError, ServerChange,
+    ServerVersion, array_text, message, quoted,
 };
 
 /// What a client sends (`SyncPushRequest`). With no mutations it is a pull.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushRequest<'a> {
     /// Who sends.
     pub client_id: &'a ClientId,
@@ -18,6 +17,18 @@ pub struct PushRequest<'a> {
     pub mutations: &'a [Mutation],
     /// Where the client's knowledge of the server ends; none for a new client.
     pub last_checkpoint: Option<&'a Checkpoint>,
+}
+
+impl PushRequest<'_> {
+    /// The request as it goes over the wire.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        ObjectText::default()
+            .text("clientId", self.client_id.as_str())
+            .json("mutations", &array_text(self.mutations.iter().map(Mutation::to_json)))
+            .plain("lastCheckpoint", self.last_checkpoint.map(|checkpoint| quoted(checkpoint.as_str())))
+            .finish()
+    }
 }
 
 /// A request as a server reads it: the mutations apart from each other, so that one bad one does not sink the rest.

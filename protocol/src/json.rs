@@ -358,6 +358,66 @@ fn push_number(out: &mut String, number: f64) {
     out.push_str(&text.expect("a finite number can be written"));
 }
 
+/// Writes a JSON object, property by property.
+#[derive(Debug)]
+pub struct ObjectText(String);
+
+impl Default for ObjectText {
+    fn default() -> Self {
+        Self(String::from("{"))
+    }
+}
+
+impl ObjectText {
+    /// Adds a property whose value is JSON already.
+    #[must_use]
+    pub fn json(mut self, name: &str, value: &str) -> Self {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        push_string(&mut self.0, name);
+        self.0.push(':');
+        self.0.push_str(value);
+        self
+    }
+
+    /// Adds a property whose value is a string.
+    #[must_use]
+    pub fn text(self, name: &str, value: &str) -> Self {
+        self.json(name, &quoted(value))
+    }
+
+    /// Adds a property whose value is whatever writes itself as JSON: a number, a boolean; null when there is none.
+    #[must_use]
+    pub fn plain(self, name: &str, value: Option<impl ToString>) -> Self {
+        match value {
+            Some(value) => self.json(name, &value.to_string()),
+            None => self.json(name, "null"),
+        }
+    }
+
+    /// The object.
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+/// A JSON array of values that are JSON already.
+#[must_use]
+pub fn array_text(values: impl Iterator<Item = String>) -> String {
+    let mut out = String::from("[");
+    for value in values {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(&value);
+    }
+    out.push(']');
+    out
+}
+
 /// A value as normalised JSON text, borrowed from a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Json<'a>(pub(crate) &'a str);

@@ -22,9 +22,9 @@ pub use error::ProtocolError;
 pub use exchange::{MutationResult, PushRequest, PushResponse, ReceivedMutation, ReceivedPush};
 pub use fields::Fields;
 pub use id::{Checkpoint, ClientId, MutationId, ObjectName, RecordId, RecordKey, Sequence, ServerVersion};
-pub use json::{Json, Scalar, normalise, quoted};
+pub use json::{Json, ObjectText, Scalar, array_text, normalise, quoted};
 pub use mutation::{Mutation, Operation};
-pub use object::{FieldDefinition, IndexDefinition, ObjectDefinition};
+pub use object::{FieldDefinition, IndexDefinition, Named, ObjectDefinition};
 pub use timestamp::Timestamp;
 
 /// How deep a record's values may be nested, the record itself being the first level.

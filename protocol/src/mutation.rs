@@ -1,11 +1,12 @@
 //! One change that a client wants: `MutationLogEntry` on the wire.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser};
+use serde_json::value::RawValue;
 
 use crate::json::normalise;
 use crate::{
-    ClientId, Fields, Json, MAX_DEPTH, MutationId, ObjectName, ProtocolError, RecordId, RecordKey, Sequence,
-    ServerVersion, Timestamp, message,
+    ClientId, Fields, Json, MAX_DEPTH, MutationId, ObjectName, ObjectText, ProtocolError, RecordId,
+    RecordKey, Sequence, ServerVersion, Timestamp, message,
 };
 
 /// What a mutation or a change does to a record.
@@ -20,9 +21,27 @@ pub enum Operation {
     Delete,
 }
 
+impl Operation {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl Serialize for Mutation {
+    /// Writes it as [`Mutation::to_json`] does; for messages that contain one.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.to_json()).map_err(ser::Error::custom)?.serialize(serializer)
+    }
+}
+
 /// One change that a client made (`MutationLogEntry`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mutation {
     /// Identity: a repeat of it has no second effect.
     pub id: MutationId,
@@ -33,7 +52,6 @@ pub struct Mutation {
     /// What is done to it.
     pub operation: Operation,
     /// All fields for a create, the changed ones for an update, absent for a delete.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Fields>,
     /// When the client recorded it, by its hybrid clock.
     pub timestamp: Timestamp,
@@ -96,6 +114,25 @@ impl Mutation {
             return wrong("the id inside data is not the recordId");
         }
         Ok(())
+    }
+
+    /// The mutation as it goes over the wire.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut object = ObjectText::default()
+            .text("id", &self.id.to_string())
+            .text("objectName", self.object_name.as_str())
+            .json("recordId", &self.record_id.to_json())
+            .text("operation", self.operation.as_str());
+        if let Some(data) = &self.data {
+            object = object.json("data", data.as_str());
+        }
+        object
+            .text("timestamp", &self.timestamp.to_string())
+            .text("clientId", self.client_id.as_str())
+            .plain("sequence", Some(self.sequence))
+            .plain("baseVersion", self.base_version)
+            .finish()
     }
 
     /// Which record this is about.

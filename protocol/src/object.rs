@@ -1,10 +1,10 @@
 //! Object definitions: what a `*.object.yml` file holds, for both ends.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{ObjectName, ProtocolError, SyncConfig};
 
@@ -18,13 +18,69 @@ pub struct ObjectDefinition {
     pub label: Option<String>,
     /// The fields by name. `id`, `created_at` and `updated_at` are there without being listed.
     #[serde(default)]
-    pub fields: BTreeMap<String, FieldDefinition>,
+    pub fields: Named<FieldDefinition>,
     /// The indexes by name.
     #[serde(default)]
-    pub indexes: BTreeMap<String, IndexDefinition>,
+    pub indexes: Named<IndexDefinition>,
     /// How the object is synced. Default: not at all.
     #[serde(default)]
     pub sync: SyncConfig,
+}
+
+/// Things by name, in the order in which they were written. There are few: they are looked up by going through them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named<T>(Vec<(String, T)>);
+
+impl<T> Named<T> {
+    /// The thing with that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&T> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, thing)| thing)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &T)> {
+        self.0.iter().map(|(name, thing)| (name, thing))
+    }
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(NamedVisitor(PhantomData))
+    }
+}
+
+struct NamedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
+    type Value = Named<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of things by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<T>, A::Error> {
+        let mut named = Named::default();
+        while let Some((name, thing)) = map.next_entry::<String, T>()? {
+            if named.get(&name).is_some() {
+                return Err(de::Error::custom(format!("{name} is there twice")));
+            }
+            named.0.push((name, thing));
+        }
+        Ok(named)
+    }
 }
 
 /// A field of an object.
@@ -149,7 +205,7 @@ impl ObjectDefinition {
     pub fn check(&self) -> Result<(), ProtocolError> {
         let wrong =
             |text: String| Err(ProtocolError::InvalidDefinition(format!("object {}: {text}", self.name)));
-        for (name, field) in &self.fields {
+        for (name, field) in self.fields.iter() {
             if name.is_empty() || name.len() > crate::MAX_NAME_BYTES {
                 return wrong(format!(
                     "the field name {name:?} must have 1 to {} bytes",
@@ -167,7 +223,7 @@ impl ObjectDefinition {
                 return wrong(format!("field {name}: a {} needs reference_to", field.field_type));
             }
         }
-        for (name, index) in &self.indexes {
+        for (name, index) in self.indexes.iter() {
             if index.fields.is_empty() {
                 return wrong(format!("index {name}: needs fields"));
             }
@@ -182,6 +238,6 @@ impl ObjectDefinition {
     }
 
     fn has_field(&self, name: &str) -> bool {
-        matches!(name, "id" | "created_at" | "updated_at") || self.fields.contains_key(name)
+        matches!(name, "id" | "created_at" | "updated_at") || self.fields.get(name).is_some()
     }
 }

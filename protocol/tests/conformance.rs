@@ -71,7 +71,7 @@ fn write_request(received: &ReceivedPush) -> String {
     let last_checkpoint = received.last_checkpoint.clone().map(|text| Checkpoint::new(text).unwrap());
     let client_id = &received.client_id;
     let request = PushRequest { client_id, mutations: &mutations, last_checkpoint: last_checkpoint.as_ref() };
-    serde_json::to_string(&request).unwrap()
+    request.to_json()
 }
 
 fn valid(mutation: &ReceivedMutation) -> &Mutation {

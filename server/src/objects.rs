@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use objectql_sync_protocol::object::{FieldDefinition, IndexDefinition};
+use objectql_sync_protocol::object::{FieldDefinition, IndexDefinition, Named};
 use objectql_sync_protocol::{ObjectDefinition, ObjectName, ProtocolError, SyncConfig};
 use serde::Deserialize;
 use thiserror::Error;
@@ -60,9 +60,9 @@ struct File {
     name: Option<ObjectName>,
     label: Option<String>,
     #[serde(default)]
-    fields: BTreeMap<String, FieldDefinition>,
+    fields: Named<FieldDefinition>,
     #[serde(default)]
-    indexes: BTreeMap<String, IndexDefinition>,
+    indexes: Named<IndexDefinition>,
     #[serde(default)]
     sync: SyncConfig,
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use gloo_timers::callback::Timeout;
 use hashbrown::HashMap;
 use js_sys::{Function, Promise};
-use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
@@ -275,8 +274,8 @@ impl Shell {
 
     fn tell(&self, notice: &Notice) {
         let (kind, json) = match notice {
-            Notice::Status(status) => ("status", to_json(status)),
-            Notice::Change(change) => ("change", to_json(change)),
+            Notice::Status(status) => ("status", status.to_json()),
+            Notice::Change(change) => ("change", change.to_json()),
             Notice::Conflict(json) => ("conflict", json.clone()),
             Notice::Rejected(json) => ("rejected", json.clone()),
         };
@@ -320,8 +319,4 @@ pub(crate) fn to_js(error: &Error) -> JsValue {
     let error = js_sys::Error::new(&message);
     let _ = js_sys::Reflect::set(&error, &JsValue::from_str("code"), &JsValue::from_str(code));
     error.into()
-}
-
-pub(crate) fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }

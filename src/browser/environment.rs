@@ -40,7 +40,7 @@ pub(crate) fn describe(error: &JsValue) -> String {
     let text = |name: &str| js_sys::Reflect::get(error, &JsValue::from_str(name)).ok()?.as_string();
     match (text("name"), text("message")) {
         (Some(name), Some(message)) => format!("{name}: {message}"),
-        _ => format!("{error:?}"),
+        _ => error.as_string().unwrap_or_else(|| "an error without a message".to_owned()),
     }
 }
 

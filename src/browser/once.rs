@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use futures_channel::oneshot;
+use tokio::sync::oneshot;
 
 use crate::error::Error;
 

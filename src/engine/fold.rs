@@ -119,7 +119,7 @@ fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {
     entry.push(sequence, *operation, data.as_ref());
     let progress = Progress::Queued { rounds: 0 };
     let pending = Pending { recorded: recorded.clone(), sequence, base, gone_at: None, progress };
-    state.pending.insert(sequence, pending);
+    state.pending.insert(pending);
 }
 
 /// Takes a mutation out of what is pending, with what it did to its record.

@@ -29,6 +29,7 @@ mod config;
 mod fold;
 mod log;
 mod query;
+mod queue;
 mod random;
 mod record;
 mod report;

@@ -1,17 +1,18 @@
 //! Randomness, from a seed that comes in from outside.
 
 use objectql_sync_protocol::{MutationId, Timestamp};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
-/// The engine's only source of randomness: the same seed gives the same ids, which is what the simulator needs. The
-/// generator is a cryptographic one so that two browsers do not meet in their 74 random bits of an id.
+/// The engine's only source of randomness: the same seed gives the same ids, which is what the simulator needs. The ids
+/// must be unique, not secret: the 256 bits of the seed come from the browser's cryptographic source, so two engines do not walk
+/// the same sequence.
 #[derive(Debug, Clone)]
-pub(crate) struct Random(ChaCha8Rng);
+pub(crate) struct Random(Xoshiro256PlusPlus);
 
 impl Random {
     pub(crate) fn new(seed: [u8; 32]) -> Self {
-        Self(ChaCha8Rng::from_seed(seed))
+        Self(Xoshiro256PlusPlus::from_seed(seed))
     }
 
     pub(crate) fn number(&mut self) -> u64 {

@@ -2,9 +2,8 @@
 
 use hashbrown::HashSet;
 use objectql_sync_protocol::{
-    Fields, MutationId, ObjectName, Operation, RecordId, Sequence, ServerVersion, Timestamp,
+    Fields, ObjectName, ObjectText, RecordId, Sequence, Timestamp, array_text, quoted,
 };
-use serde::Serialize;
 
 use super::Engine;
 use super::fold::Folded;
@@ -14,8 +13,7 @@ use super::sync::Phase;
 use crate::error::Error;
 
 /// What the database is doing (`Status`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// In one word.
     pub state: SyncState,
@@ -38,8 +36,7 @@ pub struct Status {
 }
 
 /// The state in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncState {
     /// No `sync` option.
     Local,
@@ -58,7 +55,7 @@ pub enum SyncState {
 }
 
 /// An error as an app sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReport {
     /// The stable code.
     pub code: &'static str,
@@ -86,7 +83,7 @@ pub enum Notice {
 }
 
 /// Which records changed (`ChangeEvent`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeReport {
     /// By object.
     pub changes: Vec<ChangedRecords>,
@@ -95,8 +92,7 @@ pub struct ChangeReport {
 }
 
 /// The records of one object that changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedRecords {
     /// The object.
     pub object_name: ObjectName,
@@ -105,8 +101,7 @@ pub struct ChangedRecords {
 }
 
 /// Where a change came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// This tab wrote.
     Local,
@@ -116,45 +111,62 @@ pub enum Origin {
     Server,
 }
 
-/// A mutation that is not settled (`PendingMutation`).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PendingReport<'a> {
-    id: MutationId,
-    object_name: &'a ObjectName,
-    record_id: &'a RecordId,
-    operation: Operation,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a Fields>,
-    timestamp: Timestamp,
-    client_id: &'a str,
-    sequence: Sequence,
-    base_version: Option<ServerVersion>,
-    state: &'static str,
+impl SyncState {
+    /// The word an app sees.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Idle => "idle",
+            Self::Waiting => "waiting",
+            Self::Syncing => "syncing",
+            Self::Retrying => "retrying",
+            Self::Unauthorized => "unauthorized",
+            Self::StorageFailed => "storage-failed",
+        }
+    }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ConflictReport<'a> {
-    id: MutationId,
-    object_name: &'a ObjectName,
-    record_id: &'a RecordId,
-    conflicting_fields: &'a [String],
-    client_mutation: PendingReport<'a>,
-    base_record: Option<&'a Fields>,
-    server_record: Option<&'a Fields>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    suggested_resolution: Option<&'a Fields>,
+impl Status {
+    /// The status as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let time = |time: Option<Timestamp>| time.map(|time| quoted(&time.to_string()));
+        ObjectText::default()
+            .text("state", self.state.as_str())
+            .plain("pending", Some(self.pending))
+            .plain("conflicts", Some(self.conflicts))
+            .plain("rejected", Some(self.rejected))
+            .plain("leader", Some(self.leader))
+            .plain("clientId", self.client_id.as_deref().map(quoted))
+            .plain("lastSyncedAt", time(self.last_synced_at))
+            .plain("retryAt", time(self.retry_at))
+            .plain("error", self.error.as_ref().map(ErrorReport::to_json))
+            .finish()
+    }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RejectedReport<'a> {
-    id: MutationId,
-    object_name: &'a ObjectName,
-    record_id: &'a RecordId,
-    reason: &'a str,
-    mutation: PendingReport<'a>,
+impl ErrorReport {
+    fn to_json(&self) -> String {
+        ObjectText::default().text("code", self.code).text("message", &self.message).finish()
+    }
+}
+
+impl ChangeReport {
+    /// The report as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let origin = match self.origin {
+            Origin::Local => "local",
+            Origin::Tab => "tab",
+            Origin::Server => "server",
+        };
+        let changes = self.changes.iter().map(|ChangedRecords { object_name, record_ids }| {
+            let ids = array_text(record_ids.iter().map(RecordId::to_json));
+            ObjectText::default().text("objectName", object_name.as_str()).json("recordIds", &ids).finish()
+        });
+        ObjectText::default().json("changes", &array_text(changes)).text("origin", origin).finish()
+    }
 }
 
 impl Engine {
@@ -194,76 +206,70 @@ impl Engine {
     /// The mutations that are not settled, as a JSON array in sequence order.
     #[must_use]
     pub fn pending_mutations(&self) -> String {
-        to_json(&self.state.pending.values().map(|pending| self.pending_report(pending)).collect::<Vec<_>>())
+        array_text(self.state.pending.iter().map(|pending| self.pending_report(pending)))
     }
 
     /// The mutations that wait for a decision, as a JSON array.
     #[must_use]
     pub fn conflicts(&self) -> String {
         let parked = self.state.parked.iter().filter_map(|sequence| self.state.pending.get(sequence));
-        to_json(&parked.filter_map(|pending| self.conflict_report(pending)).collect::<Vec<_>>())
+        array_text(parked.filter_map(|pending| self.conflict_report(pending)))
     }
 
     /// The mutations that the server will never take, as a JSON array.
     #[must_use]
     pub fn rejected(&self) -> String {
-        to_json(
-            &self.state.rejected.iter().map(|rejected| self.rejected_report(rejected)).collect::<Vec<_>>(),
-        )
+        array_text(self.state.rejected.iter().map(|rejected| self.rejected_report(rejected)))
     }
 
-    fn report<'a>(
-        &'a self,
-        recorded: &'a Recorded,
-        sequence: Sequence,
-        state: &'static str,
-    ) -> PendingReport<'a> {
-        PendingReport {
-            id: recorded.id,
-            object_name: &recorded.object,
-            record_id: &recorded.record_id,
-            operation: recorded.operation,
-            data: recorded.data.as_ref(),
-            timestamp: recorded.timestamp,
-            client_id: self.state.client_id.as_ref().map_or("", |client| client.as_str()),
-            sequence,
-            base_version: recorded.base_version,
-            state,
-        }
+    /// A mutation as an app sees it (`PendingMutation`): as it goes over the wire, and how far it has come.
+    fn mutation_report(&self, recorded: &Recorded, sequence: Sequence, state: &str) -> String {
+        let Some(client_id) = &self.state.client_id else { return "null".to_owned() };
+        let mut text = recorded.to_wire(sequence, client_id).to_json();
+        // The wire's object, and one property more.
+        text.pop();
+        text.push_str(",\"state\":");
+        text.push_str(&quoted(state));
+        text.push('}');
+        text
     }
 
-    fn pending_report<'a>(&'a self, pending: &'a Pending) -> PendingReport<'a> {
+    fn pending_report(&self, pending: &Pending) -> String {
         let state = match pending.progress {
             Progress::Queued { .. } if self.state.frozen.contains(&pending.sequence) => "sent",
             Progress::Queued { .. } => "queued",
             Progress::Applied { .. } => "applied",
             Progress::Parked(_) => "conflict",
         };
-        self.report(&pending.recorded, pending.sequence, state)
+        self.mutation_report(&pending.recorded, pending.sequence, state)
     }
 
-    fn conflict_report<'a>(&'a self, pending: &'a Pending) -> Option<ConflictReport<'a>> {
+    /// What a report on one mutation begins with.
+    fn report_head(recorded: &Recorded) -> ObjectText {
+        ObjectText::default()
+            .text("id", &recorded.id.to_string())
+            .text("objectName", recorded.object.as_str())
+            .json("recordId", &recorded.record_id.to_json())
+    }
+
+    fn conflict_report(&self, pending: &Pending) -> Option<String> {
         let Progress::Parked(parked) = &pending.progress else { return None };
-        Some(ConflictReport {
-            id: pending.recorded.id,
-            object_name: &pending.recorded.object,
-            record_id: &pending.recorded.record_id,
-            conflicting_fields: &parked.fields,
-            client_mutation: self.pending_report(pending),
-            base_record: pending.base.as_ref(),
-            server_record: parked.server_record.as_ref(),
-            suggested_resolution: parked.suggestion.as_ref(),
-        })
+        let mut report = Self::report_head(&pending.recorded)
+            .json("conflictingFields", &array_text(parked.fields.iter().map(|name| quoted(name))))
+            .json("clientMutation", &self.pending_report(pending))
+            .plain("baseRecord", pending.base.as_ref().map(Fields::as_str))
+            .plain("serverRecord", parked.server_record.as_ref().map(Fields::as_str));
+        if let Some(suggestion) = &parked.suggestion {
+            report = report.json("suggestedResolution", suggestion.as_str());
+        }
+        Some(report.finish())
     }
 
-    fn rejected_report<'a>(&'a self, rejected: &'a Rejected) -> RejectedReport<'a> {
-        RejectedReport {
-            id: rejected.recorded.id,
-            object_name: &rejected.recorded.object,
-            record_id: &rejected.recorded.record_id,
-            reason: &rejected.reason,
-            mutation: self.report(&rejected.recorded, rejected.sequence, "rejected"),
-        }
+    fn rejected_report(&self, rejected: &Rejected) -> String {
+        Self::report_head(&rejected.recorded)
+            .text("reason", &rejected.reason)
+            .json("mutation", &self.mutation_report(&rejected.recorded, rejected.sequence, "rejected"))
+            .finish()
     }
 
     /// What an app is told of a folded row.
@@ -280,9 +286,9 @@ impl Engine {
         }
         let parked =
             folded.parked.iter().filter_map(|id| self.conflict_report(self.state.find_pending(*id)?));
-        notices.extend(parked.map(|report| Notice::Conflict(to_json(&report))));
+        notices.extend(parked.map(Notice::Conflict));
         let rejected = folded.rejected.iter().filter_map(|id| self.state.find_rejected(*id));
-        notices.extend(rejected.map(|rejected| Notice::Rejected(to_json(&self.rejected_report(rejected)))));
+        notices.extend(rejected.map(|rejected| Notice::Rejected(self.rejected_report(rejected))));
         notices
     }
 
@@ -303,8 +309,4 @@ fn changed(object: &ObjectName, ids: &[RecordId]) -> ChangedRecords {
     let mut seen = HashSet::with_capacity(ids.len());
     let record_ids = ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
     ChangedRecords { object_name: object.clone(), record_ids }
-}
-
-fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }

@@ -1,12 +1,11 @@
 //! The state: what one gets by folding the rows of the log in order.
 
-use std::collections::BTreeMap;
-
 use objectql_sync_protocol::{
     Checkpoint, ClientId, Fields, MutationId, ObjectName, RecordId, RecordKey, Sequence, ServerVersion,
 };
 
 use super::clock::Clock;
+use super::queue::Queue;
 use super::record::Record;
 use super::row::{Recorded, TabId};
 use super::table::Tables;
@@ -20,7 +19,7 @@ pub struct State {
     pub(crate) last_sequence: Sequence,
     pub(crate) tables: Tables,
     /// The mutations that are not settled.
-    pub(crate) pending: BTreeMap<Sequence, Pending>,
+    pub(crate) pending: Queue,
     /// The pending mutations that are applied and whose page of changes has not come.
     pub(crate) applied: Vec<Sequence>,
     /// The pending mutations that wait for a decision, in the order in which they came to.
@@ -114,7 +113,7 @@ impl State {
     }
 
     pub(crate) fn find_pending(&self, id: MutationId) -> Option<&Pending> {
-        self.pending.values().find(|pending| pending.recorded.id == id)
+        self.pending.iter().find(|pending| pending.recorded.id == id)
     }
 
     pub(crate) fn find_rejected(&self, id: MutationId) -> Option<&Rejected> {

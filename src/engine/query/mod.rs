@@ -86,7 +86,7 @@ impl Query {
             return matching.skip(self.offset).take(limit).collect();
         }
         let wanted = limit.saturating_add(self.offset);
-        let mut sorted = order::sort(matching.collect(), &self.order_by, wanted);
+        let mut sorted = order::sort(matching, &self.order_by, wanted);
         sorted.drain(..self.offset.min(sorted.len()));
         sorted
     }

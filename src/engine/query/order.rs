@@ -22,24 +22,34 @@ pub(super) enum Direction {
     Descending,
 }
 
+/// Up to so many records wanted, the best ones are kept in order while the others pass by.
+const FEW: usize = 1000;
+
 /// The first `wanted` records in order; a stable sort.
-pub(super) fn sort<'a>(records: Vec<&'a Fields>, keys: &[OrderBy], wanted: usize) -> Vec<&'a Fields> {
-    let mut rows: Vec<Row<'a>> = records
-        .into_iter()
-        .enumerate()
-        .map(|(place, record)| {
-            let values =
-                keys.iter().map(|key| key.path.find(record).map_or(Scalar::Null, Json::scalar)).collect();
-            Row { values, place, record }
-        })
-        .collect();
-    let by_keys = |a: &Row<'_>, b: &Row<'_>| compare_rows(a, b, keys);
-    if wanted < rows.len() {
-        // Only the first are wanted: put them in front in linear time before sorting them.
-        rows.select_nth_unstable_by(wanted, by_keys);
+pub(super) fn sort<'a>(
+    records: impl Iterator<Item = &'a Fields>,
+    keys: &[OrderBy],
+    wanted: usize,
+) -> Vec<&'a Fields> {
+    let mut rows: Vec<Row<'a>> = Vec::new();
+    let all = records.enumerate().map(|(place, record)| Row {
+        values: keys.iter().map(|key| key.path.find(record).map_or(Scalar::Null, Json::scalar)).collect(),
+        place,
+        record,
+    });
+    if wanted > FEW {
+        rows.extend(all);
+        rows.sort_unstable_by(|a, b| compare_rows(a, b, keys));
         rows.truncate(wanted);
+    } else {
+        for row in all {
+            let place = rows.partition_point(|kept| compare_rows(kept, &row, keys).is_lt());
+            if place < wanted {
+                rows.truncate(wanted - 1);
+                rows.insert(place, row);
+            }
+        }
     }
-    rows.sort_unstable_by(by_keys);
     rows.into_iter().map(|row| row.record).collect()
 }
 

@@ -382,15 +382,8 @@ impl Engine {
         let Some(client_id) = &self.state.client_id else { return };
         let mutations = plan::to_wire(&self.state, &batch);
         let checkpoint = self.state.request_checkpoint();
-        let body = serde_json::to_vec(&PushRequest {
-            client_id,
-            mutations: &mutations,
-            last_checkpoint: checkpoint,
-        });
-        let body = match body {
-            Ok(body) => body,
-            Err(error) => return self.fail_sync(now, Error::Internal(error.to_string()), None),
-        };
+        let request = PushRequest { client_id, mutations: &mutations, last_checkpoint: checkpoint };
+        let body = request.to_json().into_bytes();
         let send = self.sync.next_send;
         self.sync.next_send += 1;
         self.sync.report.requests += 1;

@@ -52,7 +52,7 @@ pub(crate) fn sendable<'a>(state: &'a State, config: &'a Config) -> impl Iterato
         .filter_map(|sequence| state.pending.get(sequence))
         .map(|pending| pending.recorded.key())
         .collect();
-    state.pending.values().filter(move |pending| {
+    state.pending.iter().filter(move |pending| {
         pending.is_queued()
             && config.pushes(&pending.recorded.object)
             && (waiting.is_empty() || !waiting.contains(&pending.recorded.key()))
@@ -65,16 +65,6 @@ pub(crate) fn to_wire(state: &State, batch: &[Sequence]) -> Vec<Mutation> {
     batch
         .iter()
         .filter_map(|sequence| state.pending.get(sequence))
-        .map(|Pending { recorded, sequence, .. }| Mutation {
-            id: recorded.id,
-            object_name: recorded.object.clone(),
-            record_id: recorded.record_id.clone(),
-            operation: recorded.operation,
-            data: recorded.data.clone(),
-            timestamp: recorded.timestamp,
-            client_id: client_id.clone(),
-            sequence: *sequence,
-            base_version: recorded.base_version,
-        })
+        .map(|pending| pending.recorded.to_wire(pending.sequence, client_id))
         .collect()
 }

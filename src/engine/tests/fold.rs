@@ -11,7 +11,8 @@ use super::*;
 /// Recomputes naively what the state keeps, and compares.
 pub(super) fn check_state(state: &State) {
     let mut of_record: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (sequence, pending) in &state.pending {
+    for pending in state.pending.iter() {
+        let sequence = &pending.sequence;
         assert_eq!(*sequence, pending.sequence);
         assert_eq!(pending.recorded.sequence, Some(*sequence));
         assert!(*sequence <= state.last_sequence);
@@ -42,7 +43,7 @@ pub(super) fn check_state(state: &State) {
     let applied: Vec<_> = of_progress(state, |progress| matches!(progress, Progress::Applied { .. }));
     assert_eq!(applied, sorted(&state.applied));
     assert!(state.frozen.iter().all(|sequence| state.pending.get(sequence).is_some_and(|p| p.is_queued())));
-    assert!(state.rejected.iter().all(|rejected| !state.pending.contains_key(&rejected.sequence)));
+    assert!(state.rejected.iter().all(|rejected| state.pending.get(&rejected.sequence).is_none()));
 }
 
 fn sorted(sequences: &[objectql_sync_protocol::Sequence]) -> Vec<objectql_sync_protocol::Sequence> {
@@ -52,12 +53,7 @@ fn sorted(sequences: &[objectql_sync_protocol::Sequence]) -> Vec<objectql_sync_p
 }
 
 fn of_progress(state: &State, wanted: impl Fn(&Progress) -> bool) -> Vec<objectql_sync_protocol::Sequence> {
-    state
-        .pending
-        .values()
-        .filter(|pending| wanted(&pending.progress))
-        .map(|pending| pending.sequence)
-        .collect()
+    state.pending.iter().filter(|pending| wanted(&pending.progress)).map(|pending| pending.sequence).collect()
 }
 
 fn replay(disk: &[Vec<u8>]) -> State {

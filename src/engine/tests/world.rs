@@ -1,8 +1,8 @@
 //! A small world: a few clients with a tab or two each, one server, and everything that goes wrong between them. First whatever
 //! happens must be safe; then the faults stop, and all must agree.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
 use super::*;
 use crate::engine::RetryAfter;
@@ -10,7 +10,7 @@ use crate::engine::RetryAfter;
 /// The hot records all clients fight over.
 const HOT: usize = 5;
 
-struct Random(ChaCha8Rng);
+struct Random(Xoshiro256PlusPlus);
 
 impl Random {
     fn below(&mut self, end: usize) -> usize {
@@ -223,7 +223,7 @@ fn definitions() -> Vec<ObjectDefinition> {
 
 impl Net {
     fn new(seed: u64) -> Self {
-        let mut random = Random(ChaCha8Rng::seed_from_u64(seed));
+        let mut random = Random(Xoshiro256PlusPlus::seed_from_u64(seed));
         let server = Server { page: 1 + random.below(12), ..Server::default() };
         let clients = (0..2 + random.below(2))
             .map(|client| {
