@@ -32,7 +32,7 @@ export interface DriverHooks {
 
 /** How a driver is opened and a database deleted. */
 export interface DriverClass {
-  /** Options are plain data, as the app gave them, but for `objects`, which is JSON text. */
+  /** Options are plain data, as the app gave them. */
   open(options: object, hooks: DriverHooks): Promise<Driver>;
   destroy(name: string): Promise<void>;
 }
