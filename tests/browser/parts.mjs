@@ -1,0 +1,316 @@
+// A real Chromium with its profile on disk, a real server process, and between them a proxy that serves the package and can
+// lose, hold or replace the answers of the server.
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' };
+const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+
+/** A folder for what is gone after the test. */
+export function newFolder() {
+  return mkdtempSync(join(tmpdir(), 'objectql-test-'));
+}
+
+export function removeFolder(folder) {
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+}
+
+/** A browser on a profile folder. */
+export function launch(profile) {
+  const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+  return chromium.launchPersistentContext(profile, { executablePath, headless: true, args: FLAGS });
+}
+
+/** A new tab at a path, when its page says that it is ready; its uncaught errors are in `errors`. */
+export async function openPage(context, origin, path = '/') {
+  const tab = await context.newPage();
+  tab.errors = [];
+  tab.on('pageerror', (error) => tab.errors.push(error));
+  await tab.goto(origin + path);
+  await tab.waitForFunction(() => document.title === 'ready');
+  return tab;
+}
+
+/** Loads a page anew. */
+export async function reload(tab) {
+  await tab.reload();
+  await tab.waitForFunction(() => document.title === 'ready');
+}
+
+/** The server process, on the same database file through every restart. */
+export class SyncServer {
+  #folder;
+  #args;
+  #child;
+  port;
+
+  constructor(folder, objects, args) {
+    this.#folder = folder;
+    this.#args = ['--db', join(folder, 'server.db'), '--objects', objects, '--listen', '127.0.0.1:0', ...args];
+  }
+
+  async start() {
+    const program = process.env.OBJECTQL_SYNC_SERVER;
+    if (!program) throw new Error('OBJECTQL_SYNC_SERVER must name the server program: run `npm test -- browser`');
+    this.#child = spawn(program, this.#args, { cwd: this.#folder, stdio: ['ignore', 'pipe', 'pipe'] });
+    const lines = createInterface(this.#child.stdout);
+    const errors = [];
+    this.#child.stderr.on('data', (data) => errors.push(data));
+    const ended = once(this.#child, 'exit').then(([code]) => {
+      throw new Error(`the server ended with ${code}: ${Buffer.concat(errors)}`);
+    });
+    ended.catch(() => {});
+    const listening = (async () => {
+      for await (const line of lines) {
+        const port = /listening on http:\/\/[^:]+:(\d+)/.exec(line)?.[1];
+        if (port) return Number(port);
+      }
+      throw new Error('the server did not say where it listens');
+    })();
+    this.port = await Promise.race([listening, ended]);
+    lines.on('line', () => {});
+  }
+
+  /** Ends the process at once, as a power cut does. */
+  async kill() {
+    const child = this.#child;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** One request, as any client could make it. */
+  async post(body) {
+    const response = await fetch(`http://127.0.0.1:${this.port}/api/sync`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    return response.json();
+  }
+
+  /** All changes after a checkpoint, and the checkpoint they lead to; without one, all live records as creates. */
+  async changesSince(lastCheckpoint = null) {
+    const changes = [];
+    for (;;) {
+      const answer = await this.post({ clientId: 'test-reader', mutations: [], lastCheckpoint });
+      changes.push(...answer.serverChanges);
+      lastCheckpoint = answer.checkpoint;
+      if (!answer.hasMore) return { changes, checkpoint: lastCheckpoint };
+    }
+  }
+
+  /** All live records of an object, by id. */
+  async records(object = 'story') {
+    const { changes } = await this.changesSince();
+    return new Map(changes.filter(({ objectName }) => objectName === object).map(({ recordId, data }) => [recordId, data]));
+  }
+}
+
+/** Serves the package and a blank page, and passes `/api/` on to the server, with whatever fault a test sets. */
+export class Proxy {
+  #http;
+  #server;
+  #sockets = new Set();
+  /** Every request body that came, parsed. */
+  requests = [];
+  /** What happens to the next requests, one each: `(request, forward, headers) => answer | undefined`; undefined cuts the connection. */
+  faults = [];
+  /** What happens to every request for which there is no fault. */
+  rule = (_request, forward) => forward();
+  /** As long as it is set, every request is cut. */
+  isDown = false;
+  /** Further files: path to `{ headers, body }`. */
+  files = new Map();
+  origin;
+
+  constructor(server) {
+    this.#server = server;
+    this.#http = createServer((incoming, outgoing) => {
+      // On a connection of its own, or the browser would send a request that was cut again by itself.
+      outgoing.shouldKeepAlive = false;
+      this.#serve(incoming, outgoing).catch(() => incoming.socket.destroy());
+    });
+    this.#http.on('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+  }
+
+  /** The batches that came: the mutations of each request that had some. */
+  get batches() {
+    return this.requests.map(({ mutations }) => mutations).filter((mutations) => mutations.length > 0);
+  }
+
+  async listen() {
+    this.#http.listen(0, '127.0.0.1');
+    await once(this.#http, 'listening');
+    this.origin = `http://127.0.0.1:${this.#http.address().port}`;
+  }
+
+  async close() {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#http.close();
+    await once(this.#http, 'close');
+  }
+
+  async #serve(incoming, outgoing) {
+    if (!incoming.url.startsWith('/api/')) return this.#serveFile(incoming, outgoing);
+    const body = Buffer.concat(await incoming.toArray());
+    const parsed = JSON.parse(body);
+    this.requests.push(parsed);
+    const fault = this.isDown ? () => undefined : (this.faults.shift() ?? this.rule);
+    const answer = await fault(parsed, () => this.#forward(incoming, body), incoming.headers);
+    if (!answer) return incoming.socket.destroy();
+    const { status = 200, headers, body: text = '', isCut = false } = answer;
+    outgoing.writeHead(status, { 'content-type': 'application/json', ...headers, ...(isCut && { 'content-length': 2 * text.length }) });
+    if (!isCut) return outgoing.end(text);
+    outgoing.write(text, () => incoming.socket.destroySoon());
+  }
+
+  #forward(incoming, body) {
+    return new Promise((resolve, reject) => {
+      const { method, headers, url } = incoming;
+      const onward = request({ host: '127.0.0.1', port: this.#server.port, method, path: url, headers }, async (answer) => {
+        const { 'transfer-encoding': _, connection: __, ...kept } = answer.headers;
+        const whole = answer.toArray().then((parts) => ({ status: answer.statusCode, headers: kept, body: Buffer.concat(parts) }));
+        whole.then(resolve, reject);
+      });
+      onward.on('error', reject);
+      onward.end(body);
+    });
+  }
+
+  #serveFile(incoming, outgoing) {
+    const path = incoming.url.split('?')[0];
+    const file = this.files.get(path) ?? fileAt(path);
+    if (!file) return outgoing.writeHead(404).end();
+    outgoing.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'text/html', ...file.headers });
+    outgoing.end(file.body);
+  }
+}
+
+/** A blank page with the package and what tests use. */
+export const PAGE = `<!doctype html><title>test</title><link rel="icon" href="data:,">
+<script type="module">import '/page.js'; document.title = 'ready';</script>`;
+
+function fileAt(path) {
+  if (path === '/') return { body: PAGE };
+  if (path === '/page.js') return { body: readFileSync(join(ROOT, 'tests/browser/page.js')) };
+  if (!/^\/pkg\/(dist|wasm)\/[\w./-]+$/.test(path) || path.includes('..') || !existsSync(join(ROOT, path))) return undefined;
+  return { body: readFileSync(join(ROOT, path)) };
+}
+
+/** A fault that gives the server's answer changed. */
+export function altered(change) {
+  return async (_request, forward) => {
+    const answer = await forward();
+    const { 'content-length': _, ...headers } = answer.headers;
+    return { ...answer, headers, body: JSON.stringify(change(JSON.parse(answer.body))) };
+  };
+}
+
+/** A fault that holds the server's answer back: `answered` is kept when the server gave it, `release` lets it go. */
+export function held() {
+  const { promise: released, resolve: release } = withResolvers();
+  const { promise: answered, resolve: arrive } = withResolvers();
+  const fault = async (request, forward) => {
+    const answer = await forward();
+    arrive(request);
+    await released;
+    return answer;
+  };
+  return { fault, answered, release };
+}
+
+function withResolvers() {
+  let resolve;
+  const promise = new Promise((fulfil) => { resolve = fulfil; });
+  return { promise, resolve };
+}
+
+/** A browser with its own profile on disk, so that it can be killed and started again. */
+export class Browser {
+  #context;
+  #profile;
+  #origin;
+
+  static async launch(profile, origin) {
+    const browser = new Browser();
+    browser.#profile = profile;
+    browser.#origin = origin;
+    browser.#context = await launch(profile);
+    return browser;
+  }
+
+  get context() {
+    return this.#context;
+  }
+
+  openTab() {
+    return openPage(this.#context, this.#origin);
+  }
+
+  /** Ends all processes of the browser at once. */
+  async kill() {
+    for (const pid of processesOf(this.#profile)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch (error) {
+        if (error.code !== 'ESRCH') throw error;
+      }
+    }
+    await this.#context.close().catch(() => {});
+  }
+
+  /** Starts it again on the same profile. */
+  async start() {
+    this.#context = await launch(this.#profile);
+  }
+
+  async close() {
+    await this.#context.close().catch(() => {});
+  }
+}
+
+/** The processes that were started with this profile folder: no others may be ended. */
+export function processesOf(profile) {
+  return processes().filter(({ command }) => command.includes(profile)).map(({ pid }) => pid);
+}
+
+function processes() {
+  if (!existsSync('/proc/self/cmdline')) {
+    const lines = execFileSync('ps', ['-axww', '-o', 'pid=,command='], { encoding: 'utf8', maxBuffer: 1 << 26 }).split('\n');
+    return lines.map((line) => ({ pid: Number.parseInt(line, 10), command: line }));
+  }
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
+    try {
+      return [{ pid: Number(pid), command: readFileSync(`/proc/${pid}/cmdline`, 'utf8') }];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Waits until `check` gives something true. */
+export async function until(check, what, timeoutMs = 15_000) {
+  const end = Date.now() + timeoutMs;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`${what}: not within ${timeoutMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
