@@ -170,7 +170,10 @@ mod tests {
         .unwrap();
         assert_eq!(objects.len(), 2);
         let story = objects.get("story").unwrap();
-        assert_eq!((story.sync.strategy, story.fields["status"].options.len()), (Strategy::Crdt, 2));
+        assert_eq!(
+            (story.sync.strategy, story.fields.get("status").unwrap().options.len()),
+            (Strategy::Crdt, 2)
+        );
         assert_eq!(objects.published(), vec![ObjectName::new("story").unwrap()]);
         assert!(objects.get("task").is_some());
     }

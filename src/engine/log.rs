@@ -15,7 +15,7 @@ use objectql_sync_protocol::ProtocolError;
 
 /// A row takes no more jobs once its data have so many bytes.
 const ROW_BYTES_WANTED: usize = 8 << 20;
-/// The most bytes of data of one command; [`ROW_BYTES_WANTED`] and this fit in one row.
+/// The most bytes of data of one command; with the 8 MiB at which a row takes no more, it fits in one row.
 pub const MAX_COMMAND_BYTES: usize = 16 << 20;
 /// How often a failing read or an unknown commit is tried again before those who wait are told.
 const MAX_ATTEMPTS: u32 = 3;

@@ -53,10 +53,7 @@ impl Record {
 impl Server {
     fn answer(&mut self, body: &[u8]) -> Answer {
         let request: Value = serde_json::from_slice(body).unwrap();
-        let place = match self.read_checkpoint(&request["lastCheckpoint"]) {
-            Some(place) => place,
-            None => return status(410),
-        };
+        let Some(place) = self.read_checkpoint(&request["lastCheckpoint"]) else { return status(410) };
         let mutations = request["mutations"].as_array().unwrap();
         let results: Vec<Value> = mutations.iter().map(|mutation| self.judge_once(mutation)).collect();
         let (changes, checkpoint, has_more) = self.changes_after(place);
@@ -351,7 +348,7 @@ impl Net {
                 let is_large =
                     serde_json::from_slice::<Value>(&sent.body).unwrap()["mutations"][4].is_object();
                 let code = [401, if is_large { 413 } else { 403 }, 429, 500, 503][fault % 5];
-                let retry_after = (fault % 2 == 0).then_some(RetryAfter::In(Duration::from_secs(1)));
+                let retry_after = fault.is_multiple_of(2).then_some(RetryAfter::In(Duration::from_secs(1)));
                 world.give(
                     tab,
                     Input::Answered { send: sent.send, answer: Answer { retry_after, ..status(code) } },
