@@ -7,6 +7,7 @@ mod push;
 mod receive;
 mod reset;
 mod schedule;
+mod size;
 mod statuses;
 mod tabs;
 mod world;
@@ -51,6 +52,8 @@ struct World {
 /// One engine, what it waits for and what it said.
 struct Tab {
     engine: Engine,
+    /// The call that opens it.
+    open: u64,
     store: Option<StoreCall>,
     sends: Vec<Sent>,
     waiting: BTreeSet<u64>,
@@ -172,6 +175,7 @@ impl World {
         seed[1] = self.salt;
         self.tabs.push(Tab {
             engine: Engine::new(self.config.clone(), seed, RequestId(request)),
+            open: request,
             store: None,
             sends: Vec::new(),
             waiting: [request].into(),
