@@ -158,7 +158,7 @@ export interface OpenOptions {
   sync?: SyncOptions;
   /**
    * Decides a conflict; returns the record to keep, or whose side. Returning nothing, or throwing, leaves it in
-   * `conflicts()`. Called in the tab that syncs; nothing waits for it.
+   * `conflicts()`. Called in every tab that has the database open, and the first decision counts; nothing waits for it.
    */
   onConflict?: (conflict: Conflict) => Resolution | null | undefined | Promise<Resolution | null | undefined>;
   /** `strict` (default) survives a power cut once a write resolves; `relaxed` only a killed browser, and is a little faster. */

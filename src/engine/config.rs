@@ -37,7 +37,7 @@ impl Config {
     /// Takes the definitions.
     ///
     /// # Errors
-    /// `INVALID_DEFINITION` for one that is not valid or comes twice.
+    /// `INVALID_DEFINITION` for one that is not valid, `INVALID_OPTIONS` where two have the same name.
     pub fn new(definitions: Vec<ObjectDefinition>, sync: Option<SyncSettings>) -> Result<Self, Error> {
         let mut objects: Vec<ObjectDefinition> = Vec::new();
         for definition in definitions {

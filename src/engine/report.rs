@@ -76,6 +76,8 @@ pub enum Notice {
     Status(Status),
     /// Records changed.
     Change(ChangeReport),
+    /// Syncing or storing failed in a way it did not fail before; the status says what follows.
+    Error(ErrorReport),
     /// A mutation waits for a decision.
     Conflict(String),
     /// A mutation was rejected.
@@ -147,7 +149,9 @@ impl Status {
 }
 
 impl ErrorReport {
-    fn to_json(&self) -> String {
+    /// The error as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
         ObjectText::default().text("code", self.code).text("message", &self.message).finish()
     }
 }
@@ -299,7 +303,12 @@ impl Engine {
         }
         let status = self.status();
         if self.told_status.as_ref() != Some(&status) {
-            self.told_status = Some(status.clone());
+            let told = self.told_status.replace(status.clone());
+            if let Some(error) =
+                status.error.clone().filter(|_| told.and_then(|told| told.error) != status.error)
+            {
+                self.outputs.push_back(super::Output::Notice(Notice::Error(error)));
+            }
             self.outputs.push_back(super::Output::Notice(Notice::Status(status)));
         }
     }

@@ -358,3 +358,17 @@ fn a_cloned_device_is_told() {
     world.answer_with(0, Answer { body, ..status(409) });
     assert_eq!(world.reply(0, call).unwrap_err().code(), "CLIENT_ID_CLONED");
 }
+
+#[test]
+fn a_failure_is_told_once_as_an_error_and_not_again_while_it_lasts() {
+    let mut world = pushing(automatic());
+    for _ in 0..3 {
+        world.lose_request(0);
+        world.advance(Duration::from_secs(61));
+    }
+    let errors =
+        world.tabs[0].notices.iter().filter(|notice| matches!(notice, crate::engine::Notice::Error(_)));
+    assert_eq!(errors.count(), 1);
+    world.answer(0, good_answer());
+    assert!(world.tabs[0].engine.status().error.is_none());
+}
