@@ -27,7 +27,8 @@ const LONGEST_TIMER_MS: u32 = i32::MAX.unsigned_abs();
 
 /// One open database in this page.
 pub(crate) struct Shell {
-    engine: RefCell<Engine>,
+    /// None once it is closed: the app may hold on to a closed driver, and what comes late has nobody to go to.
+    engine: RefCell<Option<Engine>>,
     /// Inputs that came while one was being handled: an app's callback may call the driver.
     inputs: RefCell<VecDeque<Input>>,
     is_busy: Cell<bool>,
@@ -69,7 +70,7 @@ impl Shell {
         let Settings { name, durability, config, transport, on_event } = settings;
         let open = RequestId(0);
         let shell = Rc::new(Self {
-            engine: RefCell::new(Engine::new(config, seed()?, open)),
+            engine: RefCell::new(Some(Engine::new(config, seed()?, open))),
             inputs: RefCell::default(),
             is_busy: Cell::new(false),
             log: LogStore::new(name.clone(), durability),
@@ -127,7 +128,10 @@ impl Shell {
     /// # Errors
     /// `CLOSED`
     pub(crate) fn read<T>(&self, look: impl FnOnce(&Engine) -> Result<T, Error>) -> Result<T, Error> {
-        if self.is_closed.get() { Err(Error::Closed) } else { look(&self.engine.borrow()) }
+        match &*self.engine.borrow() {
+            Some(engine) if !self.is_closed.get() => look(engine),
+            _ => Err(Error::Closed),
+        }
     }
 
     /// Makes a call; the promise is kept when the engine replies.
@@ -174,6 +178,7 @@ impl Shell {
         self.leader.take();
         self.channel.take();
         self.log.close();
+        self.engine.take();
         for (_, call) in std::mem::take(&mut *self.calls.borrow_mut()) {
             let _ = call.reject.call1(&JsValue::NULL, &to_js(&Error::Closed));
         }
@@ -191,12 +196,16 @@ impl Shell {
         loop {
             let input = self.inputs.borrow_mut().pop_front();
             let Some(input) = input else { break };
-            self.engine.borrow_mut().handle_input(now(), input);
+            if let Some(engine) = &mut *self.engine.borrow_mut() {
+                engine.handle_input(now(), input);
+            }
             loop {
-                let output = self.engine.borrow_mut().poll_output();
+                let output = self.engine.borrow_mut().as_mut().and_then(Engine::poll_output);
                 let Some(output) = output else { break };
                 self.perform(output);
             }
+            // Not before: other tabs have to hear of the last write.
+            self.close_if_done();
         }
         self.is_busy.set(false);
     }
@@ -269,12 +278,12 @@ impl Shell {
                 Err(error) => call.reject.call1(&JsValue::NULL, &to_js(error)),
             };
         }
-        self.close_if_done();
     }
 
     fn tell(&self, notice: &Notice) {
         let (kind, json) = match notice {
             Notice::Status(status) => ("status", status.to_json()),
+            Notice::Error(error) => ("error", error.to_json()),
             Notice::Change(change) => ("change", change.to_json()),
             Notice::Conflict(json) => ("conflict", json.clone()),
             Notice::Rejected(json) => ("rejected", json.clone()),

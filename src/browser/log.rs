@@ -82,6 +82,7 @@ pub(crate) struct LogStore {
     durability: Durability,
     connection: RefCell<Option<Connection>>,
     was_open: Cell<bool>,
+    is_closed: Cell<bool>,
     rows_per_read: Cell<u32>,
     /// How many transactions were made: for those who count them.
     transactions: Cell<u32>,
@@ -94,6 +95,7 @@ impl LogStore {
             durability,
             connection: RefCell::default(),
             was_open: Cell::new(false),
+            is_closed: Cell::new(false),
             rows_per_read: Cell::new(ROWS_AT_FIRST),
             transactions: Cell::new(0),
         }
@@ -109,14 +111,27 @@ impl LogStore {
         if let Some(connection) = &*self.connection.borrow() {
             return Ok(connection.database.clone());
         }
+        // What is asked for last may come after the close: a connection opened for it would stay, and block a deletion.
+        if self.is_closed.get() {
+            return Err(Error::Closed);
+        }
         let database: IdbDatabase = schema::open(&self.name, !self.was_open.get()).await?.into();
+        if self.is_closed.get() {
+            database.close();
+            return Err(Error::Closed);
+        }
         self.was_open.set(true);
         self.connection.borrow_mut().replace(Connection::new(database.clone()));
         Ok(database)
     }
 
-    /// Closes the connection; a transaction under way is finished first.
+    /// Closes the log for good; a transaction under way is finished first.
     pub(crate) fn close(&self) {
+        self.is_closed.set(true);
+        self.disconnect();
+    }
+
+    fn disconnect(&self) {
         if let Some(connection) = self.connection.borrow_mut().take() {
             connection.database.close();
         }
@@ -140,7 +155,7 @@ impl LogStore {
                 Ok(transaction) => return Ok(transaction),
                 Err(error) => {
                     tries += 1;
-                    self.close();
+                    self.disconnect();
                     if tries >= MAX_TRIES {
                         return Err(from_exception(&error));
                     }
