@@ -6,6 +6,7 @@ use std::rc::Rc;
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortController, AbortSignal};
 
 #[wasm_bindgen]
@@ -27,7 +28,6 @@ pub(crate) struct Leader {
     controller: AbortController,
     release: Rc<RefCell<Option<Function>>>,
     _granted: Closure<dyn FnMut(JsValue) -> Promise>,
-    _lost: Closure<dyn FnMut(JsValue)>,
 }
 
 impl Leader {
@@ -52,13 +52,16 @@ impl Leader {
                 })
             })
         };
-        // The request's promise is rejected when the wish is given up, or the lock stolen.
-        let lost = Closure::new(move |_error: JsValue| on_change(false));
         let options = options(&controller.signal());
         let name = format!("objectql-offline:{name}");
         let held = locks.request(&name, &options, granted.as_ref().unchecked_ref()).ok()?;
-        let _ = held.catch(&lost);
-        Some(Self { controller, release, _granted: granted, _lost: lost })
+        // The request's promise is rejected when the wish is given up, or the lock stolen: that may be after this is dropped.
+        spawn_local(async move {
+            if JsFuture::from(held).await.is_err() {
+                on_change(false);
+            }
+        });
+        Some(Self { controller, release, _granted: granted })
     }
 }
 
