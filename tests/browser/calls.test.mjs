@@ -2,7 +2,7 @@
 // and the places a page may run it in.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { reload, world } from './harness.mjs';
+import { held, reload, world } from './harness.mjs';
 
 /** A world with the database open in a tab. */
 async function start(t, options) {
@@ -285,7 +285,39 @@ test('what is written right before close() is there when the database is opened 
   assert.equal(count, 50);
 });
 
-test('the memory of the wasm does not grow when a database is opened and closed 50 times', { todo: 'a closed engine stays until the garbage collector comes' }, async (t) => {
+test('a database that is closed while a request is under way lets go of its connection', async (t) => {
+  const { tab, proxy } = await start(t);
+  const { fault, answered, release } = held();
+  proxy.faults.push(fault);
+  await tab.evaluate(async () => {
+    await db.create('story', { id: 'a', title: 'A' });
+    window.syncing = codeOf(db.sync());
+  });
+  await answered;
+  const code = await tab.evaluate(async () => (await db.close(), syncing));
+  assert.equal(code, 'CLOSED');
+  release();
+  // A connection that is left open would block this.
+  const deletion = await tab.evaluate(async () => {
+    const request = indexedDB.deleteDatabase('test');
+    return new Promise((resolve) => Object.assign(request, { onsuccess: () => resolve('deleted'), onblocked: () => resolve('blocked') }));
+  });
+  assert.equal(deletion, 'deleted');
+});
+
+test('the last write before close() is seen in the other tab', async (t) => {
+  const { tab, openTab } = await start(t);
+  const other = await openTab();
+  await other.evaluate(async () => { window.db = await openDb(); });
+  await tab.evaluate(async () => {
+    const writing = db.create('story', { id: 'a', title: 'Goodbye' });
+    await db.close();
+    await writing;
+  });
+  await other.evaluate(() => until(() => db.get('story', 'a'), 'the other tab sees it', 3_000));
+});
+
+test('the memory of the wasm does not grow when a database is opened and closed 50 times', async (t) => {
   const { openTab } = await world(t);
   const tab = await openTab();
   const [early, late] = await tab.evaluate(async () => {
