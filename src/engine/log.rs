@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::command::{Command, Reply, Staged};
 use super::fold::{Folded, fold};
 use super::row::{Event, Row, RowError};
-use super::sync::{Asker, SyncJob};
+use super::sync::{Asker, SyncJob, SyncReport};
 use super::{Announcement, Engine, Now, Output, RequestId};
 use crate::error::Error;
 use objectql_sync_protocol::ProtocolError;
@@ -31,6 +31,8 @@ pub(crate) enum Job {
     Sync(SyncJob),
     /// A `sync()`: wants nothing but its place behind the writes before it.
     Ask(Asker),
+    /// The answer to a `sync()` that another tab carried out: wants nothing but its place behind the tail.
+    Answer { request: RequestId, result: Result<SyncReport, Error> },
 }
 
 /// The engine's end of the log.
@@ -167,7 +169,7 @@ impl Engine {
                     staged.open();
                     replies.push((*request, Ok(Reply::Done)));
                 }
-                Job::Ask(_) | Job::Sync(_) => {}
+                Job::Ask(_) | Job::Answer { .. } | Job::Sync(_) => {}
             }
             jobs.push(job);
         }
@@ -315,7 +317,9 @@ impl Engine {
         for job in jobs {
             match job {
                 Job::Open { request } | Job::Write { request, .. } => self.reply(request, Err(error.clone())),
-                Job::Ask(Asker::Here(request)) => self.reply(request, Err(error.clone())),
+                Job::Ask(Asker::Here(request)) | Job::Answer { request, .. } => {
+                    self.reply(request, Err(error.clone()))
+                }
                 Job::Ask(Asker::Tab { tab, ask }) => {
                     let result = Err(error.clone());
                     self.outputs.push_back(Output::Announce(Announcement::Synced { tab, ask, result }));
@@ -334,6 +338,7 @@ impl Engine {
             match job {
                 Job::Sync(job) => self.handle_sync_job_done(now, job, Some(folded)),
                 Job::Ask(asker) => self.ask_sync(now, asker),
+                Job::Answer { request, result } => self.reply(request, result.map(Reply::Synced)),
                 Job::Open { .. } => self.is_open = true,
                 Job::Write { .. } => {}
             }

@@ -337,7 +337,6 @@ impl Engine {
             }
             Announcement::Synced { tab, ask, result } => {
                 if tab == self.tab {
-                    self.log.want_tail();
                     self.handle_synced(ask, result);
                 }
             }

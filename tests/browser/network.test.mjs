@@ -208,7 +208,7 @@ test('what was written offline is pushed by itself when the browser is online ag
   assert.equal(await tab.evaluate(() => db.status.state), 'idle');
 });
 
-test('being online again counts also right after a sync that went well', { todo: 'nudge_sync takes it for fresh' }, async (t) => {
+test('being online again counts also right after a sync that went well', async (t) => {
   const { tab, proxy, server } = await start(t, { sync: { auto: true } });
   proxy.rule = () => ({ status: 503, headers: { 'retry-after': '600' } });
   await tab.evaluate(async () => {

@@ -249,11 +249,13 @@ impl Engine {
         self.stop_waiting();
     }
 
-    /// The leader in another tab answered a `sync()` of this one.
+    /// The leader in another tab answered a `sync()` of this one. The call is answered when this tab has read what that sync did:
+    /// the announcement may be faster than the rows.
     pub(crate) fn handle_synced(&mut self, ask: u64, result: Result<SyncReport, Error>) {
         if let Some(place) = self.sync.asked.iter().position(|asked| asked.ask == ask) {
             let asked = self.sync.asked.remove(place);
-            self.reply(asked.request, result.map(Reply::Synced));
+            self.log.want_tail();
+            self.log.push(Job::Answer { request: asked.request, result });
         }
     }
 
@@ -289,7 +291,9 @@ impl Engine {
     pub(crate) fn nudge_sync(&mut self, now: Now) {
         let is_fresh =
             self.sync.last_done.is_some_and(|done| now.monotonic.saturating_sub(done.monotonic) < FRESH);
-        if self.is_automatic() && !is_fresh {
+        // After a failure it always is.
+        let is_waiting = matches!(self.sync.phase, Phase::Waiting { .. });
+        if self.is_automatic() && (is_waiting || !is_fresh) {
             self.begin_cycle();
             self.stop_waiting();
         }
