@@ -70,7 +70,8 @@ async function load(folder, closers, sources) {
   if (pushed.result.applied !== total) throw new Failure(`${pushed.result.applied} of ${total} mutations were applied`);
 
   const two = await openClient('two');
-  await open(two.tab);
+  const opened = await open(two.tab);
+  console.log(`  ${'load the wasm and open'.padEnd(30)}${opened.toFixed(0).padStart(9)} ms   longest task ${await longestTask(two.tab)} ms`);
   const pulled = await timed(two.tab, 'sync');
   const pullTask = await longestTask(two.tab);
   say(`pull, ${pulled.result.requests} requests`, total, pulled.ms, pullTask);

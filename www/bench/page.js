@@ -1,0 +1,107 @@
+// The workloads. Each returns milliseconds, and checks what it got: a peer that loses or mixes records does not count.
+import { PEERS } from './peers.js';
+
+const STATUSES = ['open', 'doing', 'waiting', 'done', 'cancelled'];
+const WORDS = 'call review contract renewal invoice meeting proposal draft budget quarter pipeline ticket demo pricing order'.split(' ');
+
+/** Records of ten fields and about 420 bytes, the same each time. */
+function records(count, from = 0) {
+  return Array.from({ length: count }, (_, index) => {
+    const at = from + index;
+    const text = (words, step) => Array.from({ length: words }, (_, word) => WORDS[(at * step + word * 7) % WORDS.length]).join(' ');
+    return {
+      id: `record-${String(at).padStart(8, '0')}`,
+      title: `${text(5, 3)} ${at}`,
+      status: STATUSES[(at * 7919) % 5],
+      assignee: `user-${at % 100}`,
+      points: (at * 31) % 1000 / 10,
+      priority: 1 + (at % 5),
+      done: at % 3 === 0,
+      tags: [text(1, 5), text(1, 11)],
+      notes: text(22, 13),
+      due: new Date(Date.UTC(2024, 0, 1) + at * 60_000).toISOString(),
+    };
+  });
+}
+
+/** One repeat of everything but reopening, on a new database. */
+export async function run(peer) {
+  const name = `bench-${crypto.randomUUID()}`;
+  const db = await PEERS[peer](name);
+  const results = {};
+  const measure = async (step, task) => {
+    const from = performance.now();
+    const outcome = await task();
+    results[step] = performance.now() - from;
+    return outcome;
+  };
+  await db.create(records(1, 1e7)[0]);
+  const single = records(200, 2e7);
+  await measure('create, one by one (200)', async () => { for (const record of single) await db.create(record); });
+  const together = records(1_000, 3e7);
+  await measure('create, 1,000 at once', () => Promise.all(together.map((record) => db.create(record))));
+  const many = records(10_000);
+  await measure('bulk create, 10,000', () => db.createMany(many));
+  await measure('get by id (1,000)', async () => {
+    for (let at = 0; at < 1_000; at++) {
+      const { id } = many[(at * 7919) % many.length];
+      check((await db.get(id))?.id === id, 'get');
+    }
+  });
+  const found = await measure('equality, 2,240 of 11,201', () => db.withStatus('done'));
+  check(found.length >= 2_000 && found.every(({ status }) => status === 'done'), 'equality');
+  const newest = await measure('top 20 of 11,201', () => db.newest(20));
+  check(newest.length === 20 && newest.every((record, at) => at === 0 || record.due <= newest[at - 1].due), 'top 20');
+  await db.close();
+  indexedDB.deleteDatabase(name);
+  return results;
+}
+
+/** Fills a database that is opened again in another page. */
+export async function fill(peer, name, count) {
+  const db = await PEERS[peer](name);
+  for (let at = 0; at < count; at += 5_000) await db.createMany(records(Math.min(5_000, count - at), at));
+  await db.close();
+}
+
+/** Opens it, until the first query is answered. */
+export async function reopen(peer, name, count) {
+  const from = performance.now();
+  const db = await PEERS[peer](name);
+  const [newest] = await db.newest(1);
+  const ms = performance.now() - from;
+  check(newest.id === records(1, count - 1)[0].id, 'reopen');
+  await db.close();
+  return ms;
+}
+
+/** How many read-write transactions 1,000 writes made at once cost. */
+export async function countTransactions() {
+  const db = await PEERS.driver('bench-transactions');
+  const { transaction } = IDBDatabase.prototype;
+  let count = 0;
+  IDBDatabase.prototype.transaction = function (stores, mode, ...rest) {
+    if (mode === 'readwrite') count++;
+    return transaction.call(this, stores, mode, ...rest);
+  };
+  await Promise.all(records(1_000).map((record) => db.create(record)));
+  IDBDatabase.prototype.transaction = transaction;
+  await db.close();
+  return count;
+}
+
+/** 1,000 queued mutations, at the default batch size, to the server. */
+export async function drain() {
+  const db = await PEERS.driver('bench-drain');
+  await db.createMany(records(1_000));
+  const from = performance.now();
+  const { requests, applied } = await db.sync();
+  const ms = performance.now() - from;
+  check(applied === 1_000, 'drain');
+  await db.close();
+  return { requests, ms };
+}
+
+function check(isRight, what) {
+  if (!isRight) throw new Error(`${what}: the result is wrong`);
+}
