@@ -198,6 +198,45 @@ fn an_unknown_commit_that_was_not_made_is_made_again() {
     assert_gapless(&world);
 }
 
+#[test]
+fn writes_that_are_decided_anew_keep_their_order() {
+    let mut world = World::new(by_hand());
+    world.start_write(0, numbered(0));
+    let made = world.start_write(0, create("story", json!({ "id": "a", "n": 1 })));
+    let changed = world.start_write(0, update("story", "a", json!({ "n": 2 })));
+    world.serve_store(0);
+    world.lose_append(0, false);
+    world.settle();
+    assert!(world.reply(0, made).is_ok());
+    assert!(world.reply(0, changed).is_ok());
+    assert_eq!(world.get(0, "story", "a"), Some(json!({ "id": "a", "n": 2 })));
+}
+
+#[test]
+fn unknown_commits_with_good_ones_between_do_not_add_up() {
+    let mut world = World::new(by_hand());
+    for n in 0..10 {
+        let call = world.start_write(0, numbered(n));
+        world.lose_append(0, false);
+        world.settle();
+        assert!(world.reply(0, call).is_ok());
+    }
+}
+
+#[test]
+fn a_burst_of_large_records_takes_several_rows() {
+    let mut world = World::new(by_hand());
+    let text = "x".repeat(1_000_000);
+    let calls: Vec<u64> =
+        (0..14).map(|n| world.start_write(0, create("story", json!({ "n": n, "t": text })))).collect();
+    world.settle();
+    for call in calls {
+        assert!(world.reply(0, call).is_ok());
+    }
+    let largest = world.disk.iter().map(Vec::len).max().unwrap();
+    assert!((2_000_000..10_000_000).contains(&largest), "{largest} bytes");
+}
+
 /// Goal: the first row of a database is not made twice either, with writes that did not wait for `open`.
 #[test]
 fn an_unknown_first_commit_loses_and_doubles_nothing() {

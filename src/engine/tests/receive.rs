@@ -180,6 +180,54 @@ fn a_rejected_create_leaves_the_earlier_life_of_the_record_alone() {
     world.check(0);
 }
 
+/// Goal: what is recorded after a create that is rejected goes with it only up to the next create.
+#[test]
+fn a_rejected_create_leaves_the_later_life_of_the_record_alone() {
+    let mut world = World::leading(by_hand());
+    world.write(0, create("story", json!({ "id": "a", "title": "bad" }))).unwrap();
+    world.start_sync(0);
+    world.write(0, delete("story", "a")).unwrap();
+    world.write(0, create("story", json!({ "id": "a", "title": "good" }))).unwrap();
+    edit(&mut world, json!({ "title": "better" }));
+    world.start_sync(0);
+    world.answer(0, json!({ "results": [rejected("no")], "serverChanges": [], "checkpoint": "c1" }));
+    assert_eq!(codes_of_rejected(&world), ["1", "2"]);
+    assert_eq!(world.sent(0).sequences(), [3, 4]);
+    assert_eq!(title(&world).as_deref(), Some("better"));
+    world.check(0);
+}
+
+/// Goal: what came before a create does not depend on it, though it has to be sent again.
+#[test]
+fn a_rejected_create_leaves_an_earlier_rebased_edit_alone() {
+    let mut world = with_story(by_hand());
+    edit(&mut world, json!({ "title": "t1" }));
+    world.write(0, delete("story", "a")).unwrap();
+    world.write(0, create("story", json!({ "id": "a", "title": "again" }))).unwrap();
+    world.start_sync(0);
+    let theirs = json!({ "id": "a", "title": "t0", "body": "theirs" });
+    let sent = world.sent(0).mutations();
+    let results = json!([conflict(&sent[0], theirs, Some(4)), applied(5), rejected("no")]);
+    world.answer(0, json!({ "results": results, "serverChanges": [], "checkpoint": "c5" }));
+    assert_eq!(codes_of_rejected(&world), ["3"]);
+    assert_eq!(world.sent(0).sequences(), [1]);
+}
+
+/// Goal: the order of the changes stands, whatever their versions: concurrent requests can log v5 before v4.
+#[test]
+fn the_order_of_the_changes_counts_and_not_their_versions() {
+    let mut world = with_story(by_hand());
+    edit(&mut world, json!({ "title": "mine" }));
+    world.start_sync(0);
+    let changes = json!([
+        change("update", "a", json!({ "title": "mine" }), 5),
+        change("update", "a", json!({ "title": "theirs" }), 4),
+    ]);
+    world.apply_all(0, 5, changes, "c5");
+    assert_eq!(title(&world).as_deref(), Some("theirs"));
+    assert_eq!(world.pending(0).len(), 0);
+}
+
 #[test]
 fn a_rejected_update_falls_back_to_the_base() {
     let mut world = with_story(by_hand());
@@ -230,6 +278,8 @@ fn two_decisions_on_one_mutation_count_once() {
     world.answer(0, json!({ "results": [rejected("no")], "serverChanges": [], "checkpoint": "c4" }));
     world.open_tab();
     let mutation = mutation_id(&world.rejected(0)[0]);
+    // A commit under way, so that the two of this tab share a row.
+    world.start_write(0, create("draft", json!({})));
     let calls = [
         (0, world.start_write(0, Command::Retry { mutation, patch: None })),
         (0, world.start_write(0, Command::Discard { mutation })),
@@ -418,6 +468,21 @@ fn mine_is_made_anew_on_top_of_theirs() {
     world.check(0);
 }
 
+/// Goal: the version of a conflict counts, though no change told of it.
+#[test]
+fn a_resolution_is_made_on_the_version_of_the_conflict() {
+    let mut world = with_story(by_hand());
+    edit(&mut world, json!({ "title": "mine" }));
+    world.start_sync(0);
+    let theirs = json!({ "id": "a", "title": "theirs", "body": "b0" });
+    let results = json!([conflict(&world.sent(0).mutations()[0], theirs, Some(9))]);
+    world.answer(0, json!({ "results": results, "serverChanges": [], "checkpoint": "c4" }));
+    let waiting = world.conflicts(0)[0].clone();
+    world.write(0, resolve(&waiting, Resolution::Mine)).unwrap();
+    world.start_sync(0);
+    assert_eq!(world.sent(0).mutations()[0]["baseVersion"], 9);
+}
+
 #[test]
 fn a_later_edit_of_the_field_is_the_last_word() {
     let mut world = with_conflict(by_hand());
@@ -501,6 +566,43 @@ fn a_delete_in_conflict_can_be_kept_or_dropped() {
     }
 }
 
+/// Goal: the same where the one before was settled in an earlier answer, and had handed its version to the rejected one.
+#[test]
+fn a_version_that_was_handed_to_a_rejected_mutation_goes_on() {
+    let mut world = with_story(by_hand());
+    edit(&mut world, json!({ "title": "t1" }));
+    world.start_sync(0);
+    edit(&mut world, json!({ "title": "bad" }));
+    world.start_sync(0);
+    world.apply_all(0, 4, json!([]), "c4");
+    assert_eq!(world.sent(0).sequences(), [2]);
+    // Recorded on the base of before: the first one's page is still to come.
+    edit(&mut world, json!({ "title": "t3" }));
+    world.start_sync(0);
+    world.answer(0, json!({ "results": [rejected("no")], "serverChanges": [], "checkpoint": "c5" }));
+    assert_eq!(world.sent(0).mutations()[0]["baseVersion"], 4);
+}
+
+#[test]
+fn a_version_is_handed_on_past_one_that_is_rejected_later() {
+    let mut world = with_story(by_hand());
+    for text in ["t1", "bad", "t3"] {
+        edit(&mut world, json!({ "title": text }));
+    }
+    world.start_sync(0);
+    // The second meets a conflict that is none, is rebased on version 7, and is rejected in the next round.
+    let sent = world.sent(0).mutations();
+    let theirs = json!({ "id": "a", "title": "t1", "body": "theirs" });
+    let results =
+        json!([applied(4), conflict(&sent[1], theirs.clone(), Some(7)), conflict(&sent[2], theirs, Some(7))]);
+    world.answer(0, json!({ "results": results, "serverChanges": [], "checkpoint": "c7" }));
+    let results = json!([rejected("no"), applied(8)]);
+    assert_eq!(world.sent(0).sequences(), [2, 3]);
+    world.answer(0, json!({ "results": results, "serverChanges": [], "checkpoint": "c8" }));
+    assert_eq!(title(&world).as_deref(), Some("t3"));
+    assert_eq!(world.pending(0).len(), 0);
+}
+
 /// Goal: a mutation that waited behind a rejected one goes with what the settled ones before it led to.
 #[test]
 fn a_version_is_handed_on_past_a_rejected_mutation() {
@@ -528,6 +630,18 @@ fn the_clock_follows_the_servers() {
     let stamp = world.recorded.last().unwrap().timestamp.millis();
     assert_eq!(stamp, world.now().wall.millis() + hour);
     world.check(0);
+}
+
+#[test]
+fn a_timestamp_from_the_far_future_does_not_move_the_clock() {
+    let mut world = World::leading(by_hand());
+    world.start_sync(0);
+    let mut change = change("create", "b", json!({}), 9);
+    change["timestamp"] = json!("2099-01-01T00:00:00.000Z");
+    world.answer(0, json!({ "results": [], "serverChanges": [change], "checkpoint": "c1" }));
+    world.write(0, create("story", json!({ "id": "a" }))).unwrap();
+    let ahead = world.recorded.last().unwrap().timestamp.millis() - world.now().wall.millis();
+    assert!((0..=300_000).contains(&ahead), "{ahead} ms ahead");
 }
 
 #[test]

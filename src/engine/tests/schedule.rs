@@ -108,6 +108,21 @@ fn an_edit_during_a_push_goes_out_by_itself() {
     }
 }
 
+/// Goal: a write that went along with a batch does not make a request of its own later.
+#[test]
+fn what_has_gone_along_does_not_wait_any_more() {
+    let mut world = idle();
+    world.write(0, story("a")).unwrap();
+    world.now += Duration::from_secs(1);
+    world.start_write(0, story("b"));
+    world.give(0, Input::Wake);
+    world.settle();
+    assert_eq!(world.sent(0).sequences(), [1, 2]);
+    world.apply_all(0, 1, json!([]), "c1");
+    world.advance(Duration::from_secs(30));
+    assert!(!world.is_sending(0));
+}
+
 #[test]
 fn an_edit_during_a_failure_goes_out_by_itself() {
     let mut world = idle();

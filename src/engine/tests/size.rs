@@ -5,24 +5,19 @@ use std::time::Instant;
 
 use super::*;
 
-/// Time for twice the work, over the time for the work.
-fn growth(run: impl Fn(usize)) -> f64 {
+const SMALL: usize = 250;
+
+/// Linear work grows to four times, quadratic to sixteen. One try that shows it is enough: the others may have been held up by
+/// whatever else ran then.
+fn assert_linear(what: &str, run: impl Fn(usize)) {
     let time = |size: usize| {
         let begin = Instant::now();
         run(size);
         begin.elapsed().as_secs_f64()
     };
-    // The best of a few: another test may hold the processor.
-    let best = |size: usize| (0..3).map(|_| time(size)).fold(f64::INFINITY, f64::min);
-    best(SMALL * 4) / best(SMALL)
-}
-
-const SMALL: usize = 250;
-
-/// Linear work grows to four times, quadratic to sixteen.
-fn assert_linear(what: &str, run: impl Fn(usize)) {
-    let growth = growth(run);
-    assert!(growth < 9.0, "{what}: four times the work takes {growth:.1} times as long");
+    let growths: Vec<f64> =
+        (0..10).map(|_| time(SMALL * 4) / time(SMALL)).take_while(|growth| *growth > 9.0).collect();
+    assert!(growths.len() < 10, "{what}: four times the work takes {growths:.1?} times as long");
 }
 
 fn edits_of_one_record(count: usize) -> World {
@@ -82,20 +77,26 @@ fn opening_a_log_of_many_pending_mutations_is_linear() {
 /// Goal: an answer on a batch costs one computation of what is seen of a record, not one for each mutation of the batch.
 #[test]
 fn an_answer_computes_what_is_seen_of_a_record_once() {
-    let mut world = edits_of_one_record(5000);
+    let mut world = edits_of_one_record(3000);
     world.start_sync(0);
-    let begin = Instant::now();
-    let changes: Vec<_> = (1..51).map(|n| change("update", "a", json!({ "n": n }), n)).collect();
-    world.apply_all(0, 1, json!(changes), "c50");
-    let one = begin.elapsed();
-    // What computing it a hundred times would take is measured, not guessed.
-    let begin = Instant::now();
-    let mut state = world.tabs[0].engine.state().clone();
-    for _ in 0..20 {
-        state.replay(&object_name("story"), &RecordId::string("a").unwrap());
-    }
-    let twenty = begin.elapsed();
-    assert!(one < twenty, "one answer: {one:?}, twenty computations: {twenty:?}");
+    let answer = |world: &mut World| {
+        let begin = Instant::now();
+        let changes: Vec<_> = (1..51).map(|n| change("update", "a", json!({ "n": n }), n)).collect();
+        world.apply_all(0, 1, json!(changes), "c50");
+        begin.elapsed()
+    };
+    // What computing it again and again would take is measured, not guessed.
+    let compute = |world: &World, times: usize| {
+        let mut state = world.tabs[0].engine.state().clone();
+        let begin = Instant::now();
+        for _ in 0..times {
+            state.replay(&object_name("story"), &RecordId::string("a").unwrap());
+        }
+        begin.elapsed()
+    };
+    // A batch has fifty verdicts and fifty changes.
+    let is_once = (0..10).any(|_| answer(&mut world) < compute(&world, 25));
+    assert!(is_once, "what is seen is computed for each verdict or change");
 }
 
 #[test]

@@ -137,6 +137,61 @@ fn a_report_does_not_count_an_earlier_term() {
     assert_eq!(report.pulled, 0);
 }
 
+/// Goal: an answer is used only if nobody else synced since the request was sent.
+#[test]
+fn an_answer_from_before_another_leaders_freeze_is_ignored() {
+    let mut world = two_tabs();
+    world.start_sync(0);
+    let old = world.tabs[0].sends.remove(0);
+    assert_eq!(old.mutations().len(), 0);
+    world.write(1, create("story", json!({ "id": "a" }))).unwrap();
+    world.give(1, Input::Leader(true));
+    world.settle();
+    assert_eq!(world.sent(1).sequences(), [1]);
+    let changes = json!([change("create", "z", json!({}), 1)]);
+    let body = json!({ "results": [], "serverChanges": changes, "checkpoint": "old" });
+    world.give(0, Input::Answered { send: old.send, answer: ok(body.to_string().into_bytes()) });
+    world.settle();
+    assert_eq!(world.get(0, "story", "z"), None);
+    world.apply_all(1, 1, json!([]), "c1");
+    assert_eq!(world.pending(1).len(), 0, "the answer of the one that leads counts");
+}
+
+/// Goal: one request at a time, though the lock is lost and won while an answer is being written.
+#[test]
+fn a_lock_won_back_does_not_send_twice() {
+    let mut world = World::leading(by_hand());
+    world.write(0, create("story", json!({ "id": "a" }))).unwrap();
+    world.start_sync(0);
+    let sent = world.tabs[0].sends.remove(0);
+    let body = json!({ "results": [applied(1)], "serverChanges": [], "checkpoint": "c1" });
+    world.give(0, Input::Answered { send: sent.send, answer: ok(body.to_string().into_bytes()) });
+    world.give(0, Input::Leader(false));
+    world.give(0, Input::Leader(true));
+    world.serve_store(0);
+    let call = world.start_sync(0);
+    assert_eq!(world.sent(0).sequences(), Vec::<u64>::new(), "what was answered is not sent again");
+    world.apply_all(0, 1, json!([]), "c2");
+    assert_eq!(world.report(0, call).requests, 1);
+}
+
+/// Goal: the same with the freeze being written.
+#[test]
+fn a_lock_won_back_during_a_freeze_sends_once() {
+    let mut world = World::leading(automatic());
+    world.write(0, create("story", json!({ "id": "a" }))).unwrap();
+    world.now += Duration::from_secs(1);
+    world.give(0, Input::Wake);
+    assert!(world.tabs[0].store.is_some());
+    world.give(0, Input::Leader(false));
+    world.give(0, Input::Leader(true));
+    world.settle();
+    assert_eq!(world.sent(0).sequences(), [1]);
+    world.apply_all(0, 1, json!([]), "c1");
+    assert!(!world.is_sending(0));
+    assert_eq!(world.pending(0).len(), 0);
+}
+
 #[test]
 fn two_leaders_do_no_harm() {
     let mut world = two_tabs();
