@@ -17,7 +17,7 @@ use super::schema::{self, LOG, from_exception, to_error};
 use crate::error::Error;
 
 /// How many rows one read takes to begin with, and at most; it grows while they are small.
-const ROWS_AT_FIRST: u32 = 32;
+const ROWS_AT_FIRST: u32 = 4;
 const ROWS_AT_MOST: u32 = 2048;
 /// A read that brought so many bytes is large enough: 1 MiB is folded in a few milliseconds.
 const BYTES_PER_READ: usize = 1 << 20;

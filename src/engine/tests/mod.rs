@@ -7,7 +7,6 @@ mod push;
 mod receive;
 mod reset;
 mod schedule;
-mod size;
 mod statuses;
 mod tabs;
 mod world;
