@@ -570,16 +570,18 @@ fn a_delete_in_conflict_can_be_kept_or_dropped() {
 #[test]
 fn a_version_that_was_handed_to_a_rejected_mutation_goes_on() {
     let mut world = with_story(by_hand());
-    edit(&mut world, json!({ "title": "t1" }));
+    for text in ["t1", "bad", "t3"] {
+        edit(&mut world, json!({ "title": text }));
+    }
     world.start_sync(0);
-    edit(&mut world, json!({ "title": "bad" }));
-    world.start_sync(0);
+    // From here on the server takes one mutation at a time.
+    let answer = Answer { max_mutations: Some(1), ..status(413) };
+    world.answer_with(0, answer);
     world.apply_all(0, 4, json!([]), "c4");
     assert_eq!(world.sent(0).sequences(), [2]);
-    // Recorded on the base of before: the first one's page is still to come.
-    edit(&mut world, json!({ "title": "t3" }));
-    world.start_sync(0);
+    assert_eq!(world.sent(0).mutations()[0]["baseVersion"], 4);
     world.answer(0, json!({ "results": [rejected("no")], "serverChanges": [], "checkpoint": "c5" }));
+    assert_eq!(world.sent(0).sequences(), [3]);
     assert_eq!(world.sent(0).mutations()[0]["baseVersion"], 4);
 }
 
