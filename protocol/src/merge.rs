@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use crate::json::unescape;
-use crate::{ClientId, Fields, Json, Timestamp};
+use crate::json::{Scalar, unescape};
+use crate::{ClientId, Fields, Json, SyncConfig, Timestamp, config};
 
 /// The fields the driver itself sets. Two concurrent updates always differ in `updated_at`, so that these never make
 /// an overlap or a conflict.
@@ -50,6 +50,73 @@ pub fn differing_fields<'a>(patch: &'a Fields, current: &'a Fields) -> impl Iter
         .iter()
         .filter(|(key, value)| !is_system_field(key) && !same(Some(*value), current.get_quoted(key)))
         .map(|(key, _)| key)
+}
+
+/// The fields of `mine` that `current` does not hold, with the values they were to have. Nothing left of the record: all of them.
+#[must_use]
+pub fn lost_fields(mine: &Fields, current: Option<&Fields>) -> Fields {
+    mine.filtered(|key, value| {
+        !is_system_field(key) && current.is_none_or(|current| !same(Some(value), current.get_quoted(key)))
+    })
+}
+
+/// When a record was last changed, as far as it says so itself.
+#[must_use]
+pub fn changed_at(record: &Fields) -> Option<Timestamp> {
+    match record.get("updated_at")?.scalar() {
+        Scalar::String(text) => Timestamp::parse(&text).ok(),
+        _ => None,
+    }
+}
+
+/// What a client does about a real conflict that its server detected and left to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// Somebody has to decide.
+    Ask,
+    /// The mutation is made again on top of the server's record, with these fields (none: a delete).
+    Again(Option<Fields>),
+    /// The server's values stay.
+    Lost,
+}
+
+/// Applies an object's strategy to a conflict over `fields`, for servers that only detect them. The record's last change is
+/// taken for the last change of each of its fields: such a server says no more. Where not even that is known, the server's
+/// values stay.
+///
+/// A delete wins over an update, whichever came first.
+#[must_use]
+pub fn settle(
+    sync: &SyncConfig,
+    mine: Option<&Fields>,
+    at: Timestamp,
+    theirs: Option<&Fields>,
+    their_time: Option<Timestamp>,
+    fields: &[String],
+) -> Settlement {
+    let is_asked = |name: &String| sync.conflict_fields.contains(name);
+    if sync.strategy == config::Strategy::Manual
+        || (sync.strategy == config::Strategy::LastWriteWins && fields.iter().any(is_asked))
+    {
+        return Settlement::Ask;
+    }
+    let (mine, theirs) = match (mine, theirs) {
+        (None, _) => return Settlement::Again(None),
+        (Some(_), None) => return Settlement::Lost,
+        (Some(mine), Some(theirs)) => (mine, theirs),
+    };
+    if changed_at(theirs).or(their_time).is_some_and(|theirs| at > theirs) {
+        return Settlement::Again(Some(mine.clone()));
+    }
+    if sync.strategy == config::Strategy::LastWriteWins {
+        return Settlement::Lost;
+    }
+    let rest = mine.filtered(|key, _| !fields.iter().any(|name| *name == unescape(key)));
+    if rest.iter().all(|(key, _)| is_system_field(key)) {
+        Settlement::Lost
+    } else {
+        Settlement::Again(Some(rest))
+    }
 }
 
 /// Who made a write and when: what last-write-wins compares. Ties go by client id, so that every replica picks the same.
@@ -112,6 +179,93 @@ mod tests {
             prop_assert!(a.wins_over(&b) || b.wins_over(&a));
             prop_assert!(!(a.wins_over(&b) && b.wins_over(&a)) || a == b);
             prop_assert!(!(a.wins_over(&b) && b.wins_over(&c)) || a.wins_over(&c));
+        }
+    }
+    const STRATEGIES: [config::Strategy; 3] =
+        [config::Strategy::LastWriteWins, config::Strategy::Crdt, config::Strategy::Manual];
+
+    fn sync(strategy: config::Strategy, conflict_fields: &[&str]) -> SyncConfig {
+        let conflict_fields = conflict_fields.iter().map(|name| (*name).to_owned()).collect();
+        SyncConfig { strategy, conflict_fields, ..SyncConfig::default() }
+    }
+
+    #[test]
+    fn a_detected_conflict_is_settled_by_the_strategy() {
+        let at = Timestamp::from_millis;
+        let mine = fields(r#"{"a":1,"b":2}"#);
+        let theirs = fields(r#"{"a":9,"b":0,"updated_at":"1970-01-01T00:00:00.005Z"}"#);
+        let overlap = ["a".to_owned()];
+        let settle =
+            |sync: &SyncConfig, millis| settle(sync, Some(&mine), at(millis), Some(&theirs), None, &overlap);
+        let [last_write_wins, crdt, manual] = STRATEGIES.map(|strategy| sync(strategy, &[]));
+        let again = |text| Settlement::Again(Some(fields(text)));
+        assert_eq!(settle(&last_write_wins, 6), again(r#"{"a":1,"b":2}"#));
+        assert_eq!(settle(&last_write_wins, 5), Settlement::Lost, "what is there stays in a tie");
+        assert_eq!(settle(&sync(last_write_wins.strategy, &["a"]), 6), Settlement::Ask);
+        assert_eq!(settle(&sync(last_write_wins.strategy, &["b"]), 6), again(r#"{"a":1,"b":2}"#));
+        assert_eq!(settle(&crdt, 6), again(r#"{"a":1,"b":2}"#));
+        assert_eq!(settle(&crdt, 4), again(r#"{"b":2}"#));
+        assert_eq!(settle(&manual, 6), Settlement::Ask);
+    }
+
+    #[test]
+    fn a_delete_wins_over_an_update_in_either_order() {
+        let record = fields(r#"{"a":1}"#);
+        let at = Timestamp::from_millis(0);
+        for strategy in [config::Strategy::LastWriteWins, config::Strategy::Crdt] {
+            let sync = sync(strategy, &[]);
+            assert_eq!(settle(&sync, None, at, Some(&record), Some(at), &[]), Settlement::Again(None));
+            assert_eq!(settle(&sync, Some(&record), at, None, None, &[]), Settlement::Lost);
+        }
+    }
+
+    fn any_patch() -> impl Strategy<Value = Fields> {
+        prop::collection::btree_map("[abc]", 1_u8..5, 1..4).prop_map(|map| {
+            let text: Vec<_> = map.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+            fields(&format!("{{{}}}", text.join(",")))
+        })
+    }
+
+    /// What a server that only detects holds in the end, when `first` is there and the author of `second` meets it.
+    fn meet(first: (&Fields, i64), second: (&Fields, i64)) -> Fields {
+        let base = fields(r#"{"a":0,"b":0,"c":0}"#);
+        let time = |millis| quoted_time(millis);
+        let there = base.merged(first.0).with("updated_at", &time(first.1));
+        let overlap = conflicting_fields(Some(&base), second.0, &there);
+        let again = if overlap.is_empty() {
+            Settlement::Again(Some(second.0.clone()))
+        } else {
+            let at = Timestamp::from_millis(second.1);
+            settle(&sync(config::Strategy::Crdt, &[]), Some(second.0), at, Some(&there), None, &overlap)
+        };
+        let merged = match again {
+            Settlement::Again(Some(patch)) => there.merged(&patch),
+            _ => there,
+        };
+        merged.filtered(|key, _| !is_system_field(key))
+    }
+
+    fn quoted_time(millis: i64) -> String {
+        crate::quoted(&Timestamp::from_millis(millis).to_string())
+    }
+
+    proptest! {
+        /// Goal: under crdt it does not matter which of two concurrent updates reached the server first.
+        #[test]
+        fn merging_field_by_field_commutes(a in any_patch(), b in any_patch(), times in (0_i64..9, 0_i64..9)) {
+            prop_assume!(times.0 != times.1);
+            let (a, b) = ((&a, times.0), (&b, times.1));
+            prop_assert!(meet(a, b).deep_equals(&meet(b, a)));
+        }
+
+        /// Goal: what is lost is what the record does not hold, and losing it again changes nothing.
+        #[test]
+        fn what_is_lost_is_what_is_not_held(mine in any_patch(), theirs in any_patch()) {
+            let lost = lost_fields(&mine, Some(&theirs));
+            prop_assert_eq!(lost.is_empty(), already_holds(&theirs, &mine));
+            prop_assert_eq!(lost_fields(&lost, Some(&theirs)), lost.clone());
+            prop_assert!(lost_fields(&mine, Some(&theirs.merged(&mine))).is_empty());
+            prop_assert!(lost_fields(&mine, None).deep_equals(&mine));
         }
     }
 }

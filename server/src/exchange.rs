@@ -4,7 +4,7 @@ use objectql_sync_protocol::{
     Checkpoint, Conflict, Mutation, MutationResult, ObjectDefinition, Operation, ReceivedMutation,
     ReceivedPush, ServerChange, ServerVersion, Timestamp,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::checkpoint::Place;
@@ -134,11 +134,13 @@ impl Rules {
                     .map_or_else(|| verdict_text(&rejected(&Refusal::Invalid(error.to_string()))), Ok);
             }
         };
-        if let Some(known) = store.verdict(mutation.id)? {
-            return Ok(known);
-        }
-        if store.is_sequence_taken(&mutation.client_id, mutation.sequence)? {
-            return Err(Error::ClientIdCloned);
+        match store.verdict(mutation.id)? {
+            Some(known) if !is_rebased(&known, mutation) => return Ok(known),
+            Some(_) => {}
+            None if store.is_sequence_taken(&mutation.client_id, mutation.sequence)? => {
+                return Err(Error::ClientIdCloned);
+            }
+            None => {}
         }
         let result = match self.admit(mutation, &store.state()?, now) {
             Ok(object) => judge(store, object, mutation, now)?,
@@ -177,6 +179,27 @@ impl Rules {
         check_fields(object, mutation)?;
         Ok(object)
     }
+}
+
+/// Whether a mutation that was a conflict comes again, made on a version that its author had not seen then. A conflict is final
+/// only for the base version it was judged with: a client that finds no real difference goes on with what it has learnt.
+fn is_rebased(known: &RawValue, mutation: &Mutation) -> bool {
+    #[derive(Deserialize)]
+    struct Known {
+        conflict: Judged,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Judged {
+        client_mutation: Base,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Base {
+        base_version: Option<ServerVersion>,
+    }
+    serde_json::from_str::<Known>(known.get())
+        .is_ok_and(|known| known.conflict.client_mutation.base_version < mutation.base_version)
 }
 
 fn find_place(checkpoint: Option<&str>, state: &LogState) -> Result<Place, Error> {

@@ -12,7 +12,7 @@ use super::App;
 use crate::error::Error;
 use crate::exchange::Answer;
 
-const FEATURES: HeaderValue = HeaderValue::from_static("idempotent,chains,paged,snapshot");
+const FEATURES: HeaderValue = HeaderValue::from_static("idempotent,chains,paged,snapshot,strategies");
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -122,7 +122,7 @@ pub trait Transaction: View {
     /// [`StoreError`]
     fn put(&mut self, key: &RecordKey, record: &Record) -> Result<(), StoreError>;
 
-    /// Remembers the verdict on a mutation.
+    /// Remembers the verdict on a mutation, in the place of an earlier one on it.
     ///
     /// # Errors
     /// [`StoreError`]

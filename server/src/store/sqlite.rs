@@ -298,7 +298,8 @@ impl Transaction for SqliteTransaction<'_> {
 
     fn remember(&mut self, settled: &Settled<'_>) -> Result<(), StoreError> {
         let mut statement = self.0.prepare_cached(
-            "INSERT INTO verdicts (mutation, client, sequence, verdict, settled_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO verdicts (mutation, client, sequence, verdict, settled_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (mutation) DO UPDATE SET verdict = excluded.verdict, settled_at = excluded.settled_at",
         )?;
         let id_millis = i64::try_from(settled.mutation.millis()).unwrap_or(i64::MAX);
         statement.execute(params![

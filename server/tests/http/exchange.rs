@@ -287,6 +287,26 @@ async fn two_clients_under_manual() {
     server.apply(a.create("contract", 1, title("kept")).on(gone)).await;
 }
 
+/// Goal: a client that finds no real difference in a conflict goes on with the same mutation on the version it has learnt, and a
+/// repeat of either request gets its own verdict back.
+#[tokio::test]
+async fn a_conflict_is_final_only_for_the_base_it_was_judged_with() {
+    let server = Server::new();
+    let (a, b) = (Client::new(&server, "a"), Client::new(&server, "b"));
+    let base = server.apply(a.create("contract", 1, title("0"))).await;
+    let there = server.apply(b.update("contract", 1, base, title("b"))).await;
+    let back = server.apply(b.update("contract", 1, there, title("0"))).await;
+    let mine = a.update("contract", 1, base, title("a"));
+    let verdict = server.push(std::slice::from_ref(&mine)).await.remove(0);
+    assert_eq!(verdict["status"], "conflict");
+    assert_eq!(server.push(std::slice::from_ref(&mine)).await, [verdict], "a repeat");
+
+    let rebased = mine.clone().on(back);
+    let version = server.apply(rebased.clone()).await;
+    assert_eq!(server.apply(rebased).await, version, "a repeat");
+    assert_eq!(server.apply(mine).await, version, "a late duplicate of the first request");
+}
+
 #[tokio::test]
 async fn the_number_one_and_the_text_one_are_two_records() {
     let server = Server::new();
