@@ -13,6 +13,7 @@ pub mod merge;
 mod message;
 pub mod mutation;
 pub mod object;
+pub mod realtime;
 pub mod timestamp;
 
 pub use change::ServerChange;

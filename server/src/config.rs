@@ -59,7 +59,16 @@ pub struct Config {
           value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub retention_days: u32,
 
-    /// An origin, such as `https://app.example.com`, whose pages may call the endpoint (CORS); may be given several times, or
+    /// Tell clients of changes at once, over a WebSocket at the endpoint's path and /realtime
+    #[arg(long, env = "OBJECTQL_SYNC_REALTIME")]
+    pub realtime: bool,
+
+    /// The most clients that are told of changes at once at a time; more are refused and go on asking
+    #[arg(long, value_name = "COUNT", env = "OBJECTQL_SYNC_MAX_SOCKETS", default_value = "1000",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_sockets: u32,
+
+    /// An origin, such as `https://app.example.com`, whose pages may call the endpoint (CORS) and open sockets; may be given several times, or
     /// separated by commas. Pages that this server serves itself need none
     #[arg(long, value_name = "ORIGIN", env = "OBJECTQL_SYNC_ALLOW_ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<HeaderValue>,
@@ -108,6 +117,7 @@ mod tests {
         assert_eq!(config.path, endpoint.path);
         assert_eq!(config.max_mutations, endpoint.max_mutations_per_request);
         assert_eq!(config.retention_days, endpoint.change_log_retention_days);
+        assert_eq!(config.realtime, endpoint.realtime);
     }
 
     #[test]
@@ -119,6 +129,7 @@ mod tests {
             ("--path", "/health"),
             ("--max-mutations", "0"),
             ("--retention-days", "0"),
+            ("--max-sockets", "0"),
             ("--listen", "nowhere"),
         ] {
             assert!(

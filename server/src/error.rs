@@ -61,7 +61,13 @@ pub enum Error {
         /// The method it takes.
         allowed: &'static str,
     },
-    /// Too many requests wait for the database.
+    /// A page of another site wants to open a socket.
+    #[error("pages of this origin may not open a socket here")]
+    OriginRefused,
+    /// The path is for sockets only.
+    #[error("this path takes WebSocket connections only")]
+    UpgradeRequired,
+    /// Too many requests wait for the database, or too many sockets are open.
     #[error("the server is busy")]
     Busy,
     /// The database failed.
@@ -88,6 +94,8 @@ impl Error {
             Self::ClientIdCloned => "CLIENT_ID_CLONED",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
+            Self::OriginRefused => "ORIGIN_REFUSED",
+            Self::UpgradeRequired => "UPGRADE_REQUIRED",
             Self::Busy => "BUSY",
             Self::Store(StoreError::Unavailable(_)) => "STORE_UNAVAILABLE",
             Self::Store(StoreError::Broken(_) | StoreError::TooNew { .. }) => "STORE_FAILED",
@@ -109,6 +117,8 @@ impl Error {
             Self::ClientIdCloned => StatusCode::CONFLICT,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::OriginRefused => StatusCode::FORBIDDEN,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::Busy | Self::Store(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(StoreError::Broken(_) | StoreError::TooNew { .. }) | Self::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR

@@ -6,6 +6,7 @@ pub mod decide;
 pub mod error;
 pub mod exchange;
 pub mod objects;
+pub mod realtime;
 pub mod record;
 pub mod retention;
 pub mod routes;

@@ -71,11 +71,17 @@ async fn run(config: Config) -> Result<(), AnyError> {
         max_body_bytes: config.max_body_bytes as usize,
         allow_origin: config.allow_origin,
         static_dir: config.static_dir,
+        max_sockets: config.realtime.then_some(config.max_sockets),
     };
     let endpoint = App::new(rules, http, Arc::new(store))?;
     let pruning = tokio::spawn(keep_pruning(endpoint.clone()));
     writeln!(std::io::stdout(), "listening on http://{address}")?;
-    serve(listener, app(endpoint), stop).await;
+    let hang_up = async {
+        stop.await;
+        endpoint.hang_up();
+    };
+    serve(listener, app(endpoint.clone()), hang_up).await;
+    endpoint.hung_up().await;
     pruning.abort();
     tracing::info!("stopped");
     Ok(())

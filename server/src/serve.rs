@@ -10,10 +10,9 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// How long the head of a request may take to arrive, the wait on a connection kept open included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,11 +23,13 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The wait after an accept that failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` is ready, then accepts no more, lets the requests that have begun end, and returns.
+/// Serves until `stop` is ready, then accepts no more, lets the requests that have begun end, and returns. A connection that
+/// became a WebSocket is no request any more: nothing here waits for it.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let service = TowerToHyperService::new(router);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let graceful = GracefulShutdown::new();
+    // Every connection holds a receiver: when there is none left, all have ended.
+    let (stopping, _) = watch::channel(());
     let mut stop = std::pin::pin!(stop);
     loop {
         let place = tokio::select! {
@@ -50,18 +51,28 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(socket), service.clone());
-        let connection = graceful.watch(connection);
+            .serve_connection(TokioIo::new(socket), service.clone())
+            .with_upgrades();
+        let mut stopped = stopping.subscribe();
         tokio::spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                _ = stopped.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
             // A peer that goes away or talks nonsense is nobody's fault here.
-            if let Err(error) = connection.await {
+            if let Err(error) = ended {
                 tracing::debug!(%error, "a connection broke");
             }
-            drop(place);
+            drop((place, stopped));
         });
     }
     drop(listener);
-    if tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await.is_err() {
+    stopping.send_replace(());
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, stopping.closed()).await.is_err() {
         tracing::error!("some requests did not end in time");
     }
 }

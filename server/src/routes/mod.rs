@@ -2,6 +2,7 @@
 
 mod files;
 mod health;
+mod realtime;
 mod sync;
 
 use std::path::PathBuf;
@@ -11,12 +12,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::routing::{get, post};
-use objectql_sync_protocol::{Timestamp, header as sync_header};
+use objectql_sync_protocol::{Timestamp, header as sync_header, realtime::PATH};
 use tokio::sync::Semaphore;
 use tower_http::cors::CorsLayer;
 
 use crate::error::Error;
 use crate::exchange::Rules;
+use crate::realtime::Doorbell;
 use crate::store::{Pruned, Store};
 
 /// How long a request waits for its turn at the database before the client is told to come back.
@@ -32,6 +34,7 @@ struct Inner {
     store: Arc<dyn Store>,
     reading: Arc<Semaphore>,
     writing: Arc<Semaphore>,
+    doorbell: Option<Arc<Doorbell>>,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -42,10 +45,12 @@ pub struct Http {
     pub path: String,
     /// The most bytes in one request.
     pub max_body_bytes: usize,
-    /// The origins of other servers' pages that may call it.
+    /// The origins of other servers' pages that may call it and open sockets.
     pub allow_origin: Vec<HeaderValue>,
     /// The web app to serve beside it.
     pub static_dir: Option<PathBuf>,
+    /// How many clients may be told of changes at once at a time; none: realtime is off.
+    pub max_sockets: Option<u32>,
 }
 
 impl App {
@@ -70,8 +75,9 @@ impl App {
         store.publish(&rules.objects.published())?;
         let reading = Arc::new(Semaphore::new(store.readers()));
         let writing = Arc::new(Semaphore::new(1));
+        let doorbell = http.max_sockets.map(|max_sockets| Arc::new(Doorbell::new(max_sockets)));
         let clock = Box::new(clock);
-        Ok(Self(Arc::new(Inner { rules, http, store, reading, writing, clock })))
+        Ok(Self(Arc::new(Inner { rules, http, store, reading, writing, doorbell, clock })))
     }
 
     /// Forgets some of what is older than the retention.
@@ -81,6 +87,20 @@ impl App {
     pub async fn prune_some(&self) -> Result<Pruned, Error> {
         let before = self.rules().horizon(self.now());
         self.blocking(&self.0.writing, move |app| Ok(app.0.store.prune(before)?)).await
+    }
+
+    /// Tells all clients with a socket that the server goes away.
+    pub fn hang_up(&self) {
+        if let Some(doorbell) = &self.0.doorbell {
+            doorbell.hang_up();
+        }
+    }
+
+    /// Waits until the clients with a socket were told, but for those that do not listen.
+    pub async fn hung_up(&self) {
+        if let Some(doorbell) = &self.0.doorbell {
+            doorbell.hung_up().await;
+        }
     }
 
     fn rules(&self) -> &Rules {
@@ -123,8 +143,10 @@ pub fn app(app: App) -> Router {
     if !http.allow_origin.is_empty() {
         sync = sync.layer(cors(http.allow_origin));
     }
+    let realtime_path = http.path.trim_end_matches('/').to_owned() + PATH;
     let router = Router::new()
         .route(&http.path, sync)
+        .route(&realtime_path, get(realtime::open).fallback(only("GET")))
         .route("/health", get(health::health).fallback(only("GET, HEAD")))
         .with_state(app);
     match http.static_dir {

@@ -13,6 +13,8 @@ use crate::error::Error;
 use crate::exchange::Answer;
 
 const FEATURES: HeaderValue = HeaderValue::from_static("idempotent,chains,paged,snapshot,strategies");
+const FEATURES_WITH_REALTIME: HeaderValue =
+    HeaderValue::from_static("idempotent,chains,paged,snapshot,strategies,realtime");
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,8 +27,9 @@ pub(super) async fn exchange(State(app): State<App>, request: Request) -> Respon
     };
     let max_mutations = app.rules().max_mutations.into();
     let now = HeaderValue::from(app.now().millis());
+    let features = if app.0.doorbell.is_some() { FEATURES_WITH_REALTIME } else { FEATURES };
     for (name, value) in [
-        (sync_header::FEATURES, FEATURES),
+        (sync_header::FEATURES, features),
         (sync_header::MAX_MUTATIONS, max_mutations),
         (sync_header::SERVER_TIME, now),
     ] {
@@ -114,11 +117,18 @@ async fn run(app: &App, push: ReceivedPush) -> Result<Answer, Error> {
     }
     let push = move |app: &App| {
         let mut answer = Err(Error::Internal);
+        let mut written = 0..0;
         let now = app.now();
         app.0.store.write(&mut |store| {
+            let before = store.state()?.last_position;
             answer = Ok(app.rules().push(store, &push, now)?);
+            written = before..store.state()?.last_position;
             Ok(())
         })?;
+        // Still in turn, so that the positions rise.
+        if let Some(doorbell) = &app.0.doorbell {
+            doorbell.ring(&push.client_id, written);
+        }
         answer
     };
     app.blocking(&app.0.writing, push).await

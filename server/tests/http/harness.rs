@@ -29,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) max_body_bytes: usize,
     pub(crate) allow_origin: Vec<http::HeaderValue>,
     pub(crate) static_dir: Option<PathBuf>,
+    pub(crate) max_sockets: Option<u32>,
 }
 
 impl Default for Options {
@@ -40,6 +41,7 @@ impl Default for Options {
             max_body_bytes: 8 << 20,
             allow_origin: Vec::new(),
             static_dir: None,
+            max_sockets: None,
         }
     }
 }
@@ -65,7 +67,7 @@ fn objects() -> Vec<ObjectDefinition> {
 pub(crate) struct Server {
     pub(crate) folder: Arc<TempDir>,
     pub(crate) app: App,
-    router: Router,
+    pub(crate) router: Router,
     clock: Arc<AtomicI64>,
 }
 
@@ -96,6 +98,7 @@ impl Server {
             max_body_bytes: options.max_body_bytes,
             allow_origin: options.allow_origin,
             static_dir: options.static_dir,
+            max_sockets: options.max_sockets,
         };
         let time = Arc::clone(&clock);
         let now = move || Timestamp::from_millis(time.load(Ordering::SeqCst));

@@ -1,4 +1,4 @@
-//! The server through its router: no sockets, a real database, a clock that the test sets.
+//! The server through its router: a real database, a clock that the test sets, and no sockets but those of realtime.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@ mod conformance;
 mod exchange;
 mod files;
 mod harness;
+mod realtime;
 mod retention;
 mod snapshot;
 mod status;
