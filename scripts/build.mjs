@@ -37,8 +37,17 @@ export async function buildDemo() {
 
 /** Builds the sync server and returns the path of its program. */
 export async function buildServer() {
-  await run('cargo', ['build', '--quiet', '--release', '-p', 'objectql-sync-server']);
-  return join(TARGET, 'release', `objectql-sync-server${process.platform === 'win32' ? '.exe' : ''}`);
+  return buildProgram('objectql-sync-server', 'release');
+}
+
+/** Builds the server that knows the wire format only, which tests need, and returns the path of its program. */
+export async function buildPlainServer() {
+  return buildProgram('plain-server', 'debug');
+}
+
+async function buildProgram(name, profile) {
+  await run('cargo', ['build', '--quiet', ...(profile === 'release' ? ['--release'] : []), '-p', name]);
+  return join(TARGET, profile, `${name}${process.platform === 'win32' ? '.exe' : ''}`);
 }
 
 async function buildWasm(wasmBindgen) {

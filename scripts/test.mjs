@@ -1,7 +1,7 @@
 // `npm test`: installs what is missing, builds, and runs every test; `npm test -- rust|pkg|browser|check` runs a part of it.
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildDemo, buildPackage, buildServer } from './build.mjs';
+import { buildDemo, buildPackage, buildPlainServer, buildServer } from './build.mjs';
 import { Failure, npm, ROOT, run, runAsScript } from './process.mjs';
 import { ensureChromium, ensureRust, ensureWasmTarget } from './setup.mjs';
 
@@ -39,8 +39,10 @@ const PARTS = {
   ],
   browser: [
     ...buildSteps,
-    ['Server', buildServer],
-    ['Browser tests', testInBrowser],
+    ['Servers', async () => (await buildServer(), await buildPlainServer())],
+    ['Browser tests against objectql-sync-server', () => testInBrowser('real', 'tests/browser')],
+    ['Browser tests against the plain server', () => testInBrowser('plain', 'tests/browser')],
+    ['Demo tests', () => testInBrowser('real', 'www/test')],
   ],
 };
 const CHECK = [...buildSteps, ...lint, ...types];
@@ -71,9 +73,9 @@ function stepsOf(names) {
   });
 }
 
-async function testInBrowser() {
-  const env = { CHROMIUM: await ensureChromium(), OBJECTQL_SYNC_SERVER: await buildServer() };
-  await nodeTest([...testsIn('tests/browser'), ...testsIn('www/test')], env);
+async function testInBrowser(server, folder) {
+  const programs = { OBJECTQL_SYNC_SERVER: await buildServer(), OBJECTQL_PLAIN_SERVER: await buildPlainServer() };
+  await nodeTest(testsIn(folder), { CHROMIUM: await ensureChromium(), OBJECTQL_TEST_SERVER: server, ...programs });
 }
 
 /** The test files of a folder; that there are none is a mistake, not a success. */

@@ -1,7 +1,6 @@
 // How mutations travel: in batches of the configured size, in the order of their sequence, and not one request each.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { until, world } from './harness.mjs';
+import { isPlain, test, until, world } from './harness.mjs';
 
 const sequencesOf = (mutations) => mutations.map(({ sequence }) => sequence);
 const upTo = (last) => Array.from({ length: last }, (_, at) => at + 1);
@@ -56,7 +55,10 @@ test('a server that takes fewer mutations than a batch has gets so many', async 
     await db.sync();
   });
   assert.equal((await server.records()).size, 100);
-  assert.ok(proxy.batches.slice(1).every(({ length }) => length <= 10), proxy.batches.map(({ length }) => length).join());
+  // The real server says so in the answer to the first request; the plain one only in refusals, so that the driver has to find out.
+  const learnt = isPlain ? proxy.batches.findIndex(({ length }) => length <= 10) : 1;
+  assert.ok(proxy.batches.slice(learnt).every(({ length }) => length <= 10), proxy.batches.map(({ length }) => length).join());
+  assert.deepEqual(await tab.evaluate(() => db.rejected()), []);
   assert.equal(await tab.evaluate(() => db.status.pending), 0);
 });
 

@@ -1,8 +1,7 @@
 // What an app may do with the driver: wrong arguments, calls from handlers, many at once, opening and closing in any order,
 // and the places a page may run it in.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { held, reload, world } from './harness.mjs';
+import { held, reload, test, world } from './harness.mjs';
 
 /** A world with the database open in a tab. */
 async function start(t, options) {

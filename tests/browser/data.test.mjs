@@ -2,9 +2,8 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { assertEqual, assertFromSource, DEFINITIONS, recordsIn, sets, writeDefinitions } from '../load/sets.mjs';
-import { reload, world } from './harness.mjs';
+import { reload, test, world } from './harness.mjs';
 import { removeFolder } from './parts.mjs';
 
 test('movies and cities are equal on the device that imported them, the server and another device', async (t) => {

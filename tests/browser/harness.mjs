@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { Browser, launch, newFolder, openPage, Proxy, removeFolder, SyncServer } from './parts.mjs';
 
 export { altered, held, reload, until } from './parts.mjs';
+export { test } from './only.mjs';
+export { isPlain } from './servers.mjs';
 
 const OBJECTS = fileURLToPath(new URL('objects', import.meta.url));
 

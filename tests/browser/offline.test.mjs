@@ -1,7 +1,6 @@
 // The main job: write offline, keep it, sync it.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { reload, world } from './harness.mjs';
+import { reload, test, world } from './harness.mjs';
 
 test('what is written offline survives a reload and reaches the server and a second device', async (t) => {
   const { proxy, server, openTab, openDevice } = await world(t);

@@ -9,6 +9,7 @@ import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { serverProgram } from './servers.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' };
@@ -58,9 +59,7 @@ export class SyncServer {
   }
 
   async start() {
-    const program = process.env.OBJECTQL_SYNC_SERVER;
-    if (!program) throw new Error('OBJECTQL_SYNC_SERVER must name the server program: run `npm test -- browser`');
-    this.#child = spawn(program, this.#args, { cwd: this.#folder, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn(serverProgram(), this.#args, { cwd: this.#folder, stdio: ['ignore', 'pipe', 'pipe'] });
     const lines = createInterface(this.#child.stdout);
     const errors = [];
     this.#child.stderr.on('data', (data) => errors.push(data));
@@ -101,7 +100,7 @@ export class SyncServer {
     return response.json();
   }
 
-  /** All changes after a checkpoint, and the checkpoint they lead to; without one, all live records as creates. */
+  /** All changes after a checkpoint, and the checkpoint they lead to; without one, what leads to the live records. */
   async changesSince(lastCheckpoint = null) {
     const changes = [];
     for (;;) {
@@ -115,7 +114,13 @@ export class SyncServer {
   /** All live records of an object, by id. */
   async records(object = 'story') {
     const { changes } = await this.changesSince();
-    return new Map(changes.filter(({ objectName }) => objectName === object).map(({ recordId, data }) => [recordId, data]));
+    const records = new Map();
+    for (const { objectName, recordId, operation, data } of changes) {
+      if (objectName !== object) continue;
+      if (operation === 'delete') records.delete(recordId);
+      else records.set(recordId, { ...(operation === 'update' && records.get(recordId)), ...data });
+    }
+    return records;
   }
 }
 

@@ -1,7 +1,6 @@
 // What IndexedDB does to writes: how many transactions they cost, when they are durable, and what is left when it fails.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { reload, until, world } from './harness.mjs';
+import { reload, test, until, world } from './harness.mjs';
 
 /** A world with a tab; the database is opened by the test. */
 async function start(t) {

@@ -1,7 +1,6 @@
 // Two tabs are two replicas of one log: both write, one syncs, and when that one goes the other takes over.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { held, reload, until, world } from './harness.mjs';
+import { held, reload, test, until, world } from './harness.mjs';
 
 /** A world with the database open in two tabs; the one that syncs comes first. */
 async function start(t, options) {

@@ -57,7 +57,11 @@ struct Mutation {
     object_name: String,
     record_id: Value,
     operation: Operation,
-    data: Option<Fields>,
+    /// As it came, for the echo.
+    data: Option<Box<RawValue>>,
+    /// What it says.
+    #[serde(skip)]
+    fields: Fields,
     base_version: Option<u64>,
 }
 
@@ -76,7 +80,7 @@ struct Change {
     record_id: Value,
     operation: Operation,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Fields>,
+    data: Option<Box<RawValue>>,
     server_version: u64,
     timestamp: String,
 }
@@ -201,12 +205,12 @@ impl PlainServer {
 
     fn apply(&mut self, now_ms: u64, key: Key, mutation: Mutation) -> Verdict {
         let server_version = self.versions.get(&key).map_or(1, |version| version + 1);
-        let Mutation { object_name, record_id, operation, data, .. } = mutation;
+        let Mutation { object_name, record_id, operation, data, fields, .. } = mutation;
         if operation == Operation::Delete {
             self.records.remove(&key);
             self.versions.remove(&key);
         } else {
-            self.records.entry(key.clone()).or_default().extend(data.clone().unwrap_or_default());
+            self.records.entry(key.clone()).or_default().extend(fields);
             self.versions.insert(key, server_version);
         }
         let timestamp = iso(now_ms);
@@ -216,22 +220,25 @@ impl PlainServer {
 }
 
 fn read(raw: &RawValue) -> Result<Mutation, String> {
-    let mutation: Mutation = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+    let mut mutation: Mutation = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
     match (mutation.operation, &mutation.data) {
-        (Operation::Create | Operation::Update, None) => Err("a create or update has no data".to_owned()),
-        _ => Ok(mutation),
+        (Operation::Delete, _) => {}
+        (_, None) => return Err("a create or update has no data".to_owned()),
+        (_, Some(data)) => {
+            mutation.fields = serde_json::from_str(data.get()).map_err(|error| error.to_string())?;
+        }
     }
+    Ok(mutation)
 }
 
 fn conflict(mutation: &Mutation, raw: &RawValue, record: &Fields) -> Conflict {
     let differs = |(name, value): &(&String, &Value)| !is_identical(value, record.get(*name));
-    let fields = mutation.data.iter().flatten().filter(differs).map(|(name, _)| name.clone()).collect();
     Conflict {
         object_name: mutation.object_name.clone(),
         record_id: mutation.record_id.clone(),
         client_mutation: raw.to_owned(),
         server_record: record.clone(),
-        conflicting_fields: fields,
+        conflicting_fields: mutation.fields.iter().filter(differs).map(|(name, _)| name.clone()).collect(),
     }
 }
 
