@@ -198,6 +198,16 @@ impl Driver {
         or_rejected(self.0.call(false, |request| Input::Sync { request }))
     }
 
+    /// Waits until a pending mutation has an outcome; gives it in one word.
+    #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
+    pub fn settled(&self, mutation: &str) -> Promise {
+        or_rejected(
+            MutationId::parse(mutation)
+                .map_err(Error::from)
+                .and_then(|mutation| self.0.call(false, |request| Input::Watch { request, mutation })),
+        )
+    }
+
     /// What the database is doing, as JSON.
     pub fn status(&self) -> Result<String, JsValue> {
         self.read(|engine| Ok(engine.status().to_json()))

@@ -7,6 +7,8 @@ import type {
   Conflict,
   DatabaseEvents,
   FieldName,
+  MutationEntry,
+  MutationOutcome,
   NewRecord,
   ObjectName,
   Patch,
@@ -269,9 +271,23 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
     return this.#handle.events.on(kind, handler);
   }
 
-  /** Reads the mutations that are not yet settled with the server, in the order of their sequence. */
-  pendingMutations(): Promise<PendingMutation[]> {
-    return this.#read((driver) => driver.pendingMutations());
+  /**
+   * Reads the mutations that are not yet settled with the server, in the order of their sequence. `settled` of each is kept
+   * when it has an outcome.
+   *
+   * ```ts
+   * await db.update('story', id, { status: 'done' });
+   * const [mutation] = await db.pendingMutations();
+   * if ((await mutation.settled) === 'rejected') console.log(await db.rejected());
+   * ```
+   */
+  async pendingMutations(): Promise<PendingMutation[]> {
+    const mutations = await this.#read<MutationEntry[]>((driver) => driver.pendingMutations());
+    return mutations.map((mutation) => {
+      // Asked for only by those who look, and no part of what is copied or turned into JSON.
+      const get = () => this.#call((driver) => driver.settled(mutation.id) as Promise<MutationOutcome>);
+      return Object.defineProperty(mutation, 'settled', { get, enumerable: false }) as PendingMutation;
+    });
   }
 
   /** Reads the mutations that wait for a decision. They survive reloads, and hold up only their own record. */
@@ -301,7 +317,8 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   /**
-   * Makes a rejected mutation again, with `patch` over its fields if given, as a new one.
+   * Makes a rejected mutation again, with `patch` over its fields if given, as a new one. What a rejected create took along
+   * (`dependants`) is made again with it.
    *
    * # Errors
    * `UNKNOWN_MUTATION`; those of the write.

@@ -13,6 +13,7 @@ export interface Driver {
   find(object: string, queryJson: string): string;
   count(object: string, whereJson: string): number;
   sync(): Promise<string>;
+  settled(mutationId: string): Promise<string>;
   status(): string;
   pendingMutations(): string;
   conflicts(): string;

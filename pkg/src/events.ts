@@ -4,7 +4,9 @@ import type { DatabaseEvents } from './types.js';
 type Kind = keyof DatabaseEvents;
 type Handler = (payload: never) => void;
 
-const KINDS: { readonly [K in Kind]: true } = { status: true, change: true, conflict: true, rejected: true, error: true };
+const KINDS: { readonly [K in Kind]: true } = {
+  status: true, change: true, conflict: true, rejected: true, superseded: true, progress: true, error: true,
+};
 
 /** The listeners of one handle. */
 export class Events {

@@ -17,6 +17,8 @@ export class SharedDatabase {
   /** In the order in which they came: where only one function can be called, it is the newest handle's. */
   readonly users = new Set<User>();
   readonly #opening: Promise<Driver>;
+  /** The conflicts that the app was asked about. */
+  readonly #asked = new Set<string>();
 
   private constructor(driverClass: DriverClass, settings: string, first: User) {
     this.settings = settings;
@@ -30,7 +32,11 @@ export class SharedDatabase {
   static async open(driverClass: DriverClass, settings: string, first: User): Promise<SharedDatabase> {
     const shared = new SharedDatabase(driverClass, settings, first);
     try {
-      await shared.#opening;
+      const driver = await shared.#opening;
+      // What an earlier session left; those that came meanwhile have their events.
+      if (first.options.onConflict !== undefined) {
+        for (const conflict of JSON.parse(driver.conflicts()) as Conflict[]) void shared.#decide(conflict);
+      }
     } catch (thrown) {
       throw toObjectqlError(thrown);
     }
@@ -76,6 +82,8 @@ export class SharedDatabase {
 
   /** Asks the app about a conflict. Without an answer it stays parked. */
   async #decide(conflict: Conflict): Promise<void> {
+    if (this.#asked.has(conflict.id)) return;
+    this.#asked.add(conflict.id);
     try {
       const resolution = await this.#newest((options) => options.onConflict)?.(conflict);
       if (resolution === undefined || resolution === null) return;

@@ -158,7 +158,8 @@ export interface OpenOptions {
   sync?: SyncOptions;
   /**
    * Decides a conflict; returns the record to keep, or whose side. Returning nothing, or throwing, leaves it in
-   * `conflicts()`. Called in every tab that has the database open, and the first decision counts; nothing waits for it.
+   * `conflicts()`. Called in every tab that has the database open, and the first decision counts; nothing waits for it. Called
+   * again for what is undecided when the database is opened.
    */
   onConflict?: (conflict: Conflict) => Resolution | null | undefined | Promise<Resolution | null | undefined>;
   /** `strict` (default) survives a power cut once a write resolves; `relaxed` only a killed browser, and is a little faster. */
@@ -167,8 +168,8 @@ export interface OpenOptions {
   wasm?: string | URL | Request | BufferSource | WebAssembly.Module;
 }
 
-/** A mutation that is recorded and not yet settled with the server. */
-export interface PendingMutation {
+/** A mutation as it was recorded, and how far it has come. */
+export interface MutationEntry {
   /** UUID v7. */
   id: string;
   objectName: string;
@@ -182,8 +183,26 @@ export interface PendingMutation {
   /** 1 for a client's first mutation; without gaps. */
   sequence: number;
   baseVersion: number | null;
-  /** `queued`: waits. `sent`: on its way, outcome unknown. `applied`: the server has it, its echo is awaited. `conflict`: see `conflicts()`. */
-  state: 'queued' | 'sent' | 'applied' | 'conflict';
+  /**
+   * `queued`: waits. `sent`: on its way, outcome unknown. `applied`: the server has it, its echo is awaited. `conflict`: see
+   * `conflicts()`. `rejected`: see `rejected()`. `superseded`: it is over, and other values won.
+   */
+  state: 'queued' | 'sent' | 'applied' | 'conflict' | 'rejected' | 'superseded';
+}
+
+/**
+ * What became of a mutation. `applied`: the server took it. `superseded`: it took it, and other values won. `conflict`: it waits in
+ * `conflicts()`. `rejected`: it waits in `rejected()`. `discarded`: the app dropped it or put another in its place.
+ */
+export type MutationOutcome = 'applied' | 'superseded' | 'conflict' | 'rejected' | 'discarded';
+
+/** A mutation that is recorded and not yet settled with the server. */
+export interface PendingMutation extends MutationEntry {
+  /**
+   * Kept when the mutation has an outcome, whenever that is; in whichever tab. Rejects with `UNKNOWN_MUTATION` when it had one
+   * before this was looked at, and with `CLOSED` when the database is closed first.
+   */
+  readonly settled: Promise<MutationOutcome>;
 }
 
 /** A mutation that waits for a decision. */
@@ -194,7 +213,7 @@ export interface Conflict {
   recordId: RecordId;
   /** The fields on which both sides differ. */
   conflictingFields: string[];
-  clientMutation: PendingMutation;
+  clientMutation: MutationEntry;
   /** The record as this client last had it from the server, before its own changes; null if it had none. */
   baseRecord: Record<string, JsonValue> | null;
   /** The record as the server has it; null if it was deleted there. */
@@ -211,8 +230,28 @@ export interface RejectedMutation {
   id: string;
   objectName: string;
   recordId: RecordId;
+  /** Why, in the server's words. */
   reason: string;
-  mutation: PendingMutation;
+  mutation: MutationEntry;
+  /** The record as this client last had it from the server when the mutation was made; null if it had none. */
+  baseRecord: Record<string, JsonValue> | null;
+  /** The rejected create whose record this mutation is about; null if it was rejected for itself. */
+  causedBy: string | null;
+  /** The mutations that this one took along. */
+  dependants: string[];
+}
+
+/** A mutation whose values lost against others, by the object's strategy. */
+export interface SupersededMutation {
+  /** The id of the mutation. */
+  id: string;
+  objectName: string;
+  recordId: RecordId;
+  mutation: MutationEntry;
+  /** The values that nobody has any more; null for a delete. */
+  lost: Record<string, JsonValue> | null;
+  /** The record as the server has it; null if it was deleted there. */
+  serverRecord: Record<string, JsonValue> | null;
 }
 
 /** What `db.status` tells. */
@@ -245,10 +284,24 @@ export interface SyncReport {
   /** Changes that came from the server, the echoes of the own ones included. */
   pulled: number;
   applied: number;
+  /** Mutations whose values lost against others. */
+  superseded: number;
   conflicts: number;
   rejected: number;
   /** Requests sent. */
   requests: number;
+  /** Bytes of the bodies sent and received. */
+  bytes: number;
+  /** How long it took, in milliseconds. */
+  durationMs: number;
+}
+
+/** How far a sync has come: told after each answer, with what was done since it began. `durationMs` is 0 until the end. */
+export interface SyncProgress extends SyncReport {
+  /** Mutations that are still to be settled, those that wait for a decision left out. */
+  remaining: number;
+  /** Whether the server has more changes than came so far. */
+  hasMore: boolean;
 }
 
 /** The records of a commit, by object: what `change` handlers get. */
@@ -265,5 +318,7 @@ export interface DatabaseEvents {
   change: ChangeEvent;
   conflict: Conflict;
   rejected: RejectedMutation;
+  superseded: SupersededMutation;
+  progress: SyncProgress;
   error: ObjectqlError;
 }

@@ -66,6 +66,13 @@ export class FakeDriver {
     return JSON.stringify({ state: this.#isClosed ? 'closed' : 'idle', pending: 0, leader: true });
   }
 
+  /** What an earlier session left. */
+  static left = '[]';
+
+  conflicts() {
+    return FakeDriver.left;
+  }
+
   async resolveConflict(id, resolutionJson) {
     this.#check();
     this.answers.push({ id, resolution: JSON.parse(resolutionJson) });

@@ -2,8 +2,10 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
+
 use crate::json::{Scalar, unescape};
-use crate::{ClientId, Fields, Json, SyncConfig, Timestamp, config};
+use crate::{ClientId, Fields, Json, Timestamp, config};
 
 /// The fields the driver itself sets. Two concurrent updates always differ in `updated_at`, so that these never make
 /// an overlap or a conflict.
@@ -80,6 +82,17 @@ pub enum Settlement {
     Lost,
 }
 
+/// What a conflict is settled by that the server only detected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// The object's strategy.
+    pub strategy: config::Strategy,
+    /// Under `last-write-wins`: the fields that are for a person.
+    pub conflict_fields: Vec<String>,
+    /// When the record was last changed on the server, as far as the answer tells.
+    pub their_time: Option<Timestamp>,
+}
+
 /// Applies an object's strategy to a conflict over `fields`, for servers that only detect them. The record's last change is
 /// taken for the last change of each of its fields: such a server says no more. Where not even that is known, the server's
 /// values stay.
@@ -87,16 +100,15 @@ pub enum Settlement {
 /// A delete wins over an update, whichever came first.
 #[must_use]
 pub fn settle(
-    sync: &SyncConfig,
+    rule: &Rule,
     mine: Option<&Fields>,
     at: Timestamp,
     theirs: Option<&Fields>,
-    their_time: Option<Timestamp>,
     fields: &[String],
 ) -> Settlement {
-    let is_asked = |name: &String| sync.conflict_fields.contains(name);
-    if sync.strategy == config::Strategy::Manual
-        || (sync.strategy == config::Strategy::LastWriteWins && fields.iter().any(is_asked))
+    let is_asked = |name: &String| rule.conflict_fields.contains(name);
+    if rule.strategy == config::Strategy::Manual
+        || (rule.strategy == config::Strategy::LastWriteWins && fields.iter().any(is_asked))
     {
         return Settlement::Ask;
     }
@@ -105,10 +117,10 @@ pub fn settle(
         (Some(_), None) => return Settlement::Lost,
         (Some(mine), Some(theirs)) => (mine, theirs),
     };
-    if changed_at(theirs).or(their_time).is_some_and(|theirs| at > theirs) {
+    if changed_at(theirs).or(rule.their_time).is_some_and(|theirs| at > theirs) {
         return Settlement::Again(Some(mine.clone()));
     }
-    if sync.strategy == config::Strategy::LastWriteWins {
+    if rule.strategy == config::Strategy::LastWriteWins {
         return Settlement::Lost;
     }
     let rest = mine.filtered(|key, _| !fields.iter().any(|name| *name == unescape(key)));
@@ -184,9 +196,9 @@ mod tests {
     const STRATEGIES: [config::Strategy; 3] =
         [config::Strategy::LastWriteWins, config::Strategy::Crdt, config::Strategy::Manual];
 
-    fn sync(strategy: config::Strategy, conflict_fields: &[&str]) -> SyncConfig {
+    fn rule(strategy: config::Strategy, conflict_fields: &[&str]) -> Rule {
         let conflict_fields = conflict_fields.iter().map(|name| (*name).to_owned()).collect();
-        SyncConfig { strategy, conflict_fields, ..SyncConfig::default() }
+        Rule { strategy, conflict_fields, their_time: None }
     }
 
     #[test]
@@ -201,8 +213,8 @@ mod tests {
         let again = |text| Settlement::Again(Some(fields(text)));
         assert_eq!(settle(&last_write_wins, 6), again(r#"{"a":1,"b":2}"#));
         assert_eq!(settle(&last_write_wins, 5), Settlement::Lost, "what is there stays in a tie");
-        assert_eq!(settle(&sync(last_write_wins.strategy, &["a"]), 6), Settlement::Ask);
-        assert_eq!(settle(&sync(last_write_wins.strategy, &["b"]), 6), again(r#"{"a":1,"b":2}"#));
+        assert_eq!(settle(&rule(last_write_wins.strategy, &["a"]), 6), Settlement::Ask);
+        assert_eq!(settle(&rule(last_write_wins.strategy, &["b"]), 6), again(r#"{"a":1,"b":2}"#));
         assert_eq!(settle(&crdt, 6), again(r#"{"a":1,"b":2}"#));
         assert_eq!(settle(&crdt, 4), again(r#"{"b":2}"#));
         assert_eq!(settle(&manual, 6), Settlement::Ask);
@@ -213,9 +225,9 @@ mod tests {
         let record = fields(r#"{"a":1}"#);
         let at = Timestamp::from_millis(0);
         for strategy in [config::Strategy::LastWriteWins, config::Strategy::Crdt] {
-            let sync = sync(strategy, &[]);
-            assert_eq!(settle(&sync, None, at, Some(&record), Some(at), &[]), Settlement::Again(None));
-            assert_eq!(settle(&sync, Some(&record), at, None, None, &[]), Settlement::Lost);
+            let rule = rule(strategy, &[]);
+            assert_eq!(settle(&rule, None, at, Some(&record), &[]), Settlement::Again(None));
+            assert_eq!(settle(&rule, Some(&record), at, None, &[]), Settlement::Lost);
         }
     }
 
@@ -236,7 +248,7 @@ mod tests {
             Settlement::Again(Some(second.0.clone()))
         } else {
             let at = Timestamp::from_millis(second.1);
-            settle(&sync(config::Strategy::Crdt, &[]), Some(second.0), at, Some(&there), None, &overlap)
+            settle(&rule(config::Strategy::Crdt, &[]), Some(second.0), at, Some(&there), &overlap)
         };
         let merged = match again {
             Settlement::Again(Some(patch)) => there.merged(&patch),

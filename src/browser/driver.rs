@@ -98,12 +98,7 @@ impl Shell {
             Channel::open(name, move |announcement| handle_in(&weak, Input::Announced(announcement)));
         self.channel.replace(channel);
         if self.transport.is_some() {
-            let weak = Rc::downgrade(self);
-            let leader = Leader::stand(name, move |is_leader| handle_in(&weak, Input::Leader(is_leader)));
-            if leader.is_none() {
-                self.handle(Input::Leader(true));
-            }
-            self.leader.replace(leader);
+            self.stand(false);
         }
         let mut listeners = Vec::new();
         if let Some(global) = global_target() {
@@ -121,6 +116,23 @@ impl Shell {
             }));
         }
         self.listeners.replace(listeners);
+    }
+
+    /// Waits for the lock of the tab that syncs, or takes it; who is robbed of it waits in line again.
+    fn stand(self: &Rc<Self>, steals: bool) {
+        // The wish that there was is given up first: won later, it would be a second one.
+        self.leader.take();
+        let weak = Rc::downgrade(self);
+        let leader = Leader::stand(self.log.name(), steals, move |is_leader| {
+            handle_in(&weak, Input::Leader(is_leader));
+            if let Some(shell) = weak.upgrade().filter(|shell| !is_leader && !shell.is_closed.get()) {
+                shell.stand(false);
+            }
+        });
+        if leader.is_none() {
+            self.handle(Input::Leader(true));
+        }
+        self.leader.replace(leader);
     }
 
     /// Looks at the engine.
@@ -237,6 +249,7 @@ impl Shell {
                 }
             }),
             Output::WakeAt(at) => self.set_timer(at),
+            Output::Steal => self.stand(true),
             Output::Announce(announcement) => {
                 if let Some(channel) = &*self.channel.borrow() {
                     channel.announce(&announcement);
@@ -287,6 +300,8 @@ impl Shell {
             Notice::Change(change) => ("change", change.to_json()),
             Notice::Conflict(json) => ("conflict", json.clone()),
             Notice::Rejected(json) => ("rejected", json.clone()),
+            Notice::Superseded(json) => ("superseded", json.clone()),
+            Notice::Progress(progress) => ("progress", progress.to_json()),
         };
         // A handler that throws is the app's affair; the facade reports it.
         let _ = self.on_event.call2(&JsValue::NULL, &JsValue::from_str(kind), &JsValue::from_str(&json));
@@ -318,6 +333,7 @@ fn reply_to_js(reply: &Reply) -> JsValue {
         }
         Reply::Deleted(existed) => JsValue::from_bool(*existed),
         Reply::Synced(report) => JsValue::from_str(&report.to_json()),
+        Reply::Settled(outcome) => JsValue::from_str(outcome.as_str()),
         Reply::Done => JsValue::UNDEFINED,
     }
 }

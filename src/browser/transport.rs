@@ -15,7 +15,7 @@ use web_sys::{AbortController, Headers, Response};
 
 use super::environment::describe;
 use super::once::Once;
-use crate::engine::{Answer, RetryAfter};
+use crate::engine::{Answer, Features, RetryAfter};
 use crate::error::Error;
 
 /// Where and how to send.
@@ -127,6 +127,7 @@ fn to_answer(response: &Response, body: Vec<u8>) -> Answer {
         content_type: header("content-type").unwrap_or_default(),
         is_redirected: response.redirected(),
         retry_after: header("retry-after").and_then(|value| parse_retry_after(&value)),
+        features: header(header::FEATURES).map(|value| Features::parse(&value)).unwrap_or_default(),
         max_mutations: header(header::MAX_MUTATIONS).and_then(|value| value.trim().parse().ok()),
         server_time_ms: header(header::SERVER_TIME).and_then(|value| value.trim().parse().ok()),
         body,

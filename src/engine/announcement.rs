@@ -3,7 +3,7 @@
 use objectql_sync_protocol::{Json, normalise, quoted};
 
 use super::row::TabId;
-use super::sync::SyncReport;
+use super::sync::progress::SyncReport;
 use crate::error::Error;
 
 /// What a tab tells the others. A hint only: losing one costs time, never data.
@@ -11,6 +11,10 @@ use crate::error::Error;
 pub enum Announcement {
     /// There are new rows in the log.
     Rows,
+    /// A tab that does not lead asks whether the leader is there.
+    Ping,
+    /// It is.
+    Alive,
     /// `sync()` was called in a tab that does not lead.
     SyncWanted {
         /// That tab.
@@ -35,6 +39,8 @@ impl Announcement {
     pub fn to_json(&self) -> String {
         match self {
             Self::Rows => r#"{"kind":"rows"}"#.to_owned(),
+            Self::Ping => r#"{"kind":"ping"}"#.to_owned(),
+            Self::Alive => r#"{"kind":"alive"}"#.to_owned(),
             // A tab's number has more digits than a JSON number keeps.
             Self::SyncWanted { tab, ask } => format!(r#"{{"kind":"sync","tab":"{}","ask":{ask}}}"#, tab.0),
             Self::Synced { tab, ask, result } => {
@@ -55,8 +61,11 @@ impl Announcement {
         let text = normalise(text, 4).ok()?;
         let json = Json::from_normalised(&text);
         let kind = json.member("\"kind\"")?;
-        if kind.as_str() == "\"rows\"" {
-            return Some(Self::Rows);
+        match kind.as_str() {
+            "\"rows\"" => return Some(Self::Rows),
+            "\"ping\"" => return Some(Self::Ping),
+            "\"alive\"" => return Some(Self::Alive),
+            _ => {}
         }
         let tab = TabId(json.member("\"tab\"")?.as_text()?.parse().ok()?);
         let ask = json.member("\"ask\"")?.as_safe_integer()?;
@@ -84,9 +93,21 @@ mod tests {
     #[test]
     fn text_survives() {
         let tab = TabId(u64::MAX);
-        let report = SyncReport { pushed: 1, pulled: 2, applied: 3, conflicts: 4, rejected: 5, requests: 6 };
+        let report = SyncReport {
+            pushed: 1,
+            pulled: 2,
+            applied: 3,
+            superseded: 4,
+            conflicts: 5,
+            rejected: 6,
+            requests: 7,
+            bytes: 8,
+            duration_ms: 9,
+        };
         for announcement in [
             Announcement::Rows,
+            Announcement::Ping,
+            Announcement::Alive,
             Announcement::SyncWanted { tab, ask: 7 },
             Announcement::Synced { tab, ask: 8, result: Ok(report) },
             Announcement::Synced {

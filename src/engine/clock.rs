@@ -36,7 +36,16 @@ impl Clock {
 
     /// Takes note of how far the server's clock is ahead of the device's.
     pub(crate) fn measured_offset(&mut self, offset_ms: i64) {
-        self.offset_ms = if offset_ms.unsigned_abs() < OFFSET_IGNORED_MS { 0 } else { offset_ms };
+        self.offset_ms = Self::rounded(offset_ms);
+    }
+
+    /// Whether such a measurement would say something new.
+    pub(crate) fn is_moved_by(&self, offset_ms: i64) -> bool {
+        Self::rounded(offset_ms).abs_diff(self.offset_ms) >= OFFSET_IGNORED_MS
+    }
+
+    const fn rounded(offset_ms: i64) -> i64 {
+        if offset_ms.unsigned_abs() < OFFSET_IGNORED_MS { 0 } else { offset_ms }
     }
 }
 

@@ -8,12 +8,13 @@ use objectql_sync_protocol::{
 
 use super::clock::Clock;
 use super::config::Config;
-use super::log::MAX_COMMAND_BYTES;
+use super::fold::Outcome;
+use super::log::{MAX_COMMAND_BYTES, ROW_BYTES_WANTED};
 use super::random::Random;
 use super::record::apply;
 use super::row::{Event, Recorded};
-use super::state::{Pending, Progress, State};
-use super::sync::SyncReport;
+use super::state::{Pending, Progress, Rejected, State};
+use super::sync::progress::SyncReport;
 use crate::error::Error;
 
 /// One write of an app. Each is recorded as a whole or not at all.
@@ -99,6 +100,8 @@ pub enum Reply {
     Deleted(bool),
     /// What a `sync()` did.
     Synced(SyncReport),
+    /// What became of a mutation.
+    Settled(Outcome),
     /// Done.
     Done,
 }
@@ -339,13 +342,24 @@ impl<'a> Staged<'a> {
         (!left.is_empty()).then_some(left)
     }
 
+    /// What a rejected create took along is made again with it.
     fn retry(&mut self, mutation: MutationId, patch: Option<&Fields>) -> Result<Reply, Error> {
         let rejected =
             self.state.find_rejected(mutation).ok_or_else(|| Error::UnknownMutation(mutation.to_string()))?;
-        let sequence = rejected.sequence;
-        self.writable(&rejected.recorded.object)?;
-        let key = rejected.recorded.key();
-        let data = match (&rejected.recorded.data, patch) {
+        self.retry_one(rejected, patch)?;
+        for dependant in self.state.rejected.iter().filter(|other| other.cause == Some(mutation)) {
+            if !self.decided.contains(&dependant.sequence) {
+                self.retry_one(dependant, None)?;
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    fn retry_one(&mut self, rejected: &Rejected, patch: Option<&Fields>) -> Result<(), Error> {
+        let Rejected { sequence, recorded, .. } = rejected;
+        self.writable(&recorded.object)?;
+        let key = recorded.key();
+        let data = match (&recorded.data, patch) {
             (Some(data), Some(patch)) => {
                 Some(data.merged(&patch.filtered(|name, _| !is_set_by_driver(name))))
             }
@@ -354,12 +368,12 @@ impl<'a> Staged<'a> {
         if let Some(data) = &data {
             check_size(data)?;
         }
-        self.claim(mutation, sequence)?;
-        let recorded = self.recorded(key.clone(), rejected.recorded.operation, data.clone());
+        self.claim(recorded.id, *sequence)?;
+        let recorded = self.recorded(key.clone(), recorded.operation, data.clone());
         let view = apply(self.view(&key).cloned(), recorded.operation, data.as_ref());
         self.views.insert(key, view);
-        self.events.push(Event::Decided { sequence, instead: Some(recorded) });
-        Ok(Reply::Done)
+        self.events.push(Event::Decided { sequence: *sequence, instead: Some(recorded) });
+        Ok(())
     }
 
     fn discard(&mut self, mutation: MutationId) -> Result<Reply, Error> {
@@ -369,6 +383,23 @@ impl<'a> Staged<'a> {
         self.claim(mutation, sequence)?;
         self.events.push(Event::Decided { sequence, instead: None });
         Ok(Reply::Done)
+    }
+
+    /// Records creates for what was written while its object was not synced, and is now. Whether all of it is in: as much as one
+    /// row takes at a time.
+    pub(crate) fn adopt(&mut self) -> bool {
+        let state = self.state;
+        for (object, table) in state.tables.iter().filter(|(object, _)| self.config.pushes(object)) {
+            for record in table.records().filter(|record| record.is_local() && record.pending().is_empty()) {
+                if self.bytes > ROW_BYTES_WANTED {
+                    return false;
+                }
+                let key = RecordKey { object: object.clone(), id: record.id.clone() };
+                let recorded = self.recorded(key, Operation::Create, record.complete_base().cloned());
+                self.stage(vec![recorded]);
+            }
+        }
+        true
     }
 
     /// Two decisions on one mutation in one row: only the first counts.
@@ -386,7 +417,8 @@ impl<'a> Staged<'a> {
             self.last_sequence = self.last_sequence.next();
             self.last_sequence
         });
-        let base_version = self.state.record(&key).and_then(|record| record.base()).map(|base| base.version);
+        let record = self.state.record(&key).filter(|record| !record.is_local());
+        let base_version = record.and_then(|record| record.base()).map(|base| base.version);
         self.bytes += recorded_bytes(&key, data.as_ref());
         Recorded {
             id: self.random.uuid(self.now),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use objectql_sync_protocol::{ObjectDefinition, ObjectName, SyncConfig};
 
+use super::row::Subscription;
 use crate::error::Error;
 
 /// How often to pull when nothing else makes the client do so.
@@ -71,6 +72,16 @@ impl Config {
             .iter()
             .filter(|definition| definition.sync.pulls())
             .map(|definition| definition.name.clone())
+    }
+
+    /// The objects that take part in sync.
+    pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
+        let enabled = self.objects.iter().filter(|definition| definition.sync.enabled);
+        let subscription = |definition: &ObjectDefinition| Subscription {
+            object: definition.name.clone(),
+            direction: definition.sync.direction,
+        };
+        enabled.map(subscription).collect()
     }
 
     pub(crate) fn sync_of(&self, object: &ObjectName) -> Option<&SyncConfig> {

@@ -1,35 +1,72 @@
 //! Row by row into the state. The same for our own rows and other tabs', for the first time and after a restart.
 
-use hashbrown::{HashMap, HashSet};
+mod conflict;
+mod receive;
+mod snapshot;
+
+use hashbrown::HashSet;
 use objectql_sync_protocol::{
-    Fields, MAX_SAFE_INTEGER, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence,
-    ServerVersion, merge,
+    Direction, Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence, ServerVersion,
 };
 
-use super::record::{Base, apply};
-use super::row::{Change, Event, Received, Recorded, Row, TabId, Verdict};
-use super::state::{Parked, Pending, Progress, Rejected, Snapshot, State};
-use super::table::Table;
-
-/// How often one mutation may be rebased onto the server's state by itself before it waits for a decision.
-const MAX_ROUNDS: u8 = 5;
+use super::record::apply;
+use super::row::{Event, Recorded, Row, Subscription, TabId};
+use super::state::{Pending, Progress, Rejected, Snapshot, State};
 
 /// What a fold did, for those who watch.
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
     /// The records that may look different now, by object; a record may come more than once.
     pub(crate) touched: Vec<(ObjectName, Vec<RecordId>)>,
-    /// The mutations that were parked.
-    pub(crate) parked: Vec<MutationId>,
-    /// The mutations that were rejected.
-    pub(crate) rejected: Vec<MutationId>,
-    /// How many mutations the server applied.
-    pub(crate) applied: u32,
+    /// The mutations that got an outcome, in the order in which they got it.
+    pub(crate) outcomes: Vec<(MutationId, Outcome)>,
+    /// What was superseded, and with which values.
+    pub(crate) superseded: Vec<Superseded>,
     /// Whether the row came from the server.
     pub(crate) is_from_server: bool,
+    /// Whether two mutations of one record in one request conflicted with each other.
+    pub(crate) has_self_conflict: bool,
     /// The records whose base or pending mutations changed. What is seen of one is computed once, when all that changes it
     /// is done: an answer on a hundred of ten thousand edits of a record would be a million merges otherwise.
     stale: HashSet<RecordKey>,
+}
+
+/// What became of a mutation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server took it.
+    Applied,
+    /// The server took it, and other values won.
+    Superseded,
+    /// Somebody has to decide.
+    Conflict,
+    /// The server will never take it.
+    Rejected,
+    /// The app dropped it, or put another one in its place.
+    Discarded,
+}
+
+impl Outcome {
+    /// The word an app sees.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Superseded => "superseded",
+            Self::Conflict => "conflict",
+            Self::Rejected => "rejected",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+/// A mutation whose values lost, and what is lost.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Superseded {
+    pub(crate) recorded: Recorded,
+    pub(crate) sequence: Sequence,
+    /// The values that nobody has any more; none for a delete.
+    pub(crate) lost: Option<Fields>,
 }
 
 impl Folded {
@@ -38,6 +75,17 @@ impl Folded {
             Some((_, ids)) => ids.push(id.clone()),
             None => self.touched.push((object.clone(), vec![id.clone()])),
         }
+    }
+
+    /// How many mutations came to that.
+    pub(crate) fn count(&self, wanted: Outcome) -> u32 {
+        let count = self.outcomes.iter().filter(|(_, outcome)| *outcome == wanted).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// The mutations that came to that.
+    pub(crate) fn of(&self, wanted: Outcome) -> impl Iterator<Item = MutationId> {
+        self.outcomes.iter().filter(move |(_, outcome)| *outcome == wanted).map(|(id, _)| *id)
     }
 }
 
@@ -48,6 +96,10 @@ pub(crate) fn fold(state: &mut State, row: &Row) -> Folded {
         match event {
             Event::Opened { client_id } => {
                 state.client_id.get_or_insert_with(|| client_id.clone());
+            }
+            Event::Renamed { client_id } => {
+                lead(state, row.tab);
+                state.client_id = Some(client_id.clone());
             }
             Event::Recorded(mutations) => {
                 for recorded in mutations {
@@ -65,7 +117,11 @@ pub(crate) fn fold(state: &mut State, row: &Row) -> Folded {
             Event::Received(received) => {
                 lead(state, row.tab);
                 folded.is_from_server = true;
-                receive(state, received, &mut folded);
+                receive::receive(state, received, &mut folded);
+            }
+            Event::Subscribed(subscriptions) => {
+                lead(state, row.tab);
+                subscribe(state, subscriptions);
             }
             Event::ResetBegan { objects } => {
                 lead(state, row.tab);
@@ -73,7 +129,9 @@ pub(crate) fn fold(state: &mut State, row: &Row) -> Folded {
             }
             Event::Decided { sequence, instead } => {
                 state.rejected.retain(|rejected| rejected.sequence != *sequence);
-                remove_pending(state, *sequence, &mut folded);
+                if let Some(pending) = remove_pending(state, *sequence, &mut folded) {
+                    folded.outcomes.push((pending.recorded.id, Outcome::Discarded));
+                }
                 refresh(state, &mut folded);
                 if let Some(recorded) = instead {
                     record(state, recorded, &mut folded);
@@ -99,17 +157,30 @@ fn lead(state: &mut State, tab: TabId) {
     }
 }
 
+/// Takes note of the objects that take part in sync. Of one whose changes are wanted only from now on, the earlier ones are
+/// behind the checkpoint: a snapshot has to bring them.
+fn subscribe(state: &mut State, subscriptions: &[Subscription]) {
+    let pulled = |list: &[Subscription]| -> Vec<ObjectName> {
+        let is_pulled = |subscription: &&Subscription| subscription.direction != Direction::PushOnly;
+        list.iter().filter(is_pulled).map(|subscription| subscription.object.clone()).collect()
+    };
+    let before = state.subscriptions.replace(subscriptions.to_vec());
+    let objects = pulled(subscriptions);
+    let known = before.as_deref().map(pulled).unwrap_or_default();
+    let is_behind = state.checkpoint.is_some() || state.snapshot.is_some();
+    if is_behind && objects.iter().any(|object| !known.contains(object)) {
+        state.snapshot = Some(Snapshot { objects, ..Snapshot::default() });
+    }
+}
+
 fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {
     let Recorded { object, record_id, operation, data, .. } = recorded;
     state.clock.saw(recorded.timestamp);
     folded.touch(object, record_id);
     let Some(sequence) = recorded.sequence else {
         // Not synced: there is no server to wait for.
-        state.tables.entry(object).entry(record_id).rebase(
-            *operation,
-            data.as_ref(),
-            ServerVersion::default(),
-        );
+        let version = ServerVersion::default();
+        state.tables.entry(object).entry(record_id).rebase(*operation, data.as_ref(), version);
         state.replay(object, record_id);
         return;
     };
@@ -117,9 +188,14 @@ fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {
     let entry = state.tables.entry(object).entry(record_id);
     let base = entry.complete_base().cloned();
     entry.push(sequence, *operation, data.as_ref());
-    let progress = Progress::Queued { rounds: 0 };
-    let pending = Pending { recorded: recorded.clone(), sequence, base, gone_at: None, progress };
-    state.pending.insert(pending);
+    state.pending.insert(Pending {
+        recorded: recorded.clone(),
+        sequence,
+        base,
+        gone_at: None,
+        is_overtaken: false,
+        progress: Progress::Queued { rounds: 0 },
+    });
 }
 
 /// Takes a mutation out of what is pending, with what it did to its record.
@@ -133,189 +209,24 @@ fn remove_pending(state: &mut State, sequence: Sequence, folded: &mut Folded) ->
     Some(pending)
 }
 
-fn receive(state: &mut State, received: &Received, folded: &mut Folded) {
-    state.clock.saw(received.newest);
-    state.clock.measured_offset(received.clock_offset_ms);
-    if received.is_snapshot {
-        collect(state, received, folded);
-        return;
-    }
-    // Changes before verdicts: another client's v4 must not be skipped because our own v5 is acknowledged beside it.
-    let mut news = awaited_records(state, received);
-    for change in &received.changes {
-        apply_change(state, change, folded);
-        if let Some(latest) =
-            news.get_mut(&RecordKey { object: change.object.clone(), id: change.record_id.clone() })
-        {
-            *latest = (*latest).max(Some(change.version));
-        }
-    }
-    mark_echoes(state, &news);
-    if received.is_repeat && state.checkpoint.is_none() {
-        // The first answer of all may be a snapshot, taken after somebody undid what the batch had done the first time.
-        for (sequence, _) in &received.verdicts {
-            if let Some(pending) = state.pending.get_mut(sequence) {
-                pending.gone_at = ServerVersion::new(MAX_SAFE_INTEGER).ok();
-            }
-        }
-    }
-    let known = state.rejected.len();
-    for (sequence, verdict) in &received.verdicts {
-        judge(state, *sequence, verdict, &news, folded);
-    }
-    // After all verdicts: one of its own counts more than what its create's says about it.
-    let creates = state.rejected.iter().skip(known).filter(|it| it.recorded.operation == Operation::Create);
-    for Rejected { recorded, reason, .. } in creates.cloned().collect::<Vec<_>>() {
-        reject_dependants(state, &recorded, &reason, folded);
-    }
-    if !received.verdicts.is_empty() {
-        state.frozen.clear();
-    }
-    if received.is_complete {
-        settle_applied(state, folded);
-    }
-    state.is_behind = !received.is_complete;
-    if received.checkpoint.is_some() {
-        state.checkpoint.clone_from(&received.checkpoint);
-    }
-}
-
-/// The records whose echo is awaited, each with the newest version that came for it (none yet).
-fn awaited_records(state: &State, received: &Received) -> HashMap<RecordKey, Option<ServerVersion>> {
-    let judged = received.verdicts.iter().map(|(sequence, _)| sequence);
-    let sequences = judged.chain(&state.applied);
-    sequences
-        .filter_map(|sequence| state.pending.get(sequence))
-        .map(|pending| (pending.recorded.key(), None))
-        .collect()
-}
-
-fn apply_change(state: &mut State, change: &Change, folded: &mut Folded) {
-    let table = state.tables.entry(&change.object);
-    let entry = table.entry(&change.record_id);
-    entry.rebase(change.operation, change.data.as_ref(), change.version);
-    if entry.pending().is_empty() {
-        table.drop_if_gone(&change.record_id);
-    } else {
-        if change.operation == Operation::Delete {
-            for sequence in entry.pending() {
-                if let Some(pending) = state.pending.get_mut(sequence) {
-                    pending.gone_at = pending.gone_at.max(Some(change.version));
-                }
-            }
-        }
-        folded.stale.insert(RecordKey { object: change.object.clone(), id: change.record_id.clone() });
-    }
-    folded.touch(&change.object, &change.record_id);
-}
-
-fn mark_echoes(state: &mut State, news: &HashMap<RecordKey, Option<ServerVersion>>) {
-    for sequence in &state.applied {
-        let Some(pending) = state.pending.get_mut(sequence) else { continue };
-        if let Progress::Applied { version, is_echoed } = &mut pending.progress {
-            let latest = news.get(&pending.recorded.key()).copied().flatten();
-            *is_echoed |= latest >= Some(*version);
-        }
-    }
-}
-
-fn judge(
+/// Takes a mutation off its record and keeps it for the app.
+fn reject(
     state: &mut State,
     sequence: Sequence,
-    verdict: &Verdict,
-    news: &HashMap<RecordKey, Option<ServerVersion>>,
+    reason: &str,
+    cause: Option<MutationId>,
     folded: &mut Folded,
 ) {
-    let Some(pending) = state.pending.get_mut(&sequence) else { return };
-    match verdict {
-        Verdict::Applied(version) => {
-            let latest = news.get(&pending.recorded.key()).copied().flatten();
-            pending.progress = Progress::Applied { version: *version, is_echoed: latest >= Some(*version) };
-            state.applied.push(sequence);
-            folded.applied += 1;
-        }
-        Verdict::Conflict { server_record, server_version, suggestion } => {
-            let parked = Parked {
-                server_record: server_record.clone(),
-                server_version: *server_version,
-                fields: Vec::new(),
-                suggestion: suggestion.clone(),
-            };
-            judge_conflict(state, sequence, parked, folded);
-        }
-        Verdict::Rejected { reason } => reject(state, sequence, reason, folded),
-    }
-}
-
-/// Compares three ways before anybody is asked: a server that only compares versions reports conflicts that are none.
-fn judge_conflict(state: &mut State, sequence: Sequence, mut parked: Parked, folded: &mut Folded) {
-    let Some(pending) = state.pending.get(&sequence) else { return };
-    let Progress::Queued { rounds } = pending.progress else { return };
-    let key = pending.recorded.key();
-    let in_base = || Some(state.record(&key)?.base()?.version);
-    let version = parked.server_version.or_else(in_base);
-    let mine = pending.recorded.data.as_ref();
-    let is_held = match (mine, &parked.server_record) {
-        (Some(mine), Some(theirs)) => merge::already_holds(theirs, mine),
-        // A delete of what is deleted is done.
-        (None, None) => true,
-        _ => false,
-    };
-    if is_held {
-        folded.applied += 1;
-        if remove_pending(state, sequence, folded).is_some() {
-            hand_on(state, &key, version, parked.server_record);
-        }
-        return;
-    }
-    parked.fields = match (mine, &parked.server_record) {
-        (Some(mine), Some(theirs)) => {
-            merge::conflicting_fields(known_base(state, pending).as_ref(), mine, theirs)
-        }
-        (Some(mine), None) => {
-            mine.names().filter(|name| !merge::SYSTEM_FIELDS.contains(&name.as_str())).collect()
-        }
-        (None, _) => Vec::new(),
-    };
-    let is_real = !parked.fields.is_empty() || mine.is_none() || rounds >= MAX_ROUNDS;
-    let Some(pending) = state.pending.get_mut(&sequence) else { return };
-    if is_real {
-        folded.parked.push(pending.recorded.id);
-        state.parked.push(sequence);
-        pending.progress = Progress::Parked(Box::new(parked));
-    } else {
-        pending.recorded.base_version = version;
-        pending.base = parked.server_record;
-        pending.progress = Progress::Queued { rounds: rounds + 1 };
-    }
-}
-
-/// What the author of a mutation knew of the record: the base, or what settled meanwhile, with their own earlier mutations that
-/// the server has applied. A difference from that is somebody else's.
-fn known_base(state: &State, pending: &Pending) -> Option<Fields> {
-    let record = state.record(&pending.recorded.key())?;
-    let earlier = || {
-        let sequences = record.pending().iter().take_while(|sequence| **sequence < pending.sequence);
-        sequences.filter_map(|sequence| state.pending.get(sequence))
-    };
-    let newest =
-        earlier().chain(std::iter::once(pending)).max_by_key(|pending| pending.recorded.base_version)?;
-    let applied = earlier().filter(|pending| matches!(pending.progress, Progress::Applied { .. }));
-    applied.fold(newest.base.clone(), |base, Pending { recorded, .. }| {
-        apply(base, recorded.operation, recorded.data.as_ref())
-    })
-}
-
-fn reject(state: &mut State, sequence: Sequence, reason: &str, folded: &mut Folded) {
     let Some(pending) = remove_pending(state, sequence, folded) else { return };
-    let key = pending.recorded.key();
-    let next = next_pending(state, &key);
-    // What was handed on to the rejected one goes on to the next, unless that one knows better.
-    if next.is_some_and(|next| next.recorded.base_version < pending.recorded.base_version) {
-        hand_on(state, &key, pending.recorded.base_version, pending.base);
+    let Pending { recorded, base, .. } = pending;
+    let key = recorded.key();
+    // What was handed on to the rejected one goes on to the next, unless that one knows better, or less.
+    let takes_it = |next: &Pending| next.recorded.base_version < recorded.base_version && !next.is_overtaken;
+    if next_pending(state, &key).is_some_and(takes_it) {
+        hand_on(state, &key, recorded.base_version, base.clone());
     }
-    folded.rejected.push(pending.recorded.id);
-    state.rejected.push(Rejected { sequence, recorded: pending.recorded, reason: reason.to_owned() });
+    folded.outcomes.push((recorded.id, Outcome::Rejected));
+    state.rejected.push(Rejected { sequence, recorded, base, cause, reason: reason.to_owned() });
 }
 
 /// A create that is rejected takes along what was to be done with its record.
@@ -331,38 +242,44 @@ fn reject_dependants(state: &mut State, create: &Recorded, reason: &str, folded:
         .collect();
     let reason = format!("the create of the record was rejected (mutation {}): {reason}", create.id);
     for dependant in dependants {
-        reject(state, dependant, &reason, folded);
+        reject(state, dependant, &reason, Some(create.id), folded);
     }
 }
 
 /// Settles what is applied, once the changes up to the answer's checkpoint are in the base.
 fn settle_applied(state: &mut State, folded: &mut Folded) {
     for sequence in std::mem::take(&mut state.applied) {
-        let Some(Pending { progress: Progress::Applied { version, is_echoed }, .. }) =
+        let Some(Pending { progress: Progress::Applied { version, is_echoed, is_superseded }, .. }) =
             state.pending.get(&sequence)
         else {
             continue;
         };
-        let (version, is_echoed) = (*version, *is_echoed);
+        let (version, is_echoed, is_superseded) = (*version, *is_echoed, *is_superseded);
         let Some(pending) = state.pending.remove(&sequence) else { continue };
+        let outcome = if is_superseded { Outcome::Superseded } else { Outcome::Applied };
+        folded.outcomes.push((pending.recorded.id, outcome));
         let Pending { recorded, base: before, gone_at, .. } = pending;
         let key = recorded.key();
-        let Recorded { object, record_id, operation, data, .. } = recorded;
-        let entry = state.tables.entry(&object).entry(&record_id);
+        let Recorded { object, record_id, operation, data, .. } = &recorded;
+        let entry = state.tables.entry(object).entry(record_id);
         entry.remove(sequence);
         let latest = entry.base().map(|base| base.version).max(gone_at);
         let is_known = is_echoed || latest >= Some(version);
-        let would_revive = operation == Operation::Update && entry.base().is_none();
+        let would_revive = *operation == Operation::Update && entry.base().is_none();
         if !is_known && !would_revive {
-            entry.rebase(operation, data.as_ref(), version);
+            entry.rebase(*operation, data.as_ref(), version);
         }
         // The base may be past that version already, by changes that the author of the next mutation did not see.
         let at_version = match entry.base() {
             Some(base) if base.version == version => entry.complete_base().cloned(),
-            _ => apply(before, operation, data.as_ref()),
+            _ => apply(before, *operation, data.as_ref()),
         };
-        hand_on(state, &key, at_version.is_some().then_some(version), at_version);
-        folded.touch(&object, &record_id);
+        if next_pending(state, &key).is_some_and(|next| next.is_overtaken) {
+            tell_later(state, &recorded);
+        } else {
+            hand_on(state, &key, at_version.is_some().then_some(version), at_version);
+        }
+        folded.touch(object, record_id);
         folded.stale.insert(key);
     }
 }
@@ -377,70 +294,22 @@ fn hand_on(state: &mut State, key: &RecordKey, version: Option<ServerVersion>, b
     }
 }
 
+/// Where somebody else changed the record since the next mutation was made, that one keeps the version it was made on: with a
+/// later one the server would take the foreign change as known to its author. What is settled is known all the same. The
+/// first mutation of each base version carries the base for the others.
+fn tell_later(state: &mut State, settled: &Recorded) {
+    let sequences = state.record(&settled.key()).map(|record| record.pending().to_vec()).unwrap_or_default();
+    let mut last = None;
+    for sequence in sequences {
+        let Some(pending) = state.pending.get_mut(&sequence) else { continue };
+        let version = Some(pending.recorded.base_version);
+        if version != last {
+            pending.base = apply(pending.base.take(), settled.operation, settled.data.as_ref());
+            last = version;
+        }
+    }
+}
+
 fn next_pending<'a>(state: &'a State, key: &RecordKey) -> Option<&'a Pending> {
     state.pending.get(state.record(key)?.pending().first()?)
-}
-
-/// Adds a page to the snapshot, and puts the snapshot in the place of the data when it is whole.
-fn collect(state: &mut State, received: &Received, folded: &mut Folded) {
-    let Some(snapshot) = &mut state.snapshot else { return };
-    for change in &received.changes {
-        let table = snapshot.tables.entry(&change.object);
-        table.entry(&change.record_id).rebase(change.operation, change.data.as_ref(), change.version);
-        table.drop_if_gone(&change.record_id);
-    }
-    snapshot.checkpoint.clone_from(&received.checkpoint);
-    if received.is_complete {
-        swap(state, folded);
-    }
-}
-
-/// What the server does not have any more goes, what is pending stays on top.
-fn swap(state: &mut State, folded: &mut Folded) {
-    let Some(Snapshot { checkpoint, objects, tables }) = state.snapshot.take() else { return };
-    for object in &objects {
-        let known = state.tables.get(object).into_iter().flat_map(Table::records);
-        let gone: Vec<RecordId> = known
-            .filter(|record| tables.get(object).is_none_or(|table| table.get(&record.id).is_none()))
-            .map(|record| record.id.clone())
-            .collect();
-        for id in gone {
-            set_base(state, object, &id, None, folded);
-        }
-    }
-    for (object, table) in tables.iter() {
-        for record in table.records() {
-            set_base(state, object, &record.id, record.base().cloned(), folded);
-        }
-    }
-    // What was applied before the snapshot was taken is in it, or was undone by somebody since.
-    for sequence in &state.applied {
-        if let Some(Progress::Applied { is_echoed, .. }) =
-            state.pending.get_mut(sequence).map(|pending| &mut pending.progress)
-        {
-            *is_echoed = true;
-        }
-    }
-    settle_applied(state, folded);
-    // Likewise what was sent and may have been applied: a record that is missing now does not come back with the verdict.
-    for sequence in &state.frozen {
-        let is_missing = |pending: &Pending| {
-            state
-                .tables
-                .get(&pending.recorded.object)
-                .and_then(|it| it.get(&pending.recorded.record_id)?.base())
-                .is_none()
-        };
-        if let Some(pending) = state.pending.get_mut(sequence).filter(|pending| is_missing(pending)) {
-            pending.gone_at = ServerVersion::new(MAX_SAFE_INTEGER).ok();
-        }
-    }
-    state.checkpoint = checkpoint;
-    state.is_behind = false;
-}
-
-fn set_base(state: &mut State, object: &ObjectName, id: &RecordId, base: Option<Base>, folded: &mut Folded) {
-    state.tables.entry(object).entry(id).set_base(base);
-    state.replay(object, id);
-    folded.touch(object, id);
 }

@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use super::command::{Command, Reply, Staged};
 use super::fold::{Folded, fold};
 use super::row::{Event, Row, RowError};
-use super::sync::{Asker, SyncJob, SyncReport};
+use super::sync::progress::SyncReport;
+use super::sync::{Asker, Decision, SyncJob};
 use super::{Announcement, Engine, Now, Output, RequestId};
 use crate::error::Error;
 use objectql_sync_protocol::ProtocolError;
 
 /// A row takes no more jobs once its data have so many bytes.
-const ROW_BYTES_WANTED: usize = 8 << 20;
+pub(crate) const ROW_BYTES_WANTED: usize = 8 << 20;
 /// The most bytes of data of one command; with the 8 MiB at which a row takes no more, it fits in one row.
 pub const MAX_COMMAND_BYTES: usize = 16 << 20;
 /// How often a failing read or an unknown commit is tried again before those who wait are told.
@@ -147,11 +148,18 @@ impl Engine {
     /// A step of the sync has a row of its own: it is decided on what is folded, not on what is staged.
     fn decide_next_sync_job(&mut self, now: Now) -> Option<Append> {
         let Some(Job::Sync(job)) = self.log.queue.pop_front() else { return None };
-        let Some(event) = self.decide_sync(&job) else {
-            self.handle_sync_job_done(now, job, None);
-            return None;
+        let events = match self.decide_sync(now, &job) {
+            Decision::Events(events) => events,
+            Decision::Nothing => {
+                self.handle_sync_job_done(now, job, Some(&Folded::default()));
+                return None;
+            }
+            Decision::Late => {
+                self.handle_sync_job_done(now, job, None);
+                return None;
+            }
         };
-        let row = Row { tab: self.tab, number: self.log.number(), events: vec![event] };
+        let row = Row { tab: self.tab, number: self.log.number(), events };
         Some(Append { row, jobs: vec![Job::Sync(job)], replies: Vec::new() })
     }
 

@@ -43,18 +43,22 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use objectql_sync_protocol::{Fields, ObjectName, RecordId, RecordKey, Timestamp};
+use objectql_sync_protocol::{Fields, MutationId, ObjectName, RecordId, RecordKey, Timestamp};
 
 pub use self::announcement::Announcement;
 pub use self::command::{Command, Reply, Resolution};
 pub use self::config::{Config, SyncSettings};
+pub use self::fold::Outcome;
 pub use self::log::MAX_COMMAND_BYTES;
 pub use self::query::{Filter, Query};
 pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
-pub use self::row::{Change, Event, MAX_ROW_BYTES, Received, Recorded, Row, RowError, TabId, Verdict};
+pub use self::row::{
+    Change, Event, MAX_ROW_BYTES, Received, Recorded, Row, RowError, Subscription, TabId, Verdict,
+};
+use self::state::Pending;
 pub use self::state::State;
-pub use self::sync::SyncReport;
-pub use self::sync::answer::{Answer, MAX_ANSWER_BYTES, RetryAfter};
+pub use self::sync::answer::{Answer, Features, MAX_ANSWER_BYTES, RetryAfter};
+pub use self::sync::progress::{SyncProgress, SyncReport};
 
 use self::fold::Folded;
 use self::log::{Job, Log};
@@ -100,6 +104,13 @@ pub enum Input {
     Sync {
         /// The call.
         request: RequestId,
+    },
+    /// The app wants to know what becomes of a pending mutation; answered by a reply, when it is settled.
+    Watch {
+        /// The call.
+        request: RequestId,
+        /// The mutation.
+        mutation: MutationId,
     },
     /// What a read found: the rows after the given key in the order of their keys, as many as the shell likes.
     Rows {
@@ -194,6 +205,8 @@ pub enum Output {
     },
     /// Give a `Wake` at that monotonic time, instead of any earlier such wish; none: no need.
     WakeAt(Option<Duration>),
+    /// Take the lock of the one that syncs from the tab that holds it: it does not answer any more. Answered by `Leader`.
+    Steal,
     /// Tell the other tabs.
     Announce(Announcement),
     /// Answer a call of the app.
@@ -219,6 +232,8 @@ pub struct Engine {
     /// Whether the log was read to its end and is not empty: what an app may see starts then.
     is_open: bool,
     outputs: VecDeque<Output>,
+    /// Who waits for the outcome of which mutation.
+    watchers: Vec<(MutationId, RequestId)>,
     told_status: Option<Status>,
     told_wake: Option<Duration>,
 }
@@ -241,6 +256,7 @@ impl Engine {
             sync: Sync::default(),
             is_open: false,
             outputs: VecDeque::new(),
+            watchers: Vec::new(),
             told_status: None,
             told_wake: None,
         }
@@ -250,6 +266,7 @@ impl Engine {
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
             Input::Write { request, command } => self.log.push(Job::Write { request, command }),
+            Input::Watch { request, mutation } => self.watch(request, mutation),
             Input::Sync { request } => self.log.push(Job::Ask(Asker::Here(request))),
             Input::Rows { read, rows, is_last } => self.handle_rows(now, read, &rows, is_last),
             Input::ReadFailed { read, error } => self.handle_read_failed(now, read, error),
@@ -328,6 +345,11 @@ impl Engine {
     fn handle_announcement(&mut self, announcement: Announcement) {
         match announcement {
             Announcement::Rows => self.log.want_tail(),
+            Announcement::Ping if self.sync.is_leader => {
+                self.outputs.push_back(Output::Announce(Announcement::Alive));
+            }
+            Announcement::Ping => {}
+            Announcement::Alive => self.handle_alive(),
             Announcement::SyncWanted { tab, ask } => {
                 if self.sync.is_leader {
                     // What that tab wrote before is in the log, but perhaps not read here.
@@ -351,8 +373,25 @@ impl Engine {
         }
     }
 
+    fn watch(&mut self, request: RequestId, mutation: MutationId) {
+        let parked = self.state.find_pending(mutation).map(Pending::is_parked);
+        let outcome = match parked {
+            Some(false) => return self.watchers.push((mutation, request)),
+            Some(true) => Ok(Outcome::Conflict),
+            None if self.state.find_rejected(mutation).is_some() => Ok(Outcome::Rejected),
+            None => Err(Error::UnknownMutation(mutation.to_string())),
+        };
+        self.reply(request, outcome.map(Reply::Settled));
+    }
+
     /// Tells the app what a row changed.
     fn tell(&mut self, folded: &Folded, is_own: bool) {
+        for (mutation, outcome) in &folded.outcomes {
+            while let Some(place) = self.watchers.iter().position(|(watched, _)| watched == mutation) {
+                let (_, request) = self.watchers.remove(place);
+                self.reply(request, Ok(Reply::Settled(*outcome)));
+            }
+        }
         for notice in self.notices(folded, is_own) {
             self.outputs.push_back(Output::Notice(notice));
         }

@@ -41,6 +41,11 @@ impl Record {
         self.base.as_ref().filter(|base| !base.is_partial).map(|base| &base.fields)
     }
 
+    /// Whether the record never was the server's: it was written while its object was not synced.
+    pub(crate) fn is_local(&self) -> bool {
+        self.base.as_ref().is_some_and(|base| base.version == ServerVersion::default())
+    }
+
     pub(crate) fn pending(&self) -> &[Sequence] {
         &self.pending
     }

@@ -6,10 +6,11 @@ use objectql_sync_protocol::{
 };
 
 use super::Engine;
-use super::fold::Folded;
+use super::fold::{Folded, Outcome, Superseded};
 use super::row::Recorded;
 use super::state::{Pending, Progress, Rejected};
 use super::sync::Phase;
+use super::sync::progress::SyncProgress;
 use crate::error::Error;
 
 /// What the database is doing (`Status`).
@@ -82,6 +83,10 @@ pub enum Notice {
     Conflict(String),
     /// A mutation was rejected.
     Rejected(String),
+    /// A mutation's values lost.
+    Superseded(String),
+    /// A sync has come so far.
+    Progress(SyncProgress),
 }
 
 /// Which records changed (`ChangeEvent`).
@@ -270,9 +275,24 @@ impl Engine {
     }
 
     fn rejected_report(&self, rejected: &Rejected) -> String {
-        Self::report_head(&rejected.recorded)
-            .text("reason", &rejected.reason)
-            .json("mutation", &self.mutation_report(&rejected.recorded, rejected.sequence, "rejected"))
+        let Rejected { sequence, recorded, base, cause, reason } = rejected;
+        let of_this = self.state.rejected.iter().filter(|other| other.cause == Some(recorded.id));
+        Self::report_head(recorded)
+            .text("reason", reason)
+            .json("mutation", &self.mutation_report(recorded, *sequence, "rejected"))
+            .plain("baseRecord", base.as_ref().map(Fields::as_str))
+            .plain("causedBy", cause.map(|cause| quoted(&cause.to_string())))
+            .json("dependants", &array_text(of_this.map(|other| quoted(&other.recorded.id.to_string()))))
+            .finish()
+    }
+
+    fn superseded_report(&self, superseded: &Superseded) -> String {
+        let Superseded { recorded, sequence, lost } = superseded;
+        let record = self.state.record(&recorded.key()).and_then(|record| record.complete_base());
+        Self::report_head(recorded)
+            .json("mutation", &self.mutation_report(recorded, *sequence, "superseded"))
+            .plain("lost", lost.as_ref().map(Fields::as_str))
+            .plain("serverRecord", record.map(Fields::as_str))
             .finish()
     }
 
@@ -289,10 +309,12 @@ impl Engine {
             notices.push(Notice::Change(ChangeReport { changes, origin }));
         }
         let parked =
-            folded.parked.iter().filter_map(|id| self.conflict_report(self.state.find_pending(*id)?));
+            folded.of(Outcome::Conflict).filter_map(|id| self.conflict_report(self.state.find_pending(id)?));
         notices.extend(parked.map(Notice::Conflict));
-        let rejected = folded.rejected.iter().filter_map(|id| self.state.find_rejected(*id));
+        let rejected = folded.of(Outcome::Rejected).filter_map(|id| self.state.find_rejected(id));
         notices.extend(rejected.map(|rejected| Notice::Rejected(self.rejected_report(rejected))));
+        let superseded = folded.superseded.iter().map(|superseded| self.superseded_report(superseded));
+        notices.extend(superseded.map(Notice::Superseded));
         notices
     }
 

@@ -8,8 +8,8 @@
 //! A row is what one IndexedDB transaction appends: it is there as a whole or not at all.
 
 use objectql_sync_protocol::{
-    Checkpoint, ClientId, Fields, Mutation, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence,
-    ServerVersion, Timestamp,
+    Checkpoint, ClientId, Direction, Fields, Mutation, MutationId, ObjectName, Operation, RecordId,
+    RecordKey, Sequence, ServerVersion, Timestamp, merge::Rule,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -67,6 +67,22 @@ pub enum Event {
         /// What the decision wants from the server.
         instead: Option<Recorded>,
     },
+    /// These objects take part in sync from here on.
+    Subscribed(Vec<Subscription>),
+    /// The database writes under another id: somebody else writes under the one it had.
+    Renamed {
+        /// The new one.
+        client_id: ClientId,
+    },
+}
+
+/// An object that takes part in sync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// The object.
+    pub object: ObjectName,
+    /// Which way.
+    pub direction: Direction,
 }
 
 /// A mutation as it was recorded.
@@ -128,6 +144,9 @@ pub struct Received {
     pub is_snapshot: bool,
     /// Whether the batch may have been sent, and applied, before.
     pub is_repeat: bool,
+    /// Whether the frozen batch did not go along, because the server could not tell a repeat: which of it was applied is to be
+    /// seen in these changes.
+    pub is_probe: bool,
     /// The latest timestamp among the changes, as far as it can be believed.
     pub newest: Timestamp,
     /// The server's clock less ours, in milliseconds.
@@ -147,6 +166,8 @@ pub enum Verdict {
         server_version: Option<ServerVersion>,
         /// What the server suggests.
         suggestion: Option<Fields>,
+        /// What to go by where the server only detects conflicts; none: it is for a person.
+        rule: Option<Box<Rule>>,
     },
     /// Never to be applied.
     Rejected {
@@ -286,6 +307,7 @@ mod tests {
                     is_complete: true,
                     is_snapshot: false,
                     is_repeat: true,
+                    is_probe: false,
                     newest: Timestamp::from_millis(5),
                     clock_offset_ms: -5,
                 })),

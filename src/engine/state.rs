@@ -7,7 +7,7 @@ use objectql_sync_protocol::{
 use super::clock::Clock;
 use super::queue::Queue;
 use super::record::Record;
-use super::row::{Recorded, TabId};
+use super::row::{Recorded, Subscription, TabId};
 use super::table::Tables;
 
 /// Everything the log says. Equal logs give equal states, in every tab and after every restart.
@@ -28,6 +28,8 @@ pub struct State {
     pub(crate) rejected: Vec<Rejected>,
     /// The batch that may have been sent. While it is not empty, only exactly it may be sent.
     pub(crate) frozen: Vec<Sequence>,
+    /// The objects that took part in sync when that was last looked at.
+    pub(crate) subscriptions: Option<Vec<Subscription>>,
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Whether the server had more changes than came with the last answer.
     pub(crate) is_behind: bool,
@@ -49,6 +51,8 @@ pub(crate) struct Pending {
     /// Up to which version it is over with the record: a delete with that version came since. What the mutation did up to there
     /// is undone, though its verdict comes later, as after a lost answer.
     pub(crate) gone_at: Option<ServerVersion>,
+    /// Whether somebody else changed the record since the mutation was made.
+    pub(crate) is_overtaken: bool,
     pub(crate) progress: Progress,
 }
 
@@ -65,6 +69,8 @@ pub(crate) enum Progress {
         version: ServerVersion,
         /// Whether the echo, or a later change of the record, has come.
         is_echoed: bool,
+        /// Whether the record of that version holds other values.
+        is_superseded: bool,
     },
     /// Somebody has to decide.
     Parked(Box<Parked>),
@@ -84,6 +90,10 @@ pub(crate) struct Parked {
 pub(crate) struct Rejected {
     pub(crate) sequence: Sequence,
     pub(crate) recorded: Recorded,
+    /// The record's base when the mutation was made.
+    pub(crate) base: Option<Fields>,
+    /// The rejected create that took this one along.
+    pub(crate) cause: Option<MutationId>,
     pub(crate) reason: String,
 }
 

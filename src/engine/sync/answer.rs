@@ -3,10 +3,15 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use objectql_sync_protocol::{Json, MAX_DEPTH, MutationResult, PushResponse, Timestamp, normalise};
+use objectql_sync_protocol::merge::Rule;
+use objectql_sync_protocol::{
+    Checkpoint, Json, MAX_DEPTH, MAX_SAFE_INTEGER, MutationResult, Operation, PushResponse, Sequence,
+    ServerChange, ServerVersion, Timestamp, normalise,
+};
 
 use crate::engine::config::Config;
-use crate::engine::row::{Change, Received, Verdict};
+use crate::engine::row::{Change, Received, Recorded, Verdict};
+use crate::engine::state::{Pending, State};
 use crate::engine::sync::Sent;
 use crate::error::Error;
 
@@ -26,12 +31,39 @@ pub struct Answer {
     pub is_redirected: bool,
     /// The `retry-after` header, in its two forms: seconds, or a date as milliseconds since 1970.
     pub retry_after: Option<RetryAfter>,
+    /// The header `objectql-sync-features`.
+    pub features: Features,
     /// The header `objectql-sync-max-mutations`.
     pub max_mutations: Option<usize>,
     /// The header `objectql-sync-time`.
     pub server_time_ms: Option<i64>,
     /// The body.
     pub body: Vec<u8>,
+}
+
+/// What a server does beyond the plain wire format, as far as the driver goes another way without. Nothing is assumed that a
+/// header did not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Features {
+    /// A repeated mutation id gets the first verdict back.
+    pub is_idempotent: bool,
+    /// A client's own writes are known to it: several mutations of a record may go in one request.
+    pub has_chains: bool,
+    /// Conflicts are settled by the objects' strategies: what comes back as one is for a person.
+    pub has_strategies: bool,
+}
+
+impl Features {
+    /// Reads the header.
+    #[must_use]
+    pub fn parse(header: &str) -> Self {
+        let has = |name| header.split(',').any(|feature| feature.trim() == name);
+        Self {
+            is_idempotent: has("idempotent"),
+            has_chains: has("chains"),
+            has_strategies: has("strategies"),
+        }
+    }
 }
 
 /// When a server wants to be asked again.
@@ -63,6 +95,14 @@ pub(crate) enum Meaning {
     TooLarge(String),
     /// The credentials are refused.
     Unauthorized,
+    /// Another database writes under our client id.
+    Cloned,
+    /// Something in the request may be what the server cannot take.
+    Refused {
+        error: Error,
+        /// Whether the server says that it is the request's fault: the same one again would be refused again.
+        is_final: bool,
+    },
     /// Anything else that may go away.
     Failed(Error),
 }
@@ -75,26 +115,32 @@ pub(crate) struct Counts {
 }
 
 /// Reads an answer. `now` is when it came.
-pub(crate) fn read(answer: &Answer, sent: &Sent, config: &Config, now: Timestamp) -> Meaning {
+pub(crate) fn read(answer: &Answer, sent: &Sent, state: &State, config: &Config, now: Timestamp) -> Meaning {
     match answer.status {
-        200 => read_body(answer, sent, config, now)
-            .map_or_else(Meaning::Failed, |(received, counts)| Meaning::Fold(Box::new(received), counts)),
+        200 => read_body(answer, sent, state, config, now).unwrap_or_else(Meaning::Failed),
         401 | 403 => Meaning::Unauthorized,
         410 => Meaning::Reset,
         413 => Meaning::TooLarge(problem(answer)),
-        409 if property(answer, "\"code\"").as_deref() == Some("CLIENT_ID_CLONED") => {
-            Meaning::Failed(Error::ClientIdCloned)
+        409 if property(answer, "\"code\"").as_deref() == Some("CLIENT_ID_CLONED") => Meaning::Cloned,
+        status => {
+            let error = Error::HttpStatus { status, detail: problem(answer) };
+            match status {
+                // These speak of the endpoint, the way to it or the time, and not of what was sent.
+                404 | 405 | 407 | 408 | 425 | 429 | 502..=504 => Meaning::Failed(error),
+                400..=599 => Meaning::Refused { error, is_final: status < 500 },
+                _ => Meaning::Failed(error),
+            }
         }
-        status => Meaning::Failed(Error::HttpStatus { status, detail: problem(answer) }),
     }
 }
 
 fn read_body(
     answer: &Answer,
     sent: &Sent,
+    state: &State,
     config: &Config,
     now: Timestamp,
-) -> Result<(Received, Counts), Error> {
+) -> Result<Meaning, Error> {
     if answer.is_redirected {
         return Err(Error::InvalidAnswer("the request was redirected: a login page?".to_owned()));
     }
@@ -112,34 +158,62 @@ fn read_body(
     if response.has_more && sent.batch.is_empty() && sent.checkpoint.as_ref() == Some(&response.checkpoint) {
         return Err(Error::InvalidAnswer("more changes are promised at the same checkpoint".to_owned()));
     }
-    Ok(to_received(response, answer.server_time_ms, sent, config, now))
+    if sent.checkpoint.as_ref().is_some_and(|before| is_behind(&response.checkpoint, before)) {
+        return Ok(Meaning::Reset);
+    }
+    Ok(to_meaning(response, answer, sent, state, config, now))
 }
 
-fn to_received(
+/// Whether a checkpoint is smaller than the one that was sent: the server was restarted without its log, or restored. Only those
+/// that are numbers can be compared.
+fn is_behind(checkpoint: &Checkpoint, before: &Checkpoint) -> bool {
+    let number = |checkpoint: &Checkpoint| checkpoint.as_str().parse::<u64>().ok();
+    matches!((number(checkpoint), number(before)), (Some(now), Some(before)) if now < before)
+}
+
+fn to_meaning(
     response: PushResponse,
-    server_time_ms: Option<i64>,
+    answer: &Answer,
     sent: &Sent,
+    state: &State,
     config: &Config,
     now: Timestamp,
-) -> (Received, Counts) {
+) -> Meaning {
+    let (results, server_changes) = (response.results, response.server_changes);
+    let verdicts: Vec<(Sequence, Verdict)> = sent
+        .batch
+        .iter()
+        .zip(results)
+        .filter_map(|(sequence, result)| {
+            let pending = state.pending.get(sequence)?;
+            let rule = || {
+                (!answer.features.has_strategies)
+                    .then(|| rule_for(pending, config, &server_changes))
+                    .flatten()
+                    .map(Box::new)
+            };
+            Some((*sequence, to_verdict(result, pending, sent.batch.len() == 1, rule)?))
+        })
+        .collect();
+    if verdicts.is_empty() && sent.batch.len() > 1 {
+        return Meaning::TooLarge("more mutations than it takes at once".to_owned());
+    }
     // The server stamped its answer at about half of the round trip.
     let halfway = i64::midpoint(sent.at.millis(), now.millis());
-    let clock_offset_ms = server_time_ms.map_or(0, |server| server.saturating_sub(halfway));
+    let clock_offset_ms = answer.server_time_ms.map_or(0, |server| server.saturating_sub(halfway));
     let horizon = now.millis().saturating_add(clock_offset_ms).saturating_add(BELIEVED_AHEAD_MS);
-    let newest =
-        response.server_changes.iter().map(|change| change.timestamp.millis()).max().unwrap_or(i64::MIN);
+    let newest = server_changes.iter().map(|change| change.timestamp.millis()).max().unwrap_or(i64::MIN);
     let counts = Counts {
-        pushed: u32::try_from(response.results.len()).unwrap_or(u32::MAX),
-        pulled: u32::try_from(response.server_changes.len()).unwrap_or(u32::MAX),
+        pushed: u32::try_from(verdicts.len()).unwrap_or(u32::MAX),
+        pulled: u32::try_from(server_changes.len()).unwrap_or(u32::MAX),
     };
-    let changes = response
-        .server_changes
+    let changes = server_changes
         .into_iter()
         .filter(|change| config.pulls(&change.object_name))
         .map(|change| Change {
             data: change.data.map(|data| match data.get("id") {
                 Some(_) => data,
-                None if change.operation == objectql_sync_protocol::Operation::Create => {
+                None if change.operation == Operation::Create => {
                     data.framed(&[("id", &change.record_id.to_json())], &[])
                 }
                 None => data,
@@ -150,7 +224,6 @@ fn to_received(
             version: change.server_version,
         })
         .collect();
-    let verdicts = sent.batch.iter().copied().zip(response.results.into_iter().map(to_verdict)).collect();
     let received = Received {
         verdicts,
         changes,
@@ -158,21 +231,54 @@ fn to_received(
         is_complete: !response.has_more,
         is_snapshot: sent.is_snapshot,
         is_repeat: sent.attempt.is_repeat,
+        is_probe: sent.attempt.is_probe && !answer.features.is_idempotent,
         newest: Timestamp::from_millis(newest.min(horizon)),
         clock_offset_ms,
     };
-    (received, counts)
+    Meaning::Fold(Box::new(received), counts)
 }
 
-fn to_verdict(result: MutationResult) -> Verdict {
+/// What a conflict over the mutation is settled by, where the server does not do so itself.
+fn rule_for(pending: &Pending, config: &Config, changes: &[ServerChange]) -> Option<Rule> {
+    let Recorded { object, record_id, .. } = &pending.recorded;
+    let sync = config.sync_of(object)?;
+    let of_record = |change: &&ServerChange| change.object_name == *object && change.record_id == *record_id;
+    Some(Rule {
+        strategy: sync.strategy,
+        conflict_fields: sync.conflict_fields.clone(),
+        their_time: changes.iter().rev().find(of_record).map(|change| change.timestamp),
+    })
+}
+
+/// None where the result is no verdict on the mutation: a plain server may say of each of them that there were too many. Of
+/// one that came alone it can only mean that.
+fn to_verdict(
+    result: MutationResult,
+    pending: &Pending,
+    is_alone: bool,
+    rule: impl FnOnce() -> Option<Box<Rule>>,
+) -> Option<Verdict> {
     match result {
-        MutationResult::Applied { server_version } => Verdict::Applied(server_version),
-        MutationResult::Conflict { conflict } => Verdict::Conflict {
+        MutationResult::Applied { server_version } => Some(Verdict::Applied(server_version)),
+        MutationResult::Conflict { conflict } => Some(Verdict::Conflict {
             server_record: conflict.server_record,
             server_version: conflict.server_version,
             suggestion: conflict.suggested_resolution,
-        },
-        MutationResult::Rejected { reason } => Verdict::Rejected { reason },
+            rule: rule(),
+        }),
+        MutationResult::Rejected { reason } => {
+            let text = reason.to_ascii_lowercase();
+            let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+            if !is_alone && says(&["exceeds maximum", "exceeds the maximum", "too many mutations"]) {
+                return None;
+            }
+            let is_delete = pending.recorded.operation == Operation::Delete;
+            if is_delete && says(&["not found", "not_found", "does not exist"]) {
+                // Done. No version of the record comes after this one.
+                return ServerVersion::new(MAX_SAFE_INTEGER).ok().map(Verdict::Applied);
+            }
+            Some(Verdict::Rejected { reason })
+        }
     }
 }
 

@@ -2,18 +2,26 @@
 
 pub(crate) mod answer;
 pub(crate) mod plan;
+pub(crate) mod progress;
 pub(crate) mod schedule;
+pub(crate) mod takeover;
+pub(crate) mod trial;
 
 use std::time::Duration;
 
-use objectql_sync_protocol::{Checkpoint, Json, PushRequest, Sequence, Timestamp};
+use objectql_sync_protocol::{Checkpoint, ClientId, PushRequest, Sequence, Timestamp};
 
-use self::answer::{Answer, Counts, Meaning};
+use self::answer::{Answer, Counts, Features, Meaning};
+use self::plan::Limits;
+use self::progress::{SyncProgress, SyncReport};
 use self::schedule::Debounce;
-use super::fold::Folded;
+use self::takeover::Watch;
+use self::trial::{Outcome as TrialOutcome, Step, Trial};
+use super::command::Staged;
+use super::fold::{Folded, Outcome};
 use super::log::Job;
 use super::row::{Event, Received, TabId, Verdict};
-use super::{Announcement, Engine, Now, Output, Reply, RequestId};
+use super::{Announcement, Engine, Notice, Now, Output, Reply, RequestId};
 use crate::error::Error;
 
 /// The most mutations of a request as long as the server did not say otherwise.
@@ -22,46 +30,6 @@ const DEFAULT_MAX_MUTATIONS: usize = 100;
 const LEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// A tab that becomes visible pulls if the last sync is longer ago than this.
 const FRESH: Duration = Duration::from_secs(2);
-
-/// What one `sync()` did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SyncReport {
-    /// Mutations that got a verdict.
-    pub pushed: u32,
-    /// Changes that came, the echoes of the own ones included.
-    pub pulled: u32,
-    /// Mutations the server applied.
-    pub applied: u32,
-    /// Mutations that wait for a decision.
-    pub conflicts: u32,
-    /// Mutations the server will never take.
-    pub rejected: u32,
-    /// Requests sent.
-    pub requests: u32,
-}
-
-impl SyncReport {
-    /// The report as JSON.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let Self { pushed, pulled, applied, conflicts, rejected, requests } = self;
-        format!(
-            r#"{{"pushed":{pushed},"pulled":{pulled},"applied":{applied},"conflicts":{conflicts},"rejected":{rejected},"requests":{requests}}}"#
-        )
-    }
-
-    pub(crate) fn from_json(json: Json<'_>) -> Option<Self> {
-        let count = |key| u32::try_from(json.member(key)?.as_safe_integer()?).ok();
-        Some(Self {
-            pushed: count("\"pushed\"")?,
-            pulled: count("\"pulled\"")?,
-            applied: count("\"applied\"")?,
-            conflicts: count("\"conflicts\"")?,
-            rejected: count("\"rejected\"")?,
-            requests: count("\"requests\"")?,
-        })
-    }
-}
 
 /// The state of syncing in this tab.
 #[derive(Debug)]
@@ -81,6 +49,14 @@ pub(crate) struct Sync {
     failures: u32,
     /// How often the server forgot our checkpoint since it last took one.
     resets: u32,
+    /// How often the client id turned out to be somebody else's since the server last took one.
+    renames: u32,
+    /// What the server does; none until it said so, or said nothing.
+    features: Option<Features>,
+    /// Whether the server took one of our own mutations for somebody else's.
+    is_one_per_record: bool,
+    trial: Trial,
+    pub(crate) watch: Watch,
     pub(crate) error: Option<Error>,
     pub(crate) last_done: Option<Now>,
     /// How many mutations the server said it takes in one request.
@@ -89,6 +65,8 @@ pub(crate) struct Sync {
     shrunk_to: usize,
     pub(crate) debounce: Debounce,
     report: SyncReport,
+    /// When the cycle began.
+    began: Duration,
     next_send: u64,
     next_ask: u64,
     /// How many answers came too late to be used.
@@ -130,13 +108,16 @@ pub(crate) struct Sent {
 pub(crate) struct Attempt {
     /// Whether the batch may have been sent, and applied, before.
     pub(crate) is_repeat: bool,
+    /// Whether the frozen batch stays here, because the server may not know a repeat: what it applied shows in its changes.
+    pub(crate) is_probe: bool,
     /// Whether the credentials were asked for again after a refusal.
     pub(crate) is_second_try: bool,
 }
 
 impl Attempt {
-    const FIRST: Self = Self { is_repeat: false, is_second_try: false };
-    const AGAIN: Self = Self { is_repeat: true, is_second_try: false };
+    const FIRST: Self = Self { is_repeat: false, is_probe: false, is_second_try: false };
+    const AGAIN: Self = Self { is_repeat: true, ..Self::FIRST };
+    const PROBE: Self = Self { is_probe: true, ..Self::FIRST };
 }
 
 /// Who called `sync()`.
@@ -177,20 +158,43 @@ pub(crate) enum SyncJob {
         received: Box<Received>,
         counts: Counts,
     },
-    /// The batch was refused as too large: nothing of it was applied, and a smaller one follows.
+    /// Nothing of the frozen batch was applied, or the server knows a repeat: another batch follows.
     Thaw {
-        sent: Sent,
+        term: u64,
+        batch: Vec<Sequence>,
     },
     BeginReset {
         sent: Sent,
     },
+    /// Another database writes under our client id.
+    Rename {
+        sent: Sent,
+    },
+    /// Other objects take part in sync than when that was last looked at.
+    Subscribe {
+        term: u64,
+    },
+}
+
+/// What comes of a sync job when its row is made.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// It came too late.
+    Late,
+    /// It is done; there is nothing to write down.
+    Nothing,
+    /// It is done when these are in the log.
+    Events(Vec<Event>),
 }
 
 impl SyncJob {
     fn term(&self) -> u64 {
         match self {
-            Self::Lead { term } | Self::Freeze { term } => *term,
-            Self::Receive { sent, .. } | Self::Thaw { sent } | Self::BeginReset { sent } => sent.term,
+            Self::Lead { term }
+            | Self::Freeze { term }
+            | Self::Thaw { term, .. }
+            | Self::Subscribe { term } => *term,
+            Self::Receive { sent, .. } | Self::BeginReset { sent } | Self::Rename { sent } => sent.term,
         }
     }
 }
@@ -207,12 +211,18 @@ impl Default for Sync {
             asked: Vec::new(),
             failures: 0,
             resets: 0,
+            renames: 0,
+            features: None,
+            is_one_per_record: false,
+            trial: Trial::default(),
+            watch: Watch::default(),
             error: None,
             last_done: None,
             server_takes: DEFAULT_MAX_MUTATIONS,
             shrunk_to: usize::MAX,
             debounce: Debounce::default(),
             report: SyncReport::default(),
+            began: Duration::ZERO,
             next_send: 1,
             next_ask: 1,
             stale_answers: 0,
@@ -230,7 +240,7 @@ impl Engine {
             return;
         }
         match asker {
-            _ if self.sync.is_leader => self.wait_for_cycle(asker),
+            _ if self.sync.is_leader => self.wait_for_cycle(now, asker),
             Asker::Here(request) => {
                 let ask = self.sync.next_ask;
                 self.sync.next_ask += 1;
@@ -242,16 +252,17 @@ impl Engine {
         }
     }
 
-    fn wait_for_cycle(&mut self, asker: Asker) {
+    fn wait_for_cycle(&mut self, now: Now, asker: Asker) {
         // A request that has left may have been answered before the last write: only the next one will do.
         self.sync.waiters.push(Waiter { asker, from_send: self.sync.next_send });
-        self.begin_cycle();
+        self.begin_cycle(now);
         self.stop_waiting();
     }
 
     /// The leader in another tab answered a `sync()` of this one. The call is answered when this tab has read what that sync did:
     /// the announcement may be faster than the rows.
     pub(crate) fn handle_synced(&mut self, ask: u64, result: Result<SyncReport, Error>) {
+        self.handle_alive();
         if let Some(place) = self.sync.asked.iter().position(|asked| asked.ask == ask) {
             let asked = self.sync.asked.remove(place);
             self.log.want_tail();
@@ -266,6 +277,7 @@ impl Engine {
         }
         self.sync.is_leader = is_leader;
         self.sync.term += 1;
+        self.sync.trial = Trial::default();
         if is_leader {
             self.sync.phase = Phase::CatchingUp;
             self.log.want_tail();
@@ -277,13 +289,16 @@ impl Engine {
         }
     }
 
-    fn lead(&mut self) {
+    fn lead(&mut self, now: Now) {
+        if self.config.sync.is_some() && self.state.subscriptions != Some(self.config.subscriptions()) {
+            return self.want(SyncJob::Subscribe { term: self.sync.term });
+        }
         for asked in std::mem::take(&mut self.sync.asked) {
-            self.wait_for_cycle(Asker::Here(asked.request));
+            self.wait_for_cycle(now, Asker::Here(asked.request));
         }
         // What an earlier leader left half done, and what was written in an earlier session, does not wait.
         if self.is_automatic() {
-            self.begin_cycle();
+            self.begin_cycle(now);
         }
     }
 
@@ -294,7 +309,7 @@ impl Engine {
         // After a failure it always is.
         let is_waiting = matches!(self.sync.phase, Phase::Waiting { .. });
         if self.is_automatic() && (is_waiting || !is_fresh) {
-            self.begin_cycle();
+            self.begin_cycle(now);
             self.stop_waiting();
         }
     }
@@ -303,8 +318,10 @@ impl Engine {
         self.config.sync.is_some_and(|sync| sync.is_automatic)
     }
 
-    fn begin_cycle(&mut self) {
-        self.sync.is_cycling = true;
+    fn begin_cycle(&mut self, now: Now) {
+        if !std::mem::replace(&mut self.sync.is_cycling, true) {
+            self.sync.began = now.monotonic;
+        }
         self.sync.target = self.state.last_sequence;
         // What waited goes with this cycle, or cannot go: a due debounce that stays would begin one cycle after the other.
         self.sync.debounce.clear();
@@ -327,7 +344,7 @@ impl Engine {
             }
             _ => None,
         };
-        [asked, own].into_iter().flatten().min()
+        [asked, own, self.next_ping()].into_iter().flatten().min()
     }
 
     fn poll_due(&self) -> Option<Duration> {
@@ -338,6 +355,7 @@ impl Engine {
     /// Takes the next step, if there is one to take.
     pub(crate) fn advance_sync(&mut self, now: Now) {
         self.give_up_asking(now);
+        self.watch_leader(now);
         if self.config.sync.is_none() || !self.sync.is_leader || !self.is_open {
             return;
         }
@@ -345,7 +363,7 @@ impl Engine {
             && until.monotonic <= now.monotonic
         {
             self.sync.phase = Phase::Idle;
-            self.begin_cycle();
+            self.begin_cycle(now);
         }
         if !matches!(self.sync.phase, Phase::Idle) {
             return;
@@ -355,22 +373,50 @@ impl Engine {
             && self.is_automatic()
             && (is_due(self.sync.debounce.due(&self.config)) || is_due(self.poll_due()))
         {
-            self.begin_cycle();
+            self.begin_cycle(now);
         }
-        if !self.sync.is_cycling {
+        if self.sync.is_cycling {
+            self.take_step(now);
+        }
+    }
+
+    /// The next request of a cycle, or what has to be in the log before it.
+    fn take_step(&mut self, now: Now) {
+        let is_idempotent = self.sync.features.is_some_and(|features| features.is_idempotent);
+        if self.state.snapshot.is_some() {
+            return self.send(now, Vec::new(), Attempt::FIRST);
+        }
+        let frozen = self.state.frozen.clone();
+        if frozen.is_empty() {
+            if plan::next(&self.state, &self.config, self.sync.trial.aside()).is_some() {
+                self.sync.phase = Phase::Freezing;
+                self.log.push(Job::Sync(SyncJob::Freeze { term: self.sync.term }));
+            } else {
+                self.send(now, Vec::new(), Attempt::FIRST);
+            }
             return;
         }
-        let is_collecting = self.state.snapshot.is_some();
-        if !is_collecting
-            && self.state.frozen.is_empty()
-            && plan::sendable(&self.state, &self.config).next().is_some()
-        {
-            self.sync.phase = Phase::Freezing;
-            self.log.push(Job::Sync(SyncJob::Freeze { term: self.sync.term }));
-        } else {
-            let batch = if is_collecting { Vec::new() } else { self.state.frozen.clone() };
-            self.send(now, batch, Attempt::AGAIN);
+        let step = self.sync.trial.step(&frozen);
+        if step == Step::Halve {
+            self.sync.trial.halve();
+            self.sync.shrunk_to = (frozen.len() / 2).max(1);
         }
+        let may_go = |sequence: &Sequence| {
+            self.state.pending.get(sequence).is_none_or(|it| self.config.pushes(&it.recorded.object))
+        };
+        match step {
+            // A server that may not know a repeat could apply it twice. What it did shows in its changes.
+            _ if !is_idempotent => self.send(now, Vec::new(), Attempt::PROBE),
+            // An object among them takes no part any more.
+            Step::Again if !frozen.iter().all(may_go) => self.thaw(frozen),
+            Step::Again => self.send(now, frozen, Attempt::AGAIN),
+            Step::Halve => self.thaw(frozen),
+            Step::Pull => self.send(now, Vec::new(), Attempt::FIRST),
+        }
+    }
+
+    fn thaw(&mut self, batch: Vec<Sequence>) {
+        self.want(SyncJob::Thaw { term: self.sync.term, batch });
     }
 
     fn give_up_asking(&mut self, now: Now) {
@@ -391,6 +437,7 @@ impl Engine {
         let send = self.sync.next_send;
         self.sync.next_send += 1;
         self.sync.report.requests += 1;
+        self.sync.report.bytes += body.len() as u64;
         self.sync.phase = Phase::Sending(Sent {
             send,
             batch,
@@ -423,10 +470,17 @@ impl Engine {
 
     pub(crate) fn handle_answer(&mut self, now: Now, send: u64, answer: &Answer) {
         let Some(sent) = self.take_sent(send) else { return };
+        self.sync.report.bytes += answer.body.len() as u64;
         if let Some(max) = answer.max_mutations.filter(|max| *max > 0) {
             self.sync.server_takes = max;
         }
-        match answer::read(answer, &sent, &self.config, now.wall) {
+        let meaning = answer::read(answer, &sent, &self.state, &self.config, now.wall);
+        // An error may come from a proxy, which says nothing of the server behind it.
+        if answer.features != Features::default() || matches!(meaning, Meaning::Fold(..)) {
+            self.sync.features = Some(answer.features);
+        }
+        let retry_after = answer.retry_after.map(|after| after.wait_from(now.wall));
+        match meaning {
             Meaning::Fold(received, counts) => self.want(SyncJob::Receive { sent, received, counts }),
             // A server that does not even know the beginning would be asked in a loop.
             Meaning::Reset if sent.checkpoint.is_none() => {
@@ -434,17 +488,66 @@ impl Engine {
                 self.fail_sync(now, Error::HttpStatus { status: answer.status, detail }, None);
             }
             Meaning::Reset => self.want(SyncJob::BeginReset { sent }),
+            Meaning::Cloned if self.sync.renames > 1 => {
+                self.fail_sync(now, Error::ClientIdCloned, retry_after)
+            }
+            Meaning::Cloned => self.want(SyncJob::Rename { sent }),
             Meaning::Unauthorized if sent.attempt.is_second_try => self.fail_unauthorized(answer.status),
             // The shell asks the app for its headers before every request: once more may bring a fresh token.
             Meaning::Unauthorized => {
                 self.send(now, sent.batch, Attempt { is_second_try: true, ..sent.attempt })
             }
             Meaning::TooLarge(reason) => self.handle_too_large(now, sent, reason),
-            Meaning::Failed(error) => {
-                let retry_after = answer.retry_after.map(|after| after.wait_from(now.wall));
-                self.fail_sync(now, error, retry_after);
+            Meaning::Refused { error, is_final } => {
+                self.handle_refused(now, sent, error, is_final, retry_after);
             }
+            Meaning::Failed(error) => self.fail_sync(now, error, retry_after),
         }
+    }
+
+    /// The request was refused as a whole, perhaps for one of its mutations.
+    fn handle_refused(
+        &mut self,
+        now: Now,
+        sent: Sent,
+        error: Error,
+        is_final: bool,
+        retry_after: Option<Duration>,
+    ) {
+        let Some(only) = sent.batch.first().copied() else { return self.fail_sync(now, error, retry_after) };
+        let mut aside = self.sync.trial.aside().to_vec();
+        aside.push(only);
+        let has_others = plan::sendable(&self.state, &self.config, &aside).next().is_some();
+        match self.sync.trial.refused(&sent.batch, is_final, has_others) {
+            TrialOutcome::Quarantine => {
+                self.sync.trial.quarantined(only);
+                self.sync.shrunk_to = usize::MAX;
+                self.reject_alone(sent, only, format!("the server refuses it: {error}"));
+            }
+            TrialOutcome::Aside => {
+                self.sync.shrunk_to = usize::MAX;
+                // Where a repeat is not known, the next step is a look at what was applied.
+                self.thaw(sent.batch);
+            }
+            TrialOutcome::Open if is_final => {}
+            TrialOutcome::Open | TrialOutcome::Endpoint => self.fail_sync(now, error, retry_after),
+        }
+    }
+
+    /// The server will never take that mutation, and said so of the request it was alone in.
+    fn reject_alone(&mut self, sent: Sent, only: Sequence, reason: String) {
+        let received = Box::new(Received {
+            verdicts: vec![(only, Verdict::Rejected { reason })],
+            changes: Vec::new(),
+            checkpoint: None,
+            is_complete: !self.state.is_behind,
+            is_snapshot: false,
+            is_repeat: false,
+            is_probe: false,
+            newest: Timestamp::from_millis(i64::MIN),
+            clock_offset_ms: self.state.clock.offset_ms(),
+        });
+        self.want(SyncJob::Receive { sent, received, counts: Counts { pushed: 1, pulled: 0 } });
     }
 
     fn want(&mut self, job: SyncJob) {
@@ -457,22 +560,12 @@ impl Engine {
         match sent.batch.as_slice() {
             [] => self.fail_sync(now, Error::HttpStatus { status: 413, detail: reason }, None),
             [only] => {
-                let reason = format!("too large for the server: {reason}");
-                let received = Box::new(Received {
-                    verdicts: vec![(*only, Verdict::Rejected { reason })],
-                    changes: Vec::new(),
-                    checkpoint: None,
-                    is_complete: !self.state.is_behind,
-                    is_snapshot: false,
-                    is_repeat: false,
-                    newest: Timestamp::from_millis(i64::MIN),
-                    clock_offset_ms: self.state.clock.offset_ms(),
-                });
-                self.want(SyncJob::Receive { sent, received, counts: Counts { pushed: 1, pulled: 0 } });
+                let only = *only;
+                self.reject_alone(sent, only, format!("too large for the server: {reason}"));
             }
             batch => {
                 self.sync.shrunk_to = batch.len() / 2;
-                self.want(SyncJob::Thaw { sent });
+                self.thaw(sent.batch);
             }
         }
     }
@@ -516,26 +609,68 @@ impl Engine {
         }
     }
 
-    /// Decides what a sync job puts in the row; nothing when it came too late.
-    pub(crate) fn decide_sync(&mut self, job: &SyncJob) -> Option<Event> {
-        match job {
+    fn limits(&self) -> Limits<'_> {
+        Limits {
+            max_mutations: self.sync.server_takes.min(self.sync.shrunk_to),
+            is_one_per_record: self.sync.is_one_per_record,
+            aside: self.sync.trial.aside(),
+        }
+    }
+
+    /// Decides what a sync job puts in the row.
+    pub(crate) fn decide_sync(&mut self, now: Now, job: &SyncJob) -> Decision {
+        let is_current = |sent: &Sent| self.is_current(sent);
+        let event = match job {
             SyncJob::Lead { .. } => None,
             SyncJob::Freeze { term } => {
-                let batch =
-                    plan::plan(&self.state, &self.config, self.sync.server_takes.min(self.sync.shrunk_to));
+                let batch = plan::plan(&self.state, &self.config, self.limits());
                 let is_free = self.state.frozen.is_empty() && self.state.snapshot.is_none();
                 let is_wanted = is_free && *term == self.sync.term && !batch.is_empty();
                 is_wanted.then_some(Event::Frozen { batch })
             }
-            SyncJob::Receive { sent, received, .. } => {
-                self.is_current(sent).then(|| Event::Received(received.clone()))
+            SyncJob::Receive { sent, received, .. } if is_current(sent) => {
+                if self.says_nothing_new(received) {
+                    return Decision::Nothing;
+                }
+                Some(Event::Received(received.clone()))
             }
-            SyncJob::Thaw { sent } => self.is_current(sent).then_some(Event::Thawed),
-            SyncJob::BeginReset { sent } => {
-                let objects = self.config.pulled_objects().collect();
-                self.is_current(sent).then_some(Event::ResetBegan { objects })
+            SyncJob::Thaw { term, batch } => {
+                (*term == self.sync.term && self.state.frozen == *batch).then_some(Event::Thawed)
             }
-        }
+            SyncJob::BeginReset { sent } if is_current(sent) => {
+                Some(Event::ResetBegan { objects: self.config.pulled_objects().collect() })
+            }
+            SyncJob::Rename { sent } if is_current(sent) => {
+                let client_id = ClientId::new(self.random.uuid(now.wall).to_string());
+                client_id.ok().map(|client_id| Event::Renamed { client_id })
+            }
+            SyncJob::Receive { .. } | SyncJob::BeginReset { .. } | SyncJob::Rename { .. } => None,
+            SyncJob::Subscribe { term } if *term == self.sync.term => {
+                let mut staged = Staged::new(&self.state, &self.config, &mut self.random, now.wall);
+                let is_whole = staged.adopt();
+                let mut events = staged.events;
+                if is_whole {
+                    events.push(Event::Subscribed(self.config.subscriptions()));
+                }
+                return Decision::Events(events);
+            }
+            SyncJob::Subscribe { .. } => None,
+        };
+        event.map_or(Decision::Late, |event| Decision::Events(vec![event]))
+    }
+
+    /// Whether an answer leaves everything as it was: a poll need not make the log longer.
+    fn says_nothing_new(&self, received: &Received) -> bool {
+        let Received { verdicts, changes, checkpoint, clock_offset_ms, .. } = received;
+        verdicts.is_empty()
+            && changes.is_empty()
+            && received.is_complete
+            && !received.is_snapshot
+            && !received.is_probe
+            && !self.state.is_behind
+            && self.state.applied.is_empty()
+            && self.state.checkpoint == *checkpoint
+            && !self.state.clock.is_moved_by(*clock_offset_ms)
     }
 
     /// Whether nobody else synced since the request was sent: its answer speaks about the state as it is.
@@ -554,9 +689,9 @@ impl Engine {
         self.sync.phase = Phase::Idle;
         let Some(folded) = outcome else {
             match job {
-                SyncJob::Lead { .. } => self.lead(),
-                SyncJob::Freeze { .. } => {}
-                SyncJob::Receive { .. } | SyncJob::Thaw { .. } | SyncJob::BeginReset { .. } => {
+                SyncJob::Lead { .. } => self.lead(now),
+                SyncJob::Freeze { .. } | SyncJob::Thaw { .. } | SyncJob::Subscribe { .. } => {}
+                SyncJob::Receive { .. } | SyncJob::BeginReset { .. } | SyncJob::Rename { .. } => {
                     self.sync.stale_answers += 1;
                 }
             }
@@ -564,6 +699,8 @@ impl Engine {
         };
         match job {
             SyncJob::Lead { .. } => {}
+            SyncJob::Subscribe { .. } => self.lead(now),
+            SyncJob::Rename { .. } => self.sync.renames += 1,
             SyncJob::Freeze { .. } => {
                 self.sync.target = self.state.last_sequence;
                 self.sync.debounce.clear();
@@ -579,30 +716,52 @@ impl Engine {
                     self.fail_sync(now, Error::HttpStatus { status: 410, detail }, None);
                 }
             }
-            SyncJob::Receive { sent, counts, .. } => {
-                if !sent.is_snapshot {
-                    self.sync.resets = 0;
-                }
-                if !sent.batch.is_empty() {
-                    // One that was too large says little of the others: the batches grow again.
-                    self.sync.shrunk_to = self.sync.shrunk_to.saturating_mul(2);
-                }
-                let count = |mutations: &[_]| u32::try_from(mutations.len()).unwrap_or(u32::MAX);
-                let report = &mut self.sync.report;
-                report.pushed += counts.pushed;
-                report.pulled += counts.pulled;
-                report.applied += folded.applied;
-                report.conflicts += count(&folded.parked);
-                report.rejected += count(&folded.rejected);
-                self.sync.failures = 0;
-                self.sync.error = None;
+            SyncJob::Receive { sent, received, counts } => {
+                self.note_receipt(&sent, &received, counts, folded);
                 self.finish_if_drained(now, sent.send);
             }
         }
     }
 
+    /// An answer is folded.
+    fn note_receipt(&mut self, sent: &Sent, received: &Received, counts: Counts, folded: &Folded) {
+        if !sent.is_snapshot {
+            self.sync.resets = 0;
+        }
+        self.sync.renames = 0;
+        if received.checkpoint.is_some() {
+            self.sync.trial.answered(&sent.batch);
+        }
+        let judged = received.verdicts.len();
+        if judged < sent.batch.len() {
+            // A plain server said of some of them that they were too many.
+            self.sync.shrunk_to = judged;
+        } else if judged > 0 && !self.sync.trial.is_halving() {
+            // One that was too large says little of the others: the batches grow again.
+            self.sync.shrunk_to = self.sync.shrunk_to.saturating_mul(2);
+        }
+        let has_chains = self.sync.features.is_some_and(|features| features.has_chains);
+        self.sync.is_one_per_record =
+            !has_chains && (self.sync.is_one_per_record || folded.has_self_conflict);
+        let report = &mut self.sync.report;
+        report.pushed += counts.pushed;
+        report.pulled += counts.pulled;
+        report.applied += folded.count(Outcome::Applied);
+        report.superseded += folded.count(Outcome::Superseded);
+        report.conflicts += folded.count(Outcome::Conflict);
+        report.rejected += folded.count(Outcome::Rejected);
+        self.sync.failures = 0;
+        self.sync.error = None;
+        let progress = SyncProgress {
+            report: self.sync.report,
+            remaining: self.state.pending.len() - self.state.parked.len(),
+            has_more: self.state.is_behind || self.state.snapshot.is_some(),
+        };
+        self.outputs.push_back(Output::Notice(Notice::Progress(progress)));
+    }
+
     fn finish_if_drained(&mut self, now: Now, last_send: u64) {
-        let next = plan::sendable(&self.state, &self.config).next().map(|pending| pending.sequence);
+        let next = plan::next(&self.state, &self.config, self.sync.trial.aside());
         let has_more = self.state.is_behind
             || self.state.snapshot.is_some()
             || !self.state.frozen.is_empty()
@@ -611,6 +770,8 @@ impl Engine {
             return;
         }
         self.sync.last_done = Some(now);
+        let duration = now.monotonic.saturating_sub(self.sync.began).as_millis();
+        self.sync.report.duration_ms = u64::try_from(duration).unwrap_or(u64::MAX);
         self.end_cycle(&Ok(self.sync.report), last_send);
         self.sync.is_cycling = !self.sync.waiters.is_empty();
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use objectql_sync_protocol::{Fields, MutationId, ObjectDefinition, ObjectName, RecordId, Timestamp};
 use serde_json::{Value, json};
 
-use super::sync::answer::Answer;
+use super::sync::answer::{Answer, Features};
 use super::{
     Announcement, Command, Config, Engine, Event, Input, Notice, Now, Output, Query, Recorded, Reply,
     RequestId, Resolution, Row, SyncReport, SyncSettings,
@@ -63,6 +63,8 @@ struct Tab {
     is_alive: bool,
     /// How many requests were sent.
     requests: usize,
+    /// How often it wanted the lock of the one that syncs.
+    steals: usize,
     appended: BTreeSet<u64>,
 }
 
@@ -184,6 +186,7 @@ impl World {
             wake_at: None,
             is_alive: true,
             requests: 0,
+            steals: 0,
             appended: BTreeSet::new(),
         });
         self.give(tab, Input::Wake);
@@ -243,6 +246,7 @@ impl World {
                 tab.sends.push(Sent { send, body });
             }
             Output::WakeAt(time) => tab.wake_at = time,
+            Output::Steal => tab.steals += 1,
             Output::Announce(announcement) => {
                 let text = announcement.to_json();
                 for (other, tab) in self.tabs.iter_mut().enumerate() {
@@ -435,6 +439,14 @@ impl World {
         self.settle();
     }
 
+    /// Answers the look at what the server does, which comes before a batch that an earlier leader left.
+    fn answer_probe(&mut self, tab: usize) {
+        let sent = self.sent(tab);
+        assert_eq!(sent.mutations().len(), 0, "a pull comes first");
+        let checkpoint = sent.checkpoint();
+        self.answer(tab, json!({ "results": [], "serverChanges": [], "checkpoint": checkpoint }));
+    }
+
     fn lose_request(&mut self, tab: usize) {
         let sent = self.tabs[tab].sends.remove(0);
         let error = Error::Network("the connection broke".to_owned());
@@ -494,12 +506,21 @@ fn recorded_in(row: &Row) -> impl Iterator<Item = &Recorded> {
 }
 
 fn ok(body: Vec<u8>) -> Answer {
+    Answer { features: ALL, ..plain(body) }
+}
+
+/// An answer of a server that does no more than the wire format says.
+fn plain(body: Vec<u8>) -> Answer {
     Answer { status: 200, content_type: "application/json".to_owned(), body, ..Answer::default() }
 }
 
+/// What our server does.
+const ALL: Features = Features { is_idempotent: true, has_chains: true, has_strategies: true };
+
 fn status(status: u16) -> Answer {
     let body = br#"{"code":"X","detail":"told so"}"#.to_vec();
-    Answer { status, content_type: "application/problem+json".to_owned(), body, ..Answer::default() }
+    let content_type = "application/problem+json".to_owned();
+    Answer { status, content_type, body, features: ALL, ..Answer::default() }
 }
 
 fn object_name(name: &str) -> ObjectName {

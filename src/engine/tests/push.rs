@@ -54,7 +54,9 @@ fn mutations_go_in_the_order_of_the_client_across_objects() {
     assert_eq!(patch.keys().collect::<Vec<_>>(), ["title", "updated_at"], "only what changed");
     world.apply_all(0, 1, json!([]), "c4");
     let report = world.report(0, call);
-    assert_eq!(report, SyncReport { pushed: 4, applied: 4, requests: 1, ..SyncReport::default() });
+    let bytes = report.bytes;
+    assert!(bytes > body.to_string().len() as u64);
+    assert_eq!(report, SyncReport { pushed: 4, applied: 4, requests: 1, bytes, ..SyncReport::default() });
     assert_eq!(world.pending(0).len(), 0);
 }
 
@@ -207,6 +209,7 @@ fn a_batch_survives_a_crash() {
     assert!(!world.is_sending(tab));
     world.give(tab, Input::Leader(true));
     world.settle();
+    world.answer_probe(tab);
     assert_eq!(world.sent(tab).body, first.body);
     world.apply_all(tab, 1, json!([]), "c2");
     assert_eq!(world.sent(tab).sequences(), [3]);

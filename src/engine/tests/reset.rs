@@ -179,7 +179,9 @@ fn a_create_that_was_undone_before_the_first_answer_is_not_revived() {
     world.advance(Duration::from_secs(61));
     assert_eq!(world.sent(0).checkpoint(), None);
     let snapshot = json!([change("create", "there", json!({ "title": "x" }), 3)]);
-    world.apply_all(0, 1, snapshot, "s3");
+    world.answer(0, json!({ "results": [], "serverChanges": snapshot, "checkpoint": "s3" }));
+    assert_eq!(world.sent(0).sequences(), [1, 2]);
+    world.apply_all(0, 1, json!([]), "s3");
     assert_eq!(ids(&world, 0), ["there"]);
     assert_eq!(world.pending(0).len(), 0);
 }

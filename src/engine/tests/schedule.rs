@@ -160,6 +160,9 @@ fn what_an_earlier_session_left_goes_without_a_new_write() {
                 world.give(tab, Input::Leader(true));
                 world.settle();
             }
+            if is_frozen {
+                world.answer_probe(tab);
+            }
             assert_eq!(world.sent(tab).sequences().len(), 50);
             world.apply_all(tab, 1, json!([]), "c1");
             assert_eq!(

@@ -115,10 +115,7 @@ fn an_answer_cut_anywhere_changes_nothing() {
 #[test]
 fn no_status_makes_a_mutation_go_away() {
     let mut world = pushing(automatic());
-    for code in [
-        0, 100, 201, 202, 204, 301, 302, 304, 404, 405, 408, 409, 418, 421, 425, 426, 429, 451, 500, 502,
-        503, 504, 599,
-    ] {
+    for code in [0, 100, 201, 202, 204, 301, 302, 304, 404, 405, 407, 408, 425, 429, 502, 503, 504] {
         assert_unused(&mut world, &code.to_string(), status(code));
     }
     assert_eq!(world.rejected(0).len(), 0);
@@ -306,6 +303,7 @@ fn an_answer_to_the_one_that_does_not_lead_any_more_is_ignored() {
     // Tab 1 takes over while tab 0 is frozen, and gets further.
     world.give(1, Input::Leader(true));
     world.settle();
+    world.answer_probe(1);
     assert_eq!(world.sent(1).body, old.body);
     world.answer(1, good_answer());
     world.write(1, update("story", "a", json!({ "title": "newer" }))).unwrap();
@@ -350,13 +348,34 @@ fn a_tab_that_does_not_lead_sends_nothing() {
     assert_eq!(world.pending(0).len(), 0);
 }
 
+/// Goal: a copied profile goes on under an id of its own, with the same mutations; a server that finds that id taken, too, is
+/// not asked in a hot loop.
 #[test]
-fn a_cloned_device_is_told() {
-    let mut world = World::leading(automatic());
-    let call = world.start_sync(0);
-    let body = br#"{"code":"CLIENT_ID_CLONED"}"#.to_vec();
-    world.answer_with(0, Answer { body, ..status(409) });
-    assert_eq!(world.reply(0, call).unwrap_err().code(), "CLIENT_ID_CLONED");
+fn a_cloned_device_takes_another_client_id() {
+    let cloned = || {
+        let body = br#"{"code":"CLIENT_ID_CLONED"}"#.to_vec();
+        Answer { body, ..status(409) }
+    };
+    let mut world = pushing(by_hand());
+    let before = world.sent(0);
+    world.answer_with(0, cloned());
+    let after = world.sent(0);
+    assert_ne!(after.json()["clientId"], before.json()["clientId"]);
+    assert_eq!(after.mutations()[0]["clientId"], after.json()["clientId"]);
+    assert_eq!((after.ids(), after.sequences()), (before.ids(), before.sequences()));
+    let tab = world.open_tab();
+    assert_eq!(world.tabs[tab].engine.state(), world.tabs[0].engine.state(), "after a reload, too");
+    world.answer(0, good_answer());
+    assert_eq!(world.pending(0).len(), 0);
+
+    let again = world.start_sync(0);
+    for _ in 0..2 {
+        world.answer_with(0, cloned());
+        assert!(world.is_sending(0));
+    }
+    world.answer_with(0, cloned());
+    assert_eq!(world.reply(0, again).unwrap_err().code(), "CLIENT_ID_CLONED");
+    assert!(!world.is_sending(0));
 }
 
 #[test]
