@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Ledger } from './ledger.mjs';
 import { Browser, launch, newFolder, openPage, Proxy, removeFolder, SyncServer } from './parts.mjs';
+import { Wire } from './wire.mjs';
 
 export { altered, held, reload, until } from './parts.mjs';
 export { test } from './only.mjs';
@@ -34,9 +36,10 @@ function sharedContext() {
  * Everything one test needs, closed when the test ends, however it ends. A test fails when one of its pages had an uncaught error.
  *
  * `openTab` opens a page of the first device; `openDevice` gives another one, with storage of its own; `openBrowser` starts
- * a browser that only this test has, on the first device's origin, which may be killed.
+ * a browser that only this test has, on the first device's origin, which may be killed. With `isWired`, a device has a `wire` between
+ * its browser and its proxy. The `ledger` knows the writes of the tabs, those of other browsers when it is told to watch them.
  */
-export async function world(t, { objects = OBJECTS, serverArgs = [] } = {}) {
+export async function world(t, { objects = OBJECTS, serverArgs = [], isWired = false } = {}) {
   const folder = newFolder();
   const closers = [() => removeFolder(folder)];
   t.after(async () => {
@@ -47,26 +50,37 @@ export async function world(t, { objects = OBJECTS, serverArgs = [] } = {}) {
   const server = new SyncServer(folder, objects, serverArgs);
   closers.push(() => server.kill());
   await server.start();
+  const ledger = await Ledger.open(server);
   const openDevice = async () => {
     const proxy = new Proxy(server);
     closers.push(() => proxy.close());
     await proxy.listen();
+    const wire = isWired ? new Wire(new URL(proxy.origin).port) : undefined;
+    if (wire) {
+      await wire.listen();
+      closers.push(async () => {
+        await wire.close();
+        assert.deepEqual(wire.errors, [], 'errors of the faults');
+      });
+    }
+    const { origin } = wire ?? proxy;
     const openTab = async (path) => {
-      const tab = await openPage(await sharedContext(), proxy.origin, path);
+      const tab = await openPage(await sharedContext(), origin, path);
+      await ledger.watch(tab);
       closers.push(async () => {
         if (!tab.isClosed()) await tab.close();
         assert.deepEqual(tab.errors, [], 'uncaught errors of the page');
       });
       return tab;
     };
-    return { proxy, openTab };
+    return { origin, proxy, wire, openTab };
   };
   const first = await openDevice();
   const openBrowser = async (name = 'profile') => {
-    const browser = await Browser.launch(join(folder, name), first.proxy.origin);
+    const browser = await Browser.launch(join(folder, name), first.origin);
     closers.push(() => browser.close());
     return browser;
   };
-  return { server, ...first, openDevice, openBrowser };
+  return { server, ledger, ...first, openDevice, openBrowser };
 }
 

@@ -22,6 +22,30 @@ window.openDb = ({ sync, ...options } = {}) =>
 /** The code of the error a promise ends with; `none` if it ends well, and the error's text if it has no code. */
 window.codeOf = (promise) => promise.then(() => 'none', (error) => (error instanceof objectql.ObjectqlError ? error.code : `not coded: ${error}`));
 
+/** A write of a story for the test's ledger (`ledger.mjs`), which hears of it when it resolved: each has a text of its own. */
+window.write = async (operation, recordId, fields = {}) => {
+  const note = crypto.randomUUID();
+  const data = { ...fields, notes: note };
+  if (operation === 'create') await db.create('story', { id: recordId, title: 'A story', ...data });
+  else if (operation === 'update') await db.update('story', recordId, data);
+  else await db.delete('story', recordId);
+  resolved({ operation, recordId, note });
+};
+
+/** Four writers at once that make, change and remove stories, so many each: what is left of the last ones stays. */
+window.burst = async (name, count) => {
+  const writer = async (number) => {
+    const idOf = (at) => `${name}-${number}-${at}`;
+    for (let at = 0; at < count; at++) {
+      await write('create', idOf(at));
+      await write('update', idOf(at), { points: at });
+      if (at > 1) await write('delete', idOf(at - 2));
+      await write('update', idOf(at), { status: 'done' });
+    }
+  };
+  await Promise.all([1, 2, 3, 4].map(writer));
+};
+
 /** Many records. */
 window.stories = (count, from = 0) => Array.from({ length: count }, (_, at) => ({ title: `Story ${from + at}`, points: from + at }));
 

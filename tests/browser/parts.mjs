@@ -179,10 +179,17 @@ export class Proxy {
     const fault = this.isDown ? () => undefined : (this.faults.shift() ?? this.rule);
     const answer = await fault(parsed, () => this.#forward(incoming, body), incoming.headers);
     if (!answer) return incoming.socket.destroy();
-    const { status = 200, headers, body: text = '', isCut = false } = answer;
+    const { status = 200, headers, body: text = '', isCut = false, chunkBytes } = answer;
+    if (chunkBytes) return this.#serveInChunks(outgoing, answer);
     outgoing.writeHead(status, { 'content-type': 'application/json', ...headers, ...(isCut && { 'content-length': 2 * text.length }) });
     if (!isCut) return outgoing.end(text);
     outgoing.write(text, () => incoming.socket.destroySoon());
+  }
+
+  #serveInChunks(outgoing, { status, headers: { 'content-length': _, ...headers }, body, chunkBytes }) {
+    outgoing.writeHead(status, headers);
+    for (let from = 0; from < body.length; from += chunkBytes) outgoing.write(body.subarray(from, from + chunkBytes));
+    outgoing.end();
   }
 
   #forward(incoming, body) {
