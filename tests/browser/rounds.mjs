@@ -7,20 +7,20 @@ const WRITES_BEFORE_KILL = [10, 100];
 
 /**
  * Kills the browser in the middle of writes and syncs, and starts it again on the same profile, so many times. `browser` runs.
- * `onRound` gets the ledger's report of each round, made after the restart, when all is pushed.
+ * `onRound` gets the ledger's report of each round, made after the restart, when all is pushed. Returns the last tab.
  */
 export async function killBrowser({ browser, ledger, rounds, below, onRound = () => {} }) {
+  let tab = await openTab(browser, ledger);
   for (let round = 1; round <= rounds; round++) {
-    const tab = await openTab(browser, ledger);
     await tab.evaluate((round) => { window.bursting = burst(`browser-${round}`, Infinity).catch(() => {}); }, round);
     await resolve(ledger, below);
     await browser.kill();
     await browser.start();
-    const again = await openTab(browser, ledger);
-    await drain(again);
-    onRound(await ledger.report(again));
-    await again.close();
+    tab = await openTab(browser, ledger);
+    await drain(tab);
+    onRound(await ledger.report(tab));
   }
+  return tab;
 }
 
 /** Kills the server in the middle of a drain and starts it again on the same database, so many times. */

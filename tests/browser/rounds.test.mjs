@@ -11,8 +11,7 @@ const isRight = ({ resolved, lost, doubled }) => {
 test('a browser that is killed while it writes and syncs loses nothing and doubles nothing', async (t) => {
   const { ledger, openBrowser } = await world(t);
   const browser = await openBrowser();
-  await killBrowser({ browser, ledger, rounds: 3, below: randomFrom(3), onRound: isRight });
-  const tab = await openTab(browser, ledger);
+  const tab = await killBrowser({ browser, ledger, rounds: 3, below: randomFrom(3), onRound: isRight });
   await ledger.settle(tab);
 });
 
