@@ -55,9 +55,9 @@ test('a server that takes fewer mutations than a batch has gets so many', async 
     await db.sync();
   });
   assert.equal((await server.records()).size, 100);
-  // The real server says so in the answer to the first request; the plain one only in refusals, so that the driver has to find out.
-  const learnt = isPlain ? proxy.batches.findIndex(({ length }) => length <= 10) : 1;
-  assert.ok(proxy.batches.slice(learnt).every(({ length }) => length <= 10), proxy.batches.map(({ length }) => length).join());
+  // The real server says so in the answer to the first request; what the plain one takes has to be found by trying.
+  if (isPlain) assert.ok(proxy.batches.length <= 40, `${proxy.batches.length} requests`);
+  else assert.ok(proxy.batches.slice(1).every(({ length }) => length <= 10), proxy.batches.map(({ length }) => length).join());
   assert.deepEqual(await tab.evaluate(() => db.rejected()), []);
   assert.equal(await tab.evaluate(() => db.status.pending), 0);
 });

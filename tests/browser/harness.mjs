@@ -8,7 +8,7 @@ import { Ledger } from './ledger.mjs';
 import { Browser, launch, newFolder, openPage, Proxy, removeFolder, SyncServer } from './parts.mjs';
 import { Wire } from './wire.mjs';
 
-export { altered, held, reload, until } from './parts.mjs';
+export { altered, elsewhere, held, reload, until } from './parts.mjs';
 export { test } from './only.mjs';
 export { isPlain } from './servers.mjs';
 

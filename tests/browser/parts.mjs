@@ -86,6 +86,13 @@ export class SyncServer {
     await once(child, 'exit');
   }
 
+  /** Ends the process and starts it again without its data. */
+  async loseData() {
+    await this.kill();
+    for (const name of readdirSync(this.#folder)) if (name.startsWith('server.db')) rmSync(join(this.#folder, name));
+    await this.start();
+  }
+
   get pid() {
     return this.#child.pid;
   }
@@ -253,6 +260,16 @@ function withResolvers() {
   return { promise, resolve };
 }
 
+/** A push of another client that makes one story. */
+export function elsewhere(recordId) {
+  const clientId = `elsewhere-${recordId}`;
+  const timestamp = new Date().toISOString();
+  const millis = Date.now().toString(16).padStart(12, '0');
+  const id = `${millis.slice(0, 8)}-${millis.slice(8)}-7000-8000-000000000001`;
+  const data = { id: recordId, title: 'Theirs', created_at: timestamp, updated_at: timestamp };
+  return { clientId, mutations: [{ id, objectName: 'story', recordId, operation: 'create', data, timestamp, clientId, sequence: 1, baseVersion: null }] };
+}
+
 /** A browser with its own profile on disk, so that it can be killed and started again. */
 export class Browser {
   #context;
@@ -273,6 +290,23 @@ export class Browser {
 
   openTab() {
     return openPage(this.#context, this.#origin);
+  }
+
+  /** The process that runs a tab's page: Chromium does not tell, so the page is kept busy until one stands out. */
+  async processOf(tab) {
+    const session = await this.#context.browser().newBrowserCDPSession();
+    const times = async () => {
+      const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+      return new Map(processInfo.filter(({ type }) => type === 'renderer').map(({ id, cpuTime }) => [id, cpuTime]));
+    };
+    const before = await times();
+    const pid = await until(async () => {
+      await tab.evaluate(() => { for (const end = performance.now() + 100; performance.now() < end; ); });
+      const used = [...(await times())].map(([id, time]) => [id, time - (before.get(id) ?? 0)]).sort(([, one], [, other]) => other - one);
+      return used[0][1] > 0.1 + 3 * (used[1]?.[1] ?? 0) && used[0][0];
+    }, 'a process that is busy with the page');
+    await session.detach();
+    return pid;
   }
 
   /** Ends all processes of the browser at once. */

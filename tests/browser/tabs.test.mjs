@@ -140,7 +140,8 @@ test('when the tab that leads is closed with a request under way, the other one 
   const report = await synced;
   assert.equal(report.applied, 1);
   assert.equal((await server.changesSince(checkpoint)).changes.length, 1);
-  assert.deepEqual(proxy.batches[1], proxy.batches[0]);
+  // It may ask first what became of the request; what it sends is the same one.
+  for (const batch of proxy.batches) assert.deepEqual(batch, proxy.batches[0]);
   assert.equal(await follower.evaluate(() => db.status.pending), 0);
 });
 
