@@ -10,7 +10,6 @@ use js_sys::{Function, Promise, Reflect};
 use objectql_sync_protocol::{
     Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ProtocolError, RecordId, normalise,
 };
-use serde::Deserialize;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
@@ -26,47 +25,18 @@ use crate::error::Error;
 
 /// How long one request may take when the app does not say: 30 seconds.
 const DEFAULT_TIMEOUT_MS: u32 = 30_000;
+/// How deep the options may be: far more than an object definition is.
+const MAX_OPTIONS_DEPTH: usize = MAX_DEPTH;
 
 /// An open database.
 #[wasm_bindgen]
 pub struct Driver(Rc<Shell>);
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Options {
-    name: String,
-    objects: Vec<ObjectDefinition>,
-    #[serde(default)]
-    sync: Option<SyncOptions>,
-    #[serde(default)]
-    durability: DurabilityOption,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SyncOptions {
-    url: String,
-    #[serde(default)]
-    auto: Option<bool>,
-    #[serde(default)]
-    poll_interval_ms: Option<u32>,
-    #[serde(default)]
-    timeout_ms: Option<u32>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-enum DurabilityOption {
-    #[default]
-    Strict,
-    Relaxed,
-}
-
 #[wasm_bindgen]
 impl Driver {
-    /// Opens a database; the promise is kept with a `Driver` when it can be used.
+    /// Opens a database, given the options as JSON; the promise is kept with a `Driver` when it can be used.
     #[wasm_bindgen(unchecked_return_type = "Promise<Driver>")]
-    pub fn open(options: JsValue, hooks: &JsValue) -> Promise {
+    pub fn open(options: &str, hooks: &JsValue) -> Promise {
         let started = settings(options, hooks).and_then(Shell::open);
         future_to_promise(async move {
             let (shell, opened) = started.map_err(|error| to_js(&error))?;
@@ -192,8 +162,8 @@ impl Driver {
         })
     }
 
-    /// Pushes and pulls until both are drained; gives a report as JSON.
-    #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
+    /// Pushes and pulls until both are drained; gives a report.
+    #[wasm_bindgen(unchecked_return_type = "Promise<object>")]
     pub fn sync(&self) -> Promise {
         or_rejected(self.0.call(false, |request| Input::Sync { request }))
     }
@@ -258,34 +228,70 @@ fn or_rejected(started: Result<Promise, Error>) -> Promise {
     started.unwrap_or_else(|error| Promise::reject(&to_js(&error)))
 }
 
-fn settings(options: JsValue, hooks: &JsValue) -> Result<Settings, Error> {
-    let options: Options =
-        serde_wasm_bindgen::from_value(options).map_err(|error| Error::InvalidOptions(error.to_string()))?;
+fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
+    let text = normalise(options, MAX_OPTIONS_DEPTH)?;
+    let options = Json::from_normalised(&text);
     let hook = |name: &str| -> Option<Function> {
         Reflect::get(hooks, &JsValue::from_str(name)).ok().and_then(|hook| hook.dyn_into().ok())
     };
-    let sync = options.sync.as_ref().map(|sync| SyncSettings {
-        is_automatic: sync.auto.unwrap_or(true),
-        poll_interval: match sync.poll_interval_ms {
-            Some(0) => None,
-            Some(millis) => Some(Duration::from_millis(millis.into())),
-            None => SyncSettings::default().poll_interval,
-        },
-    });
-    Ok(Settings {
-        name: options.name,
-        durability: match options.durability {
-            DurabilityOption::Strict => Durability::Strict,
-            DurabilityOption::Relaxed => Durability::Relaxed,
-        },
-        config: Config::new(options.objects, sync)?,
-        transport: options.sync.map(|sync| Transport {
-            url: sync.url,
-            timeout_ms: sync.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
+    let objects = find(options, "\"objects\"").into_iter().flat_map(Json::elements);
+    let objects = objects.map(ObjectDefinition::from_json).collect::<Result<Vec<_>, _>>()?;
+    let sync = find(options, "\"sync\"");
+    let sync_settings = sync.map(sync_settings).transpose()?;
+    let transport = sync.map(|sync| -> Result<Transport, Error> {
+        Ok(Transport {
+            url: text_of(sync, "\"url\"")?.ok_or_else(|| wrong("sync.url", "a string"))?,
+            timeout_ms: millis(sync, "\"timeoutMs\"")?.unwrap_or(DEFAULT_TIMEOUT_MS),
             headers: hook("headers"),
             fetch: hook("fetch"),
-        }),
-        on_event: hook("event")
-            .ok_or_else(|| Error::InvalidOptions("hooks.event must be a function".to_owned()))?,
+        })
+    });
+    Ok(Settings {
+        name: text_of(options, "\"name\"")?.ok_or_else(|| wrong("name", "a string"))?,
+        durability: match find(options, "\"durability\"").map(Json::as_str) {
+            None | Some("\"strict\"") => Durability::Strict,
+            Some("\"relaxed\"") => Durability::Relaxed,
+            Some(_) => return Err(wrong("durability", "'strict' or 'relaxed'")),
+        },
+        config: Config::new(objects, sync_settings)?,
+        transport: transport.transpose()?,
+        on_event: hook("event").ok_or_else(|| wrong("hooks.event", "a function"))?,
     })
+}
+
+fn sync_settings(sync: Json<'_>) -> Result<SyncSettings, Error> {
+    let default = SyncSettings::default();
+    Ok(SyncSettings {
+        is_automatic: flag(sync, "\"auto\"")?.unwrap_or(default.is_automatic),
+        poll_interval: match millis(sync, "\"pollIntervalMs\"")? {
+            Some(0) => None,
+            Some(millis) => Some(Duration::from_millis(millis.into())),
+            None => default.poll_interval,
+        },
+    })
+}
+
+/// A property that is neither absent nor null.
+fn find<'a>(json: Json<'a>, key: &str) -> Option<Json<'a>> {
+    json.member(key).filter(|value| !value.is_null())
+}
+
+fn text_of(json: Json<'_>, key: &str) -> Result<Option<String>, Error> {
+    let text = |value: Json<'_>| value.as_text().map(std::borrow::Cow::into_owned);
+    find(json, key).map(|value| text(value).ok_or_else(|| wrong(key, "a string"))).transpose()
+}
+
+fn flag(json: Json<'_>, key: &str) -> Result<Option<bool>, Error> {
+    let flag = |value: Json<'_>| value.as_str().parse().map_err(|_| wrong(key, "true or false"));
+    find(json, key).map(flag).transpose()
+}
+
+fn millis(json: Json<'_>, key: &str) -> Result<Option<u32>, Error> {
+    let number = |value: Json<'_>| u32::try_from(value.as_safe_integer()?).ok();
+    let wrong = || wrong(key, "a whole number of milliseconds");
+    find(json, key).map(|value| number(value).ok_or_else(wrong)).transpose()
+}
+
+fn wrong(key: &str, kind: &str) -> Error {
+    Error::InvalidOptions(format!("{key} must be {kind}"))
 }

@@ -251,7 +251,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   sync(): Promise<SyncReport> {
-    return this.#read((driver) => driver.sync());
+    return this.#call((driver) => driver.sync() as Promise<SyncReport>);
   }
 
   /** How the database is, at this moment; `on('status', ...)` tells when that changes. */

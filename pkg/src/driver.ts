@@ -12,7 +12,7 @@ export interface Driver {
   get(object: string, idJson: string): string | undefined;
   find(object: string, queryJson: string): string;
   count(object: string, whereJson: string): number;
-  sync(): Promise<string>;
+  sync(): Promise<object>;
   settled(mutationId: string): Promise<string>;
   status(): string;
   pendingMutations(): string;
@@ -33,8 +33,8 @@ export interface DriverHooks {
 
 /** How a driver is opened and a database deleted. */
 export interface DriverClass {
-  /** Options are plain data, as the app gave them. */
-  open(options: object, hooks: DriverHooks): Promise<Driver>;
+  /** Options are plain data as JSON. */
+  open(optionsJson: string, hooks: DriverHooks): Promise<Driver>;
   destroy(name: string): Promise<void>;
 }
 

@@ -25,7 +25,7 @@ export class SharedDatabase {
     this.users.add(first);
     // What the driver tells while it opens has its listeners already.
     const { driver } = JSON.parse(settings) as { driver: object };
-    this.#opening = driverClass.open(driver, this.#hooks(first.options));
+    this.#opening = driverClass.open(JSON.stringify(driver), this.#hooks(first.options));
   }
 
   /** Opens the database for its first user. Errors: those of the driver. */

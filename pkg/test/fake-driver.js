@@ -12,9 +12,9 @@ export class FakeDriver {
   #isClosed = false;
   answers = [];
 
-  static async open(options, hooks) {
+  static async open(optionsJson, hooks) {
     const driver = new FakeDriver();
-    Object.assign(driver, { options, hooks });
+    Object.assign(driver, { options: JSON.parse(optionsJson), hooks });
     FakeDriver.opened.push(driver);
     await FakeDriver.gate;
     return driver;

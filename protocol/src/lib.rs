@@ -3,6 +3,7 @@
 pub mod change;
 pub mod config;
 pub mod conflict;
+mod definition;
 pub mod error;
 pub mod exchange;
 pub mod fields;
@@ -25,7 +26,7 @@ pub use fields::Fields;
 pub use id::{Checkpoint, ClientId, MutationId, ObjectName, RecordId, RecordKey, Sequence, ServerVersion};
 pub use json::{Json, ObjectText, Scalar, array_text, normalise, quoted};
 pub use mutation::{Mutation, Operation};
-pub use object::{FieldDefinition, IndexDefinition, Named, ObjectDefinition};
+pub use object::{FieldDefinition, IndexDefinition, Named, ObjectDefinition, SelectOption};
 pub use timestamp::Timestamp;
 
 /// How deep a record's values may be nested, the record itself being the first level.

@@ -207,9 +207,8 @@ mod tests {
         let mine = fields(r#"{"a":1,"b":2}"#);
         let theirs = fields(r#"{"a":9,"b":0,"updated_at":"1970-01-01T00:00:00.005Z"}"#);
         let overlap = ["a".to_owned()];
-        let settle =
-            |sync: &SyncConfig, millis| settle(sync, Some(&mine), at(millis), Some(&theirs), None, &overlap);
-        let [last_write_wins, crdt, manual] = STRATEGIES.map(|strategy| sync(strategy, &[]));
+        let settle = |rule: &Rule, millis| settle(rule, Some(&mine), at(millis), Some(&theirs), &overlap);
+        let [last_write_wins, crdt, manual] = STRATEGIES.map(|strategy| rule(strategy, &[]));
         let again = |text| Settlement::Again(Some(fields(text)));
         assert_eq!(settle(&last_write_wins, 6), again(r#"{"a":1,"b":2}"#));
         assert_eq!(settle(&last_write_wins, 5), Settlement::Lost, "what is there stays in a tie");

@@ -32,6 +32,10 @@ pub struct ObjectDefinition {
 pub struct Named<T>(Vec<(String, T)>);
 
 impl<T> Named<T> {
+    pub(crate) fn from_pairs(pairs: Vec<(String, T)>) -> Self {
+        Self(pairs)
+    }
+
     /// The thing with that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&T> {

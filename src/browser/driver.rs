@@ -332,7 +332,7 @@ fn reply_to_js(reply: &Reply) -> JsValue {
             JsValue::from_str(&text)
         }
         Reply::Deleted(existed) => JsValue::from_bool(*existed),
-        Reply::Synced(report) => JsValue::from_str(&report.to_json()),
+        Reply::Synced(report) => serde_wasm_bindgen::to_value(report).unwrap_or(JsValue::UNDEFINED),
         Reply::Settled(outcome) => JsValue::from_str(outcome.as_str()),
         Reply::Done => JsValue::UNDEFINED,
     }

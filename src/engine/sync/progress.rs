@@ -1,9 +1,11 @@
 //! What a `sync()` did, and how far it has come.
 
 use objectql_sync_protocol::Json;
+use serde::Serialize;
 
 /// What one `sync()` did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SyncReport {
     /// Mutations that got a verdict.
     pub pushed: u32,

@@ -3,12 +3,16 @@
 
 mod fold;
 mod log;
+mod plain;
+mod poison;
 mod push;
 mod receive;
 mod reset;
 mod schedule;
 mod statuses;
+mod subscriptions;
 mod tabs;
+mod takeover;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

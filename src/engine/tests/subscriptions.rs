@@ -1,0 +1,143 @@
+//! Objects that join, leave, or turn round between two openings.
+
+use super::*;
+
+fn with_story(sync: Value) -> Config {
+    let definition = serde_json::from_value(json!({ "name": "story", "sync": sync })).unwrap();
+    Config::new(vec![definition], Some(SyncSettings { is_automatic: false, poll_interval: None })).unwrap()
+}
+
+/// Opens the database of a world anew, with other definitions, and lets it lead.
+fn reopen(world: &mut World, config: Config) -> usize {
+    let last = world.tabs.len() - 1;
+    world.crash(last);
+    world.config = config;
+    let tab = world.open_tab();
+    world.give(tab, Input::Leader(true));
+    world.settle();
+    tab
+}
+
+fn pull(world: &mut World, tab: usize, changes: Value, checkpoint: &str) {
+    world.start_sync(tab);
+    world.answer(tab, json!({ "results": [], "serverChanges": changes, "checkpoint": checkpoint }));
+}
+
+#[test]
+fn an_object_that_joins_brings_its_records_and_gets_the_servers() {
+    let mut world = World::leading(with_story(json!({ "enabled": false })));
+    world.write(0, create("story", json!({ "id": "local", "title": "t" }))).unwrap();
+    world.write(0, update("story", "local", json!({ "title": "u" }))).unwrap();
+    pull(&mut world, 0, json!([]), "c1");
+    let tab = reopen(&mut world, with_story(json!({ "enabled": true })));
+    assert_eq!(world.pending(tab).len(), 1, "as one create");
+    assert_eq!(world.get(tab, "story", "local").unwrap()["title"], "u");
+
+    world.start_sync(tab);
+    assert_eq!(world.sent(tab).checkpoint(), None, "what came before is behind the checkpoint");
+    let theirs = json!([change("create", "theirs", json!({ "id": "theirs" }), 1)]);
+    world.answer(tab, json!({ "results": [], "serverChanges": theirs, "checkpoint": "c2" }));
+    assert_eq!(world.find(tab, "story").len(), 2);
+    let sent = world.sent(tab).mutations();
+    assert_eq!(
+        (sent.len(), &sent[0]["operation"], &sent[0]["baseVersion"]),
+        (1, &json!("create"), &Value::Null)
+    );
+    assert_eq!(sent[0]["data"]["title"], "u");
+    world.apply_all(tab, 2, json!([]), "c3");
+    assert_eq!(world.pending(tab).len(), 0);
+    world.check(tab);
+    let again = reopen(&mut world, with_story(json!({ "enabled": true })));
+    assert_eq!(world.pending(again).len(), 0, "once");
+}
+
+#[test]
+fn an_object_that_turns_to_pulling_gets_what_it_missed() {
+    let mut world = World::leading(with_story(json!({ "enabled": true, "direction": "push-only" })));
+    world.write(0, create("story", json!({ "id": "mine" }))).unwrap();
+    world.start_sync(0);
+    world.apply_all(0, 1, json!([change("create", "theirs", json!({ "id": "theirs" }), 2)]), "c2");
+    assert_eq!(world.find(0, "story").len(), 1);
+    let tab = reopen(&mut world, with_story(json!({ "enabled": true })));
+    let all = json!([
+        change("create", "mine", json!({ "id": "mine" }), 1),
+        change("create", "theirs", json!({ "id": "theirs" }), 2),
+    ]);
+    pull(&mut world, tab, all, "c2");
+    assert_eq!(world.find(tab, "story").len(), 2);
+}
+
+/// Goal: what is not to be pushed any more is not, and is neither lost.
+#[test]
+fn an_object_that_leaves_keeps_its_mutations_here() {
+    for left in [json!({ "enabled": false }), json!({ "enabled": true, "direction": "pull-only" })] {
+        for is_frozen in [false, true] {
+            let mut world = World::leading(with_story(json!({ "enabled": true })));
+            world.write(0, create("story", json!({ "id": "a" }))).unwrap();
+            if is_frozen {
+                world.start_sync(0);
+            }
+            let tab = reopen(&mut world, with_story(left.clone()));
+            let call = world.start_sync(tab);
+            while world.is_sending(tab) {
+                assert_eq!(world.sent(tab).mutations().len(), 0, "{left} {is_frozen}");
+                world.answer_probe(tab);
+            }
+            assert!(world.is_answered(tab, call));
+            assert_eq!((world.pending(tab).len(), world.find(tab, "story").len()), (1, 1));
+            let back = reopen(&mut world, with_story(json!({ "enabled": true })));
+            world.start_sync(back);
+            while world.sent(back).mutations().is_empty() {
+                world.answer(back, json!({ "results": [], "serverChanges": [], "checkpoint": "c8" }));
+            }
+            world.apply_all(back, 1, json!([]), "c9");
+            assert_eq!(world.pending(back).len(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_dropped_object_may_come_back() {
+    let mut world = World::leading(with_story(json!({ "enabled": true })));
+    world.write(0, create("story", json!({ "id": "a" }))).unwrap();
+    let sync = SyncSettings { is_automatic: false, poll_interval: None };
+    let tab = reopen(&mut world, Config::new(Vec::new(), Some(sync)).unwrap());
+    pull(&mut world, tab, json!([]), "c1");
+    assert_eq!(
+        world.tabs[tab].engine.get("story", RecordId::string("a").unwrap()).unwrap_err().code(),
+        "UNKNOWN_OBJECT"
+    );
+    let back = reopen(&mut world, with_story(json!({ "enabled": true })));
+    assert_eq!((world.pending(back).len(), world.find(back, "story").len()), (1, 1));
+}
+
+/// Goal: a reset takes away what the server does not have any more, and nothing that never was the server's.
+#[test]
+fn a_reset_leaves_local_records_alone() {
+    let config = || {
+        let objects = json!([
+            { "name": "story", "sync": { "enabled": true } },
+            { "name": "draft", "sync": { "enabled": false } },
+        ]);
+        Config::new(serde_json::from_value(objects).unwrap(), Some(SyncSettings::default())).unwrap()
+    };
+    let mut world = World::leading(config());
+    world.write(0, create("draft", json!({ "id": "d" }))).unwrap();
+    world.start_sync(0);
+    world.answer_with(0, status(410));
+    world.answer(0, json!({ "results": [], "serverChanges": [], "checkpoint": "s" }));
+    assert_eq!(world.find(0, "draft").len(), 1);
+}
+
+#[test]
+fn a_poll_that_brings_nothing_writes_nothing() {
+    let mut world = World::leading(by_hand());
+    pull(&mut world, 0, json!([]), "c1");
+    let rows = world.disk.len();
+    for _ in 0..10 {
+        pull(&mut world, 0, json!([]), "c1");
+    }
+    assert_eq!(world.disk.len(), rows);
+    pull(&mut world, 0, json!([]), "c2");
+    assert_eq!(world.disk.len(), rows + 1);
+}
