@@ -1,6 +1,6 @@
 // How mutations travel: in batches of the configured size, in the order of their sequence, and not one request each.
 import assert from 'node:assert/strict';
-import { isPlain, test, until, world } from './harness.mjs';
+import { elsewhere, isPlain, test, until, world } from './harness.mjs';
 
 const sequencesOf = (mutations) => mutations.map(({ sequence }) => sequence);
 const upTo = (last) => Array.from({ length: last }, (_, at) => at + 1);
@@ -60,6 +60,20 @@ test('a server that takes fewer mutations than a batch has gets so many', async 
   else assert.ok(proxy.batches.slice(1).every(({ length }) => length <= 10), proxy.batches.map(({ length }) => length).join());
   assert.deepEqual(await tab.evaluate(() => db.rejected()), []);
   assert.equal(await tab.evaluate(() => db.status.pending), 0);
+});
+
+test('a server that refuses a request for its size hides nothing that others wrote', async (t) => {
+  const { openTab, server } = await world(t, { serverArgs: ['--max-mutations', '10'] });
+  const tab = await openTab();
+  await tab.evaluate(async () => {
+    window.db = await openDb();
+    await db.sync();
+    await db.bulkCreate('story', stories(30));
+  });
+  await server.post({ ...elsewhere('theirs'), lastCheckpoint: null });
+  await tab.evaluate(() => db.sync());
+  assert.ok(await tab.evaluate(() => db.get('story', 'theirs')));
+  assert.deepEqual([(await server.records()).size, await tab.evaluate(() => db.count('story'))], [31, 31]);
 });
 
 test('writes made one after the other wait for a pause and go together', async (t) => {

@@ -65,6 +65,27 @@ test('a push whose answer is lost is applied once all the same', async (t) => {
   assert.deepEqual(await tab.evaluate(async () => [await db.conflicts(), await db.rejected()]), [[], []]);
 });
 
+test('a server whose headers are lost on the way is trusted with nothing, and nothing is applied twice', async (t) => {
+  const { tab, proxy, ledger } = await start(t);
+  const withoutHeaders = async (forward) => {
+    const answer = await forward();
+    return { ...answer, headers: Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !name.startsWith('objectql-sync-'))) };
+  };
+  proxy.rule = (_request, forward) => withoutHeaders(forward);
+  await tab.evaluate(async () => {
+    await write('create', 'a');
+    await write('create', 'b');
+    await db.sync();
+    await write('update', 'a', { points: 1 });
+    await write('update', 'a', { points: 2 });
+    await write('delete', 'b');
+  });
+  proxy.faults.push(async (_request, forward) => void (await forward()));
+  assert.equal(await failureOfSync(tab), 'NETWORK');
+  const { rejected, conflicts } = await ledger.settle(tab);
+  assert.deepEqual([rejected, conflicts], [[], []]);
+});
+
 test('a push that does not arrive is applied once it does', async (t) => {
   const { tab, proxy, changes } = await start(t);
   await tab.evaluate(() => db.create('story', { id: 'a', title: 'Lost at first' }));
