@@ -188,3 +188,35 @@ test('a destroy that a foreign connection blocks says so with a code, and works 
   });
   assert.deepEqual(codes, ['STORAGE_BLOCKED', 'none', 0]);
 });
+
+test('two copies of one profile lose nothing of either, and what both had before is there once', async (t) => {
+  const { proxy, server, ledger, openBrowser, copyProfile } = await world(t);
+  const openIn = async (name) => {
+    const browser = await openBrowser(name);
+    const tab = await browser.openTab();
+    await ledger.watch(tab);
+    await open(tab);
+    return { browser, tab };
+  };
+  proxy.isDown = true;
+  const { browser, tab } = await openIn('one');
+  await tab.evaluate(async () => {
+    await write('create', 'before');
+    await write('update', 'before', { points: 1 });
+    await db.close();
+  });
+  await browser.close();
+  copyProfile('one', 'two');
+  proxy.isDown = false;
+  const tabs = [(await openIn('one')).tab, (await openIn('two')).tab];
+  for (const [at, copy] of tabs.entries()) {
+    await copy.evaluate(async (at) => {
+      await write('create', `own-${at}`);
+      await db.sync();
+      await write('create', `later-${at}`);
+    }, at);
+  }
+  for (const copy of [...tabs, ...tabs]) await copy.evaluate(() => db.sync());
+  for (const copy of tabs) await ledger.settle(copy);
+  assert.deepEqual([...(await server.records()).keys()].sort(), ['before', 'later-0', 'later-1', 'own-0', 'own-1']);
+});

@@ -1,6 +1,7 @@
 // What the browser tests stand on. The tests of a file share a browser. Each has a server and a proxy of its own, so its pages
 // have an origin of their own, and with it their own databases, locks and channels.
 import assert from 'node:assert/strict';
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -37,7 +38,7 @@ function sharedContext() {
  *
  * `openTab` opens a page of the first device; `openDevice` gives another one, with storage of its own; `openBrowser` starts
  * a browser that only this test has, on the first device's origin, which may be killed. With `isWired`, a device has a `wire` between
- * its browser and its proxy. The `ledger` knows the writes of the tabs, those of other browsers when it is told to watch them.
+ * its browser and its proxy. `copyProfile` makes a profile of `openBrowser` another one, as a restored backup of a device does. The `ledger` knows the writes of the tabs, those of other browsers when it is told to watch them.
  */
 export async function world(t, { objects = OBJECTS, serverArgs = [], isWired = false } = {}) {
   const folder = newFolder();
@@ -81,6 +82,7 @@ export async function world(t, { objects = OBJECTS, serverArgs = [], isWired = f
     closers.push(() => browser.close());
     return browser;
   };
-  return { server, ledger, ...first, openDevice, openBrowser };
+  const copyProfile = (from, to) => cpSync(join(folder, from), join(folder, to), { recursive: true });
+  return { server, ledger, ...first, openDevice, openBrowser, copyProfile };
 }
 
