@@ -2,10 +2,9 @@
 // ratios, and the two counts that are limits. The driver also keeps its log of mutations, which the others do not.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Browser, newFolder, Proxy, reload, removeFolder, SyncServer } from '../tests/browser/parts.mjs';
-import { buildPackage, buildServer } from './build.mjs';
+import { Browser, Proxy, reload, SyncServer } from '../tests/browser/parts.mjs';
 import { Failure, ROOT, runAsScript } from './process.mjs';
-import { ensureChromium } from './setup.mjs';
+import { withRealParts } from './real-parts.mjs';
 
 const PEERS = ['driver', 'raw IndexedDB', 'Dexie'];
 const REPEATS = 5;
@@ -13,18 +12,7 @@ const REOPENED = { 10_000: 5, 100_000: 3 };
 const MOST_TRANSACTIONS = 3;
 const MOST_REQUESTS = 20;
 
-await runAsScript(import.meta.url, async () => {
-  await buildPackage();
-  process.env.OBJECTQL_SYNC_SERVER = await buildServer();
-  process.env.CHROMIUM = await ensureChromium();
-  const folder = newFolder();
-  const closers = [() => removeFolder(folder)];
-  try {
-    await bench(folder, closers);
-  } finally {
-    for (const close of closers.reverse()) await close();
-  }
-});
+await runAsScript(import.meta.url, () => withRealParts((_, folder, closers) => bench(folder, closers)));
 
 async function bench(folder, closers) {
   const server = new SyncServer(folder, writeDefinitions(folder), []);

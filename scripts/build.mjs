@@ -1,6 +1,7 @@
 // Builds the driver, the package and the demo. What has not changed is not built again.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { npm, ROOT, run, runAsScript } from './process.mjs';
 import { ensureNpmPackages, ensureRust, ensureWasmBindgen, ensureWasmTarget } from './setup.mjs';
@@ -16,6 +17,10 @@ const BUILT_WASM = join(WASM, 'objectql_offline_bg.wasm');
 const WASM_FEATURES = ['bulk-memory', 'multivalue', 'mutable-globals', 'nontrapping-float-to-int', 'reference-types', 'sign-ext'];
 /** -O3, -Os and -Oz differ by less than half a percent once compressed, so it may as well be the fastest. */
 const OPTIMISE = ['-O3', '--strip-debug', '--strip-producers', ...WASM_FEATURES.map((name) => `--enable-${name}`)];
+
+/** The places of panics name files: relative ones, the same on every machine and nobody else's business. */
+const CARGO_HOME = process.env.CARGO_HOME ?? join(homedir(), '.cargo');
+const RELATIVE_PATHS = [`--remap-path-prefix=${join(CARGO_HOME, 'registry/src')}=`, `--remap-path-prefix=${ROOT}=`].join('\x1f');
 
 /** Installs what is missing and builds the package: wasm, JavaScript and types. */
 export async function buildPackage() {
@@ -52,7 +57,9 @@ async function buildProgram(name, profile) {
 
 async function buildWasm(wasmBindgen) {
   // Cargo knows best whether anything changed, its compiler included; it says so in a fraction of a second.
-  await run('cargo', ['build', '--quiet', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', 'objectql-offline']);
+  await run('cargo', ['build', '--quiet', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', 'objectql-offline'], {
+    env: { CARGO_ENCODED_RUSTFLAGS: RELATIVE_PATHS },
+  });
   const compiled = join(TARGET, 'wasm32-unknown-unknown/wasm/objectql_offline.wasm');
   const outputs = ['objectql_offline.js', 'objectql_offline.d.ts', 'objectql_offline_bg.wasm'].map((name) => `pkg/wasm/${name}`);
   await unlessDone('wasm', [readFileSync(compiled), hashOf('package-lock.json', 'scripts/build.mjs')], outputs, async () => {

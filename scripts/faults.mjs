@@ -3,28 +3,15 @@
 // does it with the server that knows the wire format only. Prints the counts, and fails if any is not 0.
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { buildPackage, buildPlainServer, buildServer } from './build.mjs';
 import { Failure, ROOT, runAsScript } from './process.mjs';
-import { ensureChromium } from './setup.mjs';
+import { withRealParts } from './real-parts.mjs';
 
 await runAsScript(import.meta.url, async (args) => {
   const { values } = parseArgs({ args, options: { rounds: { type: 'string', default: '20' }, server: { type: 'string', default: 'real' }, seed: { type: 'string' } } });
   const rounds = Number(values.rounds);
   if (!(rounds >= 1)) throw new Failure(`${values.rounds} is no number of rounds`);
   const seed = Number(values.seed ?? Date.now() % 1_000_000);
-  await buildPackage();
-  process.env.OBJECTQL_TEST_SERVER = values.server;
-  process.env.OBJECTQL_SYNC_SERVER = await buildServer();
-  process.env.OBJECTQL_PLAIN_SERVER = await buildPlainServer();
-  process.env.CHROMIUM = await ensureChromium();
-  const parts = await import('../tests/browser/parts.mjs');
-  const folder = parts.newFolder();
-  const closers = [() => parts.removeFolder(folder)];
-  try {
-    await faults(parts, folder, closers, rounds, seed);
-  } finally {
-    for (const close of closers.reverse()) await close();
-  }
+  await withRealParts((parts, folder, closers) => faults(parts, folder, closers, rounds, seed), values.server);
 });
 
 async function faults({ Browser, Proxy, SyncServer }, folder, closers, rounds, seed) {

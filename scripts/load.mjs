@@ -3,11 +3,10 @@
 // deep-equal at the three places. Prints what each step took; `npm run load -- 5000` takes so many cities.
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Browser, newFolder, PAGE, processesOf, reload, removeFolder, SyncServer } from '../tests/browser/parts.mjs';
+import { Browser, PAGE, processesOf, reload, SyncServer } from '../tests/browser/parts.mjs';
 import { assertEqual, assertFromSource, BATCH_SIZE, DEFINITIONS, recordsIn, sets, writeDefinitions } from '../tests/load/sets.mjs';
-import { buildPackage, buildServer } from './build.mjs';
 import { Failure, ROOT, runAsScript } from './process.mjs';
-import { ensureChromium } from './setup.mjs';
+import { withRealParts } from './real-parts.mjs';
 
 /** How many records one `bulkCreate` takes. */
 const PORTION = 2_000;
@@ -25,16 +24,7 @@ const QUERIES = {
 await runAsScript(import.meta.url, async ([count]) => {
   const cities = count === undefined ? Infinity : Number(count);
   if (!(cities >= 1)) throw new Failure(`${count} is no number of cities`);
-  await buildPackage();
-  process.env.OBJECTQL_SYNC_SERVER = await buildServer();
-  process.env.CHROMIUM = await ensureChromium();
-  const folder = newFolder();
-  const closers = [() => removeFolder(folder)];
-  try {
-    await load(folder, closers, sets(cities));
-  } finally {
-    for (const close of closers.reverse()) await close();
-  }
+  await withRealParts((_, folder, closers) => load(folder, closers, sets(cities)));
 });
 
 async function load(folder, closers, sources) {

@@ -279,6 +279,8 @@ impl Engine {
         self.sync.term += 1;
         self.sync.trial = Trial::default();
         if is_leader {
+            // Other followers may be about to rob the lock, too.
+            self.outputs.push_back(Output::Announce(Announcement::Alive));
             self.sync.phase = Phase::CatchingUp;
             self.log.want_tail();
             self.log.push(Job::Sync(SyncJob::Lead { term: self.sync.term }));
@@ -382,7 +384,9 @@ impl Engine {
 
     /// The next request of a cycle, or what has to be in the log before it.
     fn take_step(&mut self, now: Now) {
-        let is_idempotent = self.sync.features.is_some_and(|features| features.is_idempotent);
+        if self.state.subscriptions != Some(self.config.subscriptions()) {
+            return self.want(SyncJob::Subscribe { term: self.sync.term });
+        }
         if self.state.snapshot.is_some() {
             return self.send(now, Vec::new(), Attempt::FIRST);
         }
@@ -406,13 +410,18 @@ impl Engine {
         };
         match step {
             // A server that may not know a repeat could apply it twice. What it did shows in its changes.
-            _ if !is_idempotent => self.send(now, Vec::new(), Attempt::PROBE),
+            _ if !self.is_idempotent() => self.send(now, Vec::new(), Attempt::PROBE),
             // An object among them takes no part any more.
             Step::Again if !frozen.iter().all(may_go) => self.thaw(frozen),
             Step::Again => self.send(now, frozen, Attempt::AGAIN),
             Step::Halve => self.thaw(frozen),
             Step::Pull => self.send(now, Vec::new(), Attempt::FIRST),
         }
+    }
+
+    /// Whether the server is known to know a repeat.
+    fn is_idempotent(&self) -> bool {
+        self.sync.features.is_some_and(|features| features.is_idempotent)
     }
 
     fn thaw(&mut self, batch: Vec<Sequence>) {
@@ -526,8 +535,10 @@ impl Engine {
             }
             TrialOutcome::Aside => {
                 self.sync.shrunk_to = usize::MAX;
-                // Where a repeat is not known, the next step is a look at what was applied.
-                self.thaw(sent.batch);
+                // Of a server that may not know a repeat, the next step finds out first what it did.
+                if self.is_idempotent() {
+                    self.thaw(sent.batch);
+                }
             }
             TrialOutcome::Open if is_final => {}
             TrialOutcome::Open | TrialOutcome::Endpoint => self.fail_sync(now, error, retry_after),
