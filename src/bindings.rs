@@ -237,7 +237,8 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
     let objects = find(options, "\"objects\"").into_iter().flat_map(Json::elements);
     let objects = objects.map(ObjectDefinition::from_json).collect::<Result<Vec<_>, _>>()?;
     let sync = find(options, "\"sync\"");
-    let sync_settings = sync.map(sync_settings).transpose()?;
+    let connect = hook("connect");
+    let sync_settings = sync.map(|sync| sync_settings(sync, connect.is_some())).transpose()?;
     let transport = sync.map(|sync| -> Result<Transport, Error> {
         Ok(Transport {
             url: text_of(sync, "\"url\"")?.ok_or_else(|| wrong("sync.url", "a string"))?,
@@ -255,11 +256,12 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
         },
         config: Config::new(objects, sync_settings)?,
         transport: transport.transpose()?,
+        connect,
         on_event: hook("event").ok_or_else(|| wrong("hooks.event", "a function"))?,
     })
 }
 
-fn sync_settings(sync: Json<'_>) -> Result<SyncSettings, Error> {
+fn sync_settings(sync: Json<'_>, is_realtime: bool) -> Result<SyncSettings, Error> {
     let default = SyncSettings::default();
     Ok(SyncSettings {
         is_automatic: flag(sync, "\"auto\"")?.unwrap_or(default.is_automatic),
@@ -268,6 +270,7 @@ fn sync_settings(sync: Json<'_>) -> Result<SyncSettings, Error> {
             Some(millis) => Some(Duration::from_millis(millis.into())),
             None => default.poll_interval,
         },
+        is_realtime,
     })
 }
 

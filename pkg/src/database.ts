@@ -58,7 +58,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   constructor(handle: Handle) {
     this.#handle = handle;
     handle.events.onEnd(() => {
-      this.#lastStatus = { ...this.status, state: 'closed', leader: false };
+      this.#lastStatus = { ...this.status, state: 'closed', leader: false, realtime: false };
     });
   }
 

@@ -28,6 +28,8 @@ export interface Driver {
 export interface DriverHooks {
   headers?: () => Promise<Record<string, string>>;
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  /** Begins to open a socket for realtime, see `connect` in `realtime.ts`. */
+  connect?: (clientId: string, tell: (said?: string | null) => void) => () => void;
   event: (kind: string, json: string) => void;
 }
 

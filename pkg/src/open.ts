@@ -2,7 +2,8 @@ import { Database } from './database.js';
 import { loadDriver } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { Events } from './events.js';
-import { SharedDatabase, type User } from './shared.js';
+import { socketUrl } from './realtime.js';
+import { type Settings, SharedDatabase, type User } from './shared.js';
 import type { AnySchema, OpenOptions, SchemaOf } from './types.js';
 import { encodePlain } from './values.js';
 
@@ -99,18 +100,19 @@ export function openDatabase<Schema extends SchemaOf<Schema> = AnySchema>(option
   return databases.open<Schema>(options);
 }
 
-/** What two handles on one database must agree on, as JSON text; what the driver is opened with stands under `driver`. */
+/** What two handles on one database must agree on, as JSON text. */
 function readSettings(options: OpenOptions): string {
   if (typeof options !== 'object' || options === null) throw errorWithCode('INVALID_OPTIONS', 'openDatabase takes an options object');
   const { name, objects, durability, sync } = options;
   if (typeof name !== 'string' || name === '') throw errorWithCode('INVALID_OPTIONS', 'name must be a non-empty string');
   if (!Array.isArray(objects)) throw errorWithCode('INVALID_OPTIONS', 'objects must be an array of object definitions');
-  const { url, auto, pollIntervalMs, timeoutMs } = sync ?? {};
+  const { url, auto, pollIntervalMs, timeoutMs, realtime } = sync ?? {};
   isFunction(options.onConflict, 'onConflict');
   // A driver without one of these hooks cannot be given it later, so whether they are there is a setting, too.
   const hooks = { headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
+  const realtimeUrl = realtime && url !== undefined ? socketUrl(url) : undefined;
   const driver = { name, objects, durability, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
-  return encodePlain({ driver, hooks }, 'options');
+  return encodePlain({ driver, hooks, realtimeUrl } satisfies Settings, 'options');
 }
 
 function isFunction(value: unknown, name: string): boolean {

@@ -1,6 +1,7 @@
 import type { Driver, DriverClass, DriverHooks } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { type Events, report } from './events.js';
+import { connect } from './realtime.js';
 import type { Conflict, DatabaseEvents, OpenOptions } from './types.js';
 import { encodeResolution } from './values.js';
 
@@ -8,6 +9,16 @@ import { encodeResolution } from './values.js';
 export interface User {
   readonly events: Events;
   readonly options: OpenOptions;
+}
+
+/** What the handles on one database must agree on. */
+export interface Settings {
+  /** What the driver is opened with. */
+  driver: object;
+  /** Which functions there are: a driver without one of them cannot be given it later. */
+  hooks: object;
+  /** Where the server rings, if it is to. */
+  realtimeUrl: string | undefined;
 }
 
 /** A database that is open in this page, and the handles on it. */
@@ -24,8 +35,8 @@ export class SharedDatabase {
     this.settings = settings;
     this.users.add(first);
     // What the driver tells while it opens has its listeners already.
-    const { driver } = JSON.parse(settings) as { driver: object };
-    this.#opening = driverClass.open(JSON.stringify(driver), this.#hooks(first.options));
+    const { driver, realtimeUrl } = JSON.parse(settings) as Settings;
+    this.#opening = driverClass.open(JSON.stringify(driver), this.#hooks(first.options, realtimeUrl));
   }
 
   /** Opens the database for its first user. Errors: those of the driver. */
@@ -47,13 +58,14 @@ export class SharedDatabase {
     return this.#opening;
   }
 
-  #hooks(options: OpenOptions): DriverHooks {
+  #hooks(options: OpenOptions, realtimeUrl: string | undefined): DriverHooks {
     return {
       event: (kind, json) => {
         // Not at once: the driver may be in the middle of a step, and a handler that reads would meet it there.
         queueMicrotask(() => this.#dispatch(kind as keyof DatabaseEvents, json));
       },
       ...(options.sync?.headers && { headers: () => this.#headers() }),
+      ...(realtimeUrl && { connect: (clientId, tell) => connect(realtimeUrl, clientId, () => this.#headers(), tell) }),
       ...(options.sync?.fetch && { fetch: (url, init) => this.#fetch(url, init) }),
     };
   }

@@ -146,6 +146,11 @@ export interface SyncOptions {
   pollIntervalMs?: number;
   /** How long one request may take, in milliseconds. Default: 30,000. */
   timeoutMs?: number;
+  /**
+   * Whether to be told of other clients' changes at once, over a WebSocket at `url` and `/realtime`, instead of with the next poll.
+   * What `headers` returns goes into its first message, never into its URL. Without effect when `auto` is false. Default: false.
+   */
+  realtime?: boolean;
 }
 
 /** What `openDatabase` takes. */
@@ -268,6 +273,8 @@ export interface Status {
   rejected: number;
   /** Whether this tab is the one that syncs. */
   leader: boolean;
+  /** Whether the server tells this tab of changes at once; in a tab that does not sync: false. */
+  realtime: boolean;
   clientId: string;
   /** When the last sync ended well, ISO 8601; null: not since the database was opened. */
   lastSyncedAt: string | null;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use gloo_timers::callback::Timeout;
 use hashbrown::HashMap;
 use js_sys::{Function, Promise};
+use objectql_sync_protocol::ClientId;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
@@ -16,6 +17,7 @@ use super::environment::{now, seed};
 use super::leader::Leader;
 use super::listener::{Listener, document, global_target, is_visible};
 use super::log::{Durability, LogStore, Outcome};
+use super::realtime::{Happening, Socket};
 use super::transport::Transport;
 use crate::engine::{Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId};
 use crate::error::Error;
@@ -34,12 +36,15 @@ pub(crate) struct Shell {
     is_busy: Cell<bool>,
     log: LogStore,
     transport: Option<Transport>,
+    /// Opens a socket for realtime.
+    connect: Option<Function>,
     on_event: Function,
     calls: RefCell<HashMap<RequestId, Call>>,
     next_request: Cell<u64>,
     timer: RefCell<Option<Timeout>>,
     channel: RefCell<Option<Channel>>,
     leader: RefCell<Option<Leader>>,
+    socket: RefCell<Option<Socket>>,
     listeners: RefCell<Vec<Listener>>,
     /// No further calls are taken.
     is_closed: Cell<bool>,
@@ -61,13 +66,14 @@ pub(crate) struct Settings {
     pub(crate) durability: Durability,
     pub(crate) config: Config,
     pub(crate) transport: Option<Transport>,
+    pub(crate) connect: Option<Function>,
     pub(crate) on_event: Function,
 }
 
 impl Shell {
     /// Starts an engine; the promise is kept when the database can be used.
     pub(crate) fn open(settings: Settings) -> Result<(Rc<Self>, Promise), Error> {
-        let Settings { name, durability, config, transport, on_event } = settings;
+        let Settings { name, durability, config, transport, connect, on_event } = settings;
         let open = RequestId(0);
         let shell = Rc::new(Self {
             engine: RefCell::new(Some(Engine::new(config, seed()?, open))),
@@ -75,12 +81,14 @@ impl Shell {
             is_busy: Cell::new(false),
             log: LogStore::new(name.clone(), durability),
             transport,
+            connect,
             on_event,
             calls: RefCell::default(),
             next_request: Cell::new(1),
             timer: RefCell::default(),
             channel: RefCell::default(),
             leader: RefCell::default(),
+            socket: RefCell::default(),
             listeners: RefCell::default(),
             is_closed: Cell::new(false),
             closing: RefCell::default(),
@@ -110,10 +118,11 @@ impl Shell {
         if let Some(document) = document() {
             let weak = Rc::downgrade(self);
             listeners.push(Listener::new(document, "visibilitychange", move |_| {
-                if is_visible() {
-                    handle_in(&weak, Input::Nudge);
-                }
+                handle_in(&weak, Input::Visible(is_visible()));
             }));
+            if !is_visible() {
+                self.handle(Input::Visible(false));
+            }
         }
         self.listeners.replace(listeners);
     }
@@ -188,6 +197,7 @@ impl Shell {
         self.listeners.borrow_mut().clear();
         self.timer.take();
         self.leader.take();
+        self.socket.take();
         self.channel.take();
         self.log.close();
         self.engine.take();
@@ -248,6 +258,8 @@ impl Shell {
                     Err(error) => Input::SendFailed { send, error },
                 }
             }),
+            Output::Connect { socket, client_id } => self.connect(socket, &client_id),
+            Output::Disconnect { .. } => drop(self.socket.take()),
             Output::WakeAt(at) => self.set_timer(at),
             Output::Steal => self.stand(true),
             Output::Announce(announcement) => {
@@ -267,6 +279,24 @@ impl Shell {
             let input = task(Rc::clone(&shell)).await;
             shell.handle(input);
         });
+    }
+
+    fn connect(self: &Rc<Self>, number: u64, client_id: &ClientId) {
+        let weak = Rc::downgrade(self);
+        let on_happening = move |happening| {
+            let input = match happening {
+                Happening::Opened => Input::SocketOpened { socket: number },
+                Happening::Said(text) => Input::SocketSaid { socket: number, text },
+                Happening::Closed => Input::SocketClosed { socket: number },
+            };
+            handle_in(&weak, input);
+        };
+        let connect = self.connect.as_ref();
+        let socket = connect.and_then(|connect| Socket::open(connect, client_id.as_str(), on_happening));
+        if socket.is_none() {
+            self.handle(Input::SocketClosed { socket: number });
+        }
+        self.socket.replace(socket);
     }
 
     fn set_timer(self: &Rc<Self>, at: Option<Duration>) {

@@ -7,5 +7,6 @@ pub(crate) mod leader;
 pub(crate) mod listener;
 pub(crate) mod log;
 pub(crate) mod once;
+mod realtime;
 pub(crate) mod schema;
 pub(crate) mod transport;

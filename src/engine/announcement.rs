@@ -12,7 +12,10 @@ pub enum Announcement {
     /// There are new rows in the log.
     Rows,
     /// A tab that does not lead asks whether the leader is there.
-    Ping,
+    Ping {
+        /// Whether somebody may be looking at the asker's page.
+        is_visible: bool,
+    },
     /// It is.
     Alive,
     /// `sync()` was called in a tab that does not lead.
@@ -39,7 +42,7 @@ impl Announcement {
     pub fn to_json(&self) -> String {
         match self {
             Self::Rows => r#"{"kind":"rows"}"#.to_owned(),
-            Self::Ping => r#"{"kind":"ping"}"#.to_owned(),
+            Self::Ping { is_visible } => format!(r#"{{"kind":"ping","visible":{is_visible}}}"#),
             Self::Alive => r#"{"kind":"alive"}"#.to_owned(),
             // A tab's number has more digits than a JSON number keeps.
             Self::SyncWanted { tab, ask } => format!(r#"{{"kind":"sync","tab":"{}","ask":{ask}}}"#, tab.0),
@@ -63,7 +66,10 @@ impl Announcement {
         let kind = json.member("\"kind\"")?;
         match kind.as_str() {
             "\"rows\"" => return Some(Self::Rows),
-            "\"ping\"" => return Some(Self::Ping),
+            "\"ping\"" => {
+                let is_visible = json.member("\"visible\"").is_some_and(|visible| visible.as_str() == "true");
+                return Some(Self::Ping { is_visible });
+            }
             "\"alive\"" => return Some(Self::Alive),
             _ => {}
         }
@@ -106,7 +112,8 @@ mod tests {
         };
         for announcement in [
             Announcement::Rows,
-            Announcement::Ping,
+            Announcement::Ping { is_visible: true },
+            Announcement::Ping { is_visible: false },
             Announcement::Alive,
             Announcement::SyncWanted { tab, ask: 7 },
             Announcement::Synced { tab, ask: 8, result: Ok(report) },

@@ -26,11 +26,13 @@ pub struct SyncSettings {
     pub is_automatic: bool,
     /// How often to pull when nothing else makes the client do so; none: never.
     pub poll_interval: Option<Duration>,
+    /// Whether to be told of changes over a socket; without effect where nothing is synced without being asked.
+    pub is_realtime: bool,
 }
 
 impl Default for SyncSettings {
     fn default() -> Self {
-        Self { is_automatic: true, poll_interval: Some(DEFAULT_POLL_INTERVAL) }
+        Self { is_automatic: true, poll_interval: Some(DEFAULT_POLL_INTERVAL), is_realtime: false }
     }
 }
 

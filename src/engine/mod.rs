@@ -43,7 +43,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use objectql_sync_protocol::{Fields, MutationId, ObjectName, RecordId, RecordKey, Timestamp};
+use objectql_sync_protocol::{ClientId, Fields, MutationId, ObjectName, RecordId, RecordKey, Timestamp};
 
 pub use self::announcement::Announcement;
 pub use self::command::{Command, Reply, Resolution};
@@ -63,6 +63,7 @@ pub use self::sync::progress::{SyncProgress, SyncReport};
 use self::fold::Folded;
 use self::log::{Job, Log};
 use self::random::Random;
+use self::sync::realtime::Realtime;
 use self::sync::{Asker, Sync};
 use crate::error::Error;
 
@@ -168,6 +169,25 @@ pub enum Input {
     },
     /// This tab won or lost the lock of the one that syncs.
     Leader(bool),
+    /// The socket is open, and the hello was said.
+    SocketOpened {
+        /// The socket.
+        socket: u64,
+    },
+    /// The server said something on the socket.
+    SocketSaid {
+        /// The socket.
+        socket: u64,
+        /// What.
+        text: String,
+    },
+    /// The socket is closed, or could not be opened.
+    SocketClosed {
+        /// The socket.
+        socket: u64,
+    },
+    /// Somebody may be looking at the page, which is what an engine takes for granted at first, or nobody can.
+    Visible(bool),
     /// Another tab says something.
     Announced(Announcement),
     /// The browser says that the network is back, or that somebody looks at the page again. Only a hint.
@@ -203,6 +223,19 @@ pub enum Output {
         /// The JSON.
         body: Vec<u8>,
     },
+    /// Open a socket for realtime and say hello on it. Answered by `SocketOpened`, then `SocketSaid` any number of times, and
+    /// `SocketClosed` at the end, whatever ends it. There is never more than one.
+    Connect {
+        /// The number to quote.
+        socket: u64,
+        /// Who says hello.
+        client_id: ClientId,
+    },
+    /// Let go of the socket, whether it is closed already or not: one follows every `Connect`.
+    Disconnect {
+        /// The socket.
+        socket: u64,
+    },
     /// Give a `Wake` at that monotonic time, instead of any earlier such wish; none: no need.
     WakeAt(Option<Duration>),
     /// Take the lock of the one that syncs from the tab that holds it: it does not answer any more. Answered by `Leader`.
@@ -229,6 +262,7 @@ pub struct Engine {
     state: State,
     log: Log,
     sync: Sync,
+    realtime: Realtime,
     /// Whether the log was read to its end and is not empty: what an app may see starts then.
     is_open: bool,
     outputs: VecDeque<Output>,
@@ -254,6 +288,7 @@ impl Engine {
             state: State::default(),
             log,
             sync: Sync::default(),
+            realtime: Realtime::default(),
             is_open: false,
             outputs: VecDeque::new(),
             watchers: Vec::new(),
@@ -277,17 +312,24 @@ impl Engine {
             Input::Answered { send, answer } => self.handle_answer(now, send, &answer),
             Input::SendFailed { send, error } => self.handle_send_failed(now, send, error),
             Input::Leader(is_leader) => self.handle_leader(is_leader),
-            Input::Announced(announcement) => self.handle_announcement(announcement),
-            Input::Nudge => {
-                self.log.want_tail();
-                self.nudge_sync(now);
+            Input::SocketOpened { socket } => self.handle_socket_opened(now, socket),
+            Input::SocketSaid { socket, text } => self.handle_socket_said(now, socket, &text),
+            Input::SocketClosed { socket } => self.handle_socket_closed(now, socket),
+            Input::Visible(is_visible) => {
+                self.handle_visible(now, is_visible);
+                if is_visible {
+                    self.nudge(now);
+                }
             }
+            Input::Announced(announcement) => self.handle_announcement(now, announcement),
+            Input::Nudge => self.nudge(now),
             Input::Wake => {}
         }
         self.advance_log(now);
         self.advance_sync(now);
         // A step of the sync may have put a job into the log.
         self.advance_log(now);
+        self.advance_realtime(now);
         self.tell_status();
         self.tell_wake();
     }
@@ -342,13 +384,23 @@ impl Engine {
         self.outputs.push_back(Output::Reply { request, result });
     }
 
-    fn handle_announcement(&mut self, announcement: Announcement) {
+    fn nudge(&mut self, now: Now) {
+        self.log.want_tail();
+        self.nudge_sync(now);
+        self.realtime.hurry();
+    }
+
+    fn handle_announcement(&mut self, now: Now, announcement: Announcement) {
         match announcement {
             Announcement::Rows => self.log.want_tail(),
-            Announcement::Ping if self.sync.is_leader => {
-                self.outputs.push_back(Output::Announce(Announcement::Alive));
+            Announcement::Ping { is_visible } => {
+                if is_visible {
+                    self.handle_other_visible(now);
+                }
+                if self.sync.is_leader {
+                    self.outputs.push_back(Output::Announce(Announcement::Alive));
+                }
             }
-            Announcement::Ping => {}
             Announcement::Alive => self.handle_alive(),
             Announcement::SyncWanted { tab, ask } => {
                 if self.sync.is_leader {
@@ -365,8 +417,13 @@ impl Engine {
         }
     }
 
+    /// When something is to be done without a further input.
+    fn next_wake(&self) -> Option<Duration> {
+        [self.next_sync_wake(), self.next_realtime_wake()].into_iter().flatten().min()
+    }
+
     fn tell_wake(&mut self) {
-        let wake = self.next_sync_wake();
+        let wake = self.next_wake();
         if wake != self.told_wake {
             self.told_wake = wake;
             self.outputs.push_back(Output::WakeAt(wake));

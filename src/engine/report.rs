@@ -26,6 +26,8 @@ pub struct Status {
     pub rejected: usize,
     /// Whether this tab is the one that syncs.
     pub leader: bool,
+    /// Whether the server tells this tab of changes at once.
+    pub realtime: bool,
     /// Under which id this database writes.
     pub client_id: Option<String>,
     /// When the last sync of this tab ended well.
@@ -145,6 +147,7 @@ impl Status {
             .plain("conflicts", Some(self.conflicts))
             .plain("rejected", Some(self.rejected))
             .plain("leader", Some(self.leader))
+            .plain("realtime", Some(self.realtime))
             .plain("clientId", self.client_id.as_deref().map(quoted))
             .plain("lastSyncedAt", time(self.last_synced_at))
             .plain("retryAt", time(self.retry_at))
@@ -188,6 +191,7 @@ impl Engine {
             conflicts: self.state.parked.len(),
             rejected: self.state.rejected.len(),
             leader: self.sync.is_leader,
+            realtime: self.realtime.is_ready(),
             client_id: self.state.client_id.as_ref().map(ToString::to_string),
             last_synced_at: self.sync.last_done.map(|done| done.wall),
             retry_at: match self.sync.phase {

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod realtime;
 pub(crate) mod schedule;
 pub(crate) mod takeover;
 pub(crate) mod trial;
@@ -329,7 +330,7 @@ impl Engine {
         self.sync.debounce.clear();
     }
 
-    fn stop_waiting(&mut self) {
+    pub(crate) fn stop_waiting(&mut self) {
         if let Phase::Waiting { .. } = self.sync.phase {
             self.sync.phase = Phase::Idle;
         }
@@ -373,7 +374,9 @@ impl Engine {
         let is_due = |time: Option<Duration>| time.is_some_and(|time| time <= now.monotonic);
         if !self.sync.is_cycling
             && self.is_automatic()
-            && (is_due(self.sync.debounce.due(&self.config)) || is_due(self.poll_due()))
+            && (is_due(self.sync.debounce.due(&self.config))
+                || is_due(self.poll_due())
+                || self.realtime.is_rung)
         {
             self.begin_cycle(now);
         }
@@ -447,6 +450,8 @@ impl Engine {
         self.sync.next_send += 1;
         self.sync.report.requests += 1;
         self.sync.report.bytes += body.len() as u64;
+        // Its answer will hold what was committed before; a ring that comes from now on asks for one more.
+        self.realtime.is_rung = false;
         self.sync.phase = Phase::Sending(Sent {
             send,
             batch,

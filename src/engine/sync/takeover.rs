@@ -49,7 +49,8 @@ impl Engine {
             self.outputs.push_back(Output::Steal);
         } else {
             watch.unanswered += 1;
-            self.outputs.push_back(Output::Announce(Announcement::Ping));
+            let is_visible = self.realtime.is_visible;
+            self.outputs.push_back(Output::Announce(Announcement::Ping { is_visible }));
         }
     }
 }

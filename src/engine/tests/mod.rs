@@ -6,6 +6,7 @@ mod log;
 mod plain;
 mod poison;
 mod push;
+mod realtime;
 mod receive;
 mod reset;
 mod schedule;
@@ -59,6 +60,9 @@ struct Tab {
     open: u64,
     store: Option<StoreCall>,
     sends: Vec<Sent>,
+    /// The socket it wants, and the last one it ever wanted.
+    socket: Option<u64>,
+    last_socket: u64,
     waiting: BTreeSet<u64>,
     replies: BTreeMap<u64, Result<Reply, Error>>,
     notices: Vec<Notice>,
@@ -125,7 +129,11 @@ fn automatic() -> Config {
 }
 
 fn by_hand() -> Config {
-    Config::new(objects(), Some(SyncSettings { is_automatic: false, poll_interval: None })).unwrap()
+    Config::new(
+        objects(),
+        Some(SyncSettings { is_automatic: false, poll_interval: None, is_realtime: false }),
+    )
+    .unwrap()
 }
 
 fn local() -> Config {
@@ -183,6 +191,8 @@ impl World {
             open: request,
             store: None,
             sends: Vec::new(),
+            socket: None,
+            last_socket: 0,
             waiting: [request].into(),
             replies: BTreeMap::new(),
             notices: Vec::new(),
@@ -248,6 +258,16 @@ impl World {
                 assert!(tab.sends.is_empty(), "one request at a time");
                 tab.requests += 1;
                 tab.sends.push(Sent { send, body });
+            }
+            Output::Connect { socket, client_id } => {
+                assert_eq!(tab.socket, None, "one socket at a time");
+                assert!(socket > tab.last_socket, "a socket has a number of its own");
+                assert_eq!(Some(client_id), tab.engine.state().client_id);
+                tab.last_socket = socket;
+                tab.socket = Some(socket);
+            }
+            Output::Disconnect { socket } => {
+                assert_eq!(tab.socket.take(), Some(socket), "what is let go of must be there");
             }
             Output::WakeAt(time) => tab.wake_at = time,
             Output::Steal => tab.steals += 1,
@@ -379,7 +399,7 @@ impl World {
             self.give(tab, Input::Wake);
             self.settle();
             // The engine tells a wish only when it changes; the same one again would be a wake that did nothing.
-            let again = self.tabs[tab].wake_at.or_else(|| self.tabs[tab].engine.next_sync_wake());
+            let again = self.tabs[tab].wake_at.or_else(|| self.tabs[tab].engine.next_wake());
             assert!(again.is_none_or(|again| again > self.now), "a wake changed nothing");
             self.tabs[tab].wake_at = again;
         }

@@ -106,7 +106,7 @@ fn a_request_is_bounded_in_bytes() {
 fn a_request_of_deletes_is_bounded_in_bytes() {
     let sync = json!({ "enabled": true, "batch_size": 10000 });
     let definition = serde_json::from_value(json!({ "name": "story", "sync": sync })).unwrap();
-    let settings = SyncSettings { is_automatic: false, poll_interval: None };
+    let settings = SyncSettings { is_automatic: false, poll_interval: None, is_realtime: false };
     let mut world = World::leading(Config::new(vec![definition], Some(settings)).unwrap());
     let ids: Vec<String> = (0..5000).map(|n| format!("s{n:0>200}")).collect();
     let changes: Vec<_> = ids.iter().map(|id| change("create", id, json!({}), 1)).collect();

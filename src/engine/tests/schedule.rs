@@ -303,7 +303,8 @@ fn it_pulls_now_and_then() {
 
 #[test]
 fn the_longest_poll_interval_does_no_harm() {
-    let settings = SyncSettings { is_automatic: true, poll_interval: Some(Duration::MAX) };
+    let settings =
+        SyncSettings { is_automatic: true, poll_interval: Some(Duration::MAX), is_realtime: false };
     let mut world = World::leading(Config::new(objects(), Some(settings)).unwrap());
     world.advance(Duration::from_secs(1_000_000));
     assert!(!world.is_sending(0));

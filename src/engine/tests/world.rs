@@ -230,8 +230,11 @@ impl Net {
         let server = Server { page, takes, ..Server::default() };
         let clients = (0..2 + random.below(2))
             .map(|client| {
-                let settings =
-                    SyncSettings { is_automatic: true, poll_interval: Some(Duration::from_secs(20)) };
+                let settings = SyncSettings {
+                    is_automatic: true,
+                    poll_interval: Some(Duration::from_secs(20)),
+                    is_realtime: false,
+                };
                 let mut world = World::empty(Config::new(definitions(), Some(settings)).unwrap());
                 world.salt = u8::try_from(100 + client).unwrap();
                 // Clocks are never right: seconds, or a year.
