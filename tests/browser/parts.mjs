@@ -4,6 +4,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -142,8 +143,12 @@ export class Proxy {
   faults = [];
   /** What happens to every request for which there is no fault. */
   rule = (_request, forward) => forward();
-  /** As long as it is set, every request is cut. */
+  /** As long as it is set, every request is cut, and no WebSocket opened. */
   isDown = false;
+  /** As long as it is set, what is said on a WebSocket does not arrive, in either direction. */
+  isSwallowing = false;
+  /** The WebSockets that are open. */
+  webSockets = new Set();
   /** Further files: path to `{ headers, body }`. */
   files = new Map();
   origin;
@@ -155,6 +160,7 @@ export class Proxy {
       outgoing.shouldKeepAlive = false;
       this.#serve(incoming, outgoing).catch(() => incoming.socket.destroy());
     });
+    this.#http.on('upgrade', (incoming, socket, head) => this.#upgrade(incoming, socket, head));
     this.#http.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
@@ -170,6 +176,11 @@ export class Proxy {
     this.#http.listen(0, '127.0.0.1');
     await once(this.#http, 'listening');
     this.origin = `http://127.0.0.1:${this.#http.address().port}`;
+  }
+
+  /** Cuts the WebSockets that are open. */
+  cutWebSockets() {
+    for (const socket of this.webSockets) socket.destroy();
   }
 
   async close() {
@@ -197,6 +208,24 @@ export class Proxy {
     outgoing.writeHead(status, headers);
     for (let from = 0; from < body.length; from += chunkBytes) outgoing.write(body.subarray(from, from + chunkBytes));
     outgoing.end();
+  }
+
+  #upgrade({ url, rawHeaders }, socket, head) {
+    if (this.isDown) return socket.destroy();
+    const onward = connect(this.#server.port, '127.0.0.1');
+    const pass = (from, to) => {
+      from.on('data', (data) => this.isSwallowing || to.write(data));
+      from.on('error', () => {});
+      from.once('close', () => to.destroy());
+    };
+    this.webSockets.add(socket);
+    socket.once('close', () => this.webSockets.delete(socket));
+    pass(socket, onward);
+    pass(onward, socket);
+    const lines = [`GET ${url} HTTP/1.1`];
+    for (let at = 0; at < rawHeaders.length; at += 2) lines.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`);
+    onward.write(`${lines.join('\r\n')}\r\n\r\n`);
+    onward.write(head);
   }
 
   #forward(incoming, body) {
