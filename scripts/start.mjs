@@ -19,7 +19,7 @@ await runAsScript(import.meta.url, async () => {
 
 async function serve(server, port) {
   const listen = `127.0.0.1:${port}`;
-  const args = ['--db', 'data/demo.db', '--objects', 'www/objects', '--static', 'www/dist', '--listen', listen];
+  const args = ['--db', 'data/demo.db', '--objects', 'www/objects', '--static', 'www/dist', '--realtime', '--listen', listen];
   // In a group of its own: else Ctrl+C would reach it twice, from the terminal and from here, and a second one means "at once".
   const child = start(server, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: process.platform !== 'win32' });
   createInterface({ input: child.stdout }).on('line', (line) => {

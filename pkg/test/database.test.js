@@ -57,6 +57,14 @@ test('other options for an open name are refused, other functions are not', asyn
   await refuses(open({ sync: { url: '/b', headers: () => ({}) } }), 'INVALID_OPTIONS');
   await refuses(open({ sync: { url: '/a' } }), 'INVALID_OPTIONS');
   await refuses(open({ durability: 'relaxed' }), 'INVALID_OPTIONS');
+  await refuses(open({ sync: { url: 'http://a/a', headers: () => ({}), realtime: true } }), 'INVALID_OPTIONS');
+});
+
+test('a socket is offered to the driver only where realtime is on', async () => {
+  await open({ sync: { url: 'http://a/a' } });
+  await open({ name: 'other', sync: { url: 'http://a/a', realtime: true } });
+  assert.deepEqual(FakeDriver.opened.map(({ hooks }) => typeof hooks.connect), ['undefined', 'function']);
+  await refuses(open({ name: 'third', sync: { url: '/a', realtime: true } }), 'INVALID_OPTIONS');
 });
 
 test('options that are no options are refused before anything is opened', async () => {

@@ -39,7 +39,7 @@ export class Client {
     const db = await openDatabase<Schema>({
       name,
       objects: [story],
-      sync: { url: '/api/sync', fetch: network.fetch, pollIntervalMs: 1_000 },
+      sync: { url: '/api/sync', fetch: network.fetch, realtime: true },
     });
     return new Client(name, label, db, network);
   }
@@ -234,7 +234,7 @@ export class Client {
     this.#toastTimer = setTimeout(() => this.dismissToast(), TOAST_MS);
   }
 
-  /** Most events leave the words as they are, one every second for the poll alone; then nothing is drawn. */
+  /** Most events leave the words as they are, those of a pull that another client rang for above all; then nothing is drawn. */
   #syncLabel(): ReadonlySignal<SyncLabel> {
     let shown: SyncLabel | undefined;
     return computed(() => {

@@ -158,7 +158,7 @@ test('a new version of the shell takes over on the next load', async () => {
 });
 
 async function startServer(listen) {
-  const args = ['--db', join(folder, 'demo.db'), '--objects', join(ROOT, 'www/objects'), '--static', join(ROOT, 'www/dist'), '--listen', listen];
+  const args = ['--db', join(folder, 'demo.db'), '--objects', join(ROOT, 'www/objects'), '--static', join(ROOT, 'www/dist'), '--realtime', '--listen', listen];
   const child = spawn(SERVER, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
   child.stderr.on('data', (data) => (log += data));
