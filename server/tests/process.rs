@@ -22,6 +22,7 @@ impl Running {
             .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
             .env("OBJECTQL_SYNC_DB", folder.join("sync.db"))
             .env("OBJECTQL_SYNC_OBJECTS", &objects)
+            .env("OBJECTQL_SYNC_REALTIME", "true")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -101,6 +102,32 @@ fn what_was_begun_is_finished_and_the_database_closed_when_told_to_stop() {
     assert!(!folder.path().join("sync.db-wal").exists(), "the log was not folded into the database");
     assert!(log.lines().all(|line| line.starts_with('{')), "{log}");
     assert!(log.contains("pushed") && !log.contains("MARKER"), "{log}");
+}
+
+#[test]
+fn sockets_are_told_that_the_server_stops_and_do_not_hold_it_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(folder.path());
+    let mut socket = server.connect();
+    let key = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    let head = "GET /api/sync/realtime HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
+    socket.write_all(format!("{head}{key}\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        answer.extend(byte);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+    server.signal("-TERM");
+    // A close frame with 1001, and a reason of the length that is left.
+    let mut frame = [0; 4];
+    socket.read_exact(&mut frame).unwrap();
+    assert_eq!((frame[0], u16::from_be_bytes([frame[2], frame[3]])), (0x88, 1001));
+    // The socket is still open at this end.
+    let (status, log) = server.wait();
+    assert!(status.success(), "{log}");
+    drop(socket);
 }
 
 #[test]
