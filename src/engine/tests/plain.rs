@@ -5,7 +5,7 @@ use super::*;
 /// A leading tab that has pulled nothing from a plain server yet.
 fn leading(objects: Value) -> World {
     let definitions = serde_json::from_value(objects).unwrap();
-    let sync = SyncSettings { is_automatic: false, poll_interval: None };
+    let sync = SyncSettings { is_automatic: false, poll_interval: None, is_realtime: false };
     let mut world = World::new(Config::new(definitions, Some(sync)).unwrap());
     world.give(0, Input::Leader(true));
     world.settle();

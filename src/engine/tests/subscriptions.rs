@@ -4,7 +4,11 @@ use super::*;
 
 fn with_story(sync: Value) -> Config {
     let definition = serde_json::from_value(json!({ "name": "story", "sync": sync })).unwrap();
-    Config::new(vec![definition], Some(SyncSettings { is_automatic: false, poll_interval: None })).unwrap()
+    Config::new(
+        vec![definition],
+        Some(SyncSettings { is_automatic: false, poll_interval: None, is_realtime: false }),
+    )
+    .unwrap()
 }
 
 /// Opens the database of a world anew, with other definitions, and lets it lead.
@@ -100,7 +104,7 @@ fn an_object_that_leaves_keeps_its_mutations_here() {
 fn a_dropped_object_may_come_back() {
     let mut world = World::leading(with_story(json!({ "enabled": true })));
     world.write(0, create("story", json!({ "id": "a" }))).unwrap();
-    let sync = SyncSettings { is_automatic: false, poll_interval: None };
+    let sync = SyncSettings { is_automatic: false, poll_interval: None, is_realtime: false };
     let tab = reopen(&mut world, Config::new(Vec::new(), Some(sync)).unwrap());
     pull(&mut world, tab, json!([]), "c1");
     assert_eq!(
