@@ -16,7 +16,7 @@ const documents = [
 function testsOf(file) {
   const text = read(file);
   if (!file.endsWith('.rs')) {
-    return [...text.matchAll(/^\s*test\('((?:[^'\\]|\\.)*)'/gm)].map(([, name]) => name.replaceAll('\\', ''));
+    return [...text.matchAll(/^\s*test\((['`])((?:(?!\1)[^\\]|\\.)*)\1/gm)].map(([, , name]) => name.replaceAll('\\', ''));
   }
   return [...text.matchAll(/#\[(?:tokio::)?test(?:\([^\]]*\))?\]\s*(?:#\[[^\]]*\]\s*)*(?:async )?fn (\w+)/g)].map(([, name]) => name);
 }
