@@ -1,17 +1,10 @@
 // Conflicts that the app decides, by callbacks that behave and by those that do not: nothing waits for one, and nothing is lost.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { reload, test, until, world } from './harness.mjs';
-import { newFolder, removeFolder } from './parts.mjs';
 
 /** A world whose stories are synced with the strategy `manual`, and two devices. */
 async function start(t) {
-  const folder = newFolder();
-  t.after(() => removeFolder(folder));
-  const fields = { title: { type: 'text' }, status: { type: 'text' }, points: { type: 'number' }, notes: { type: 'json' } };
-  writeFileSync(join(folder, 'story.object.yml'), JSON.stringify({ name: 'story', fields, sync: { enabled: true, strategy: 'manual' } }));
-  const all = await world(t, { objects: folder });
+  const all = await world(t, { strategy: 'manual' });
   const [mine, theirs] = [await all.openTab(), await (await all.openDevice()).openTab()];
   for (const tab of [mine, theirs]) await open(tab);
   return { ...all, mine, theirs };

@@ -1,7 +1,7 @@
 // What the browser tests stand on. The tests of a file share a browser. Each has a server and a proxy of its own, so its pages
 // have an origin of their own, and with it their own databases, locks and channels.
 import assert from 'node:assert/strict';
-import { cpSync } from 'node:fs';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -37,10 +37,12 @@ function sharedContext() {
  * Everything one test needs, closed when the test ends, however it ends. A test fails when one of its pages had an uncaught error.
  *
  * `openTab` opens a page of the first device; `openDevice` gives another one, with storage of its own; `openBrowser` starts
- * a browser that only this test has, on the first device's origin, which may be killed. With `isWired`, a device has a `wire` between
- * its browser and its proxy. `copyProfile` makes a profile of `openBrowser` another one, as a restored backup of a device does. The `ledger` knows the writes of the tabs, those of other browsers when it is told to watch them.
+ * a browser that only this test has, on the first device's origin, which may be killed; `copyProfile` makes a profile of that another
+ * one, as a restored backup of a device does. With `isWired`, a device has a `wire` between its browser and its proxy. With a
+ * `strategy`, the server has only stories, synced by that. The `ledger` knows the writes of the tabs, those of other browsers when
+ * it is told to watch them.
  */
-export async function world(t, { objects = OBJECTS, serverArgs = [], isWired = false } = {}) {
+export async function world(t, { strategy, objects = OBJECTS, serverArgs = [], isWired = false } = {}) {
   const folder = newFolder();
   const closers = [() => removeFolder(folder)];
   t.after(async () => {
@@ -48,7 +50,7 @@ export async function world(t, { objects = OBJECTS, serverArgs = [], isWired = f
     for (const close of closers.reverse()) await Promise.resolve().then(close).catch((error) => failures.push(error));
     if (failures.length > 0) throw failures[0];
   });
-  const server = new SyncServer(folder, objects, serverArgs);
+  const server = new SyncServer(folder, strategy ? storiesWith(folder, strategy) : objects, serverArgs);
   closers.push(() => server.kill());
   await server.start();
   const ledger = await Ledger.open(server);
@@ -86,3 +88,13 @@ export async function world(t, { objects = OBJECTS, serverArgs = [], isWired = f
   return { server, ledger, ...first, openDevice, openBrowser, copyProfile };
 }
 
+
+/** Writes the definition of stories with a strategy where a server reads it; returns the folder. */
+function storiesWith(folder, strategy) {
+  const objects = join(folder, 'objects');
+  mkdirSync(objects);
+  const fields = { title: { type: 'text' }, status: { type: 'text' }, points: { type: 'number' }, notes: { type: 'json' } };
+  // What is JSON is YAML.
+  writeFileSync(join(objects, 'story.object.yml'), JSON.stringify({ name: 'story', fields, sync: { enabled: true, strategy } }));
+  return objects;
+}

@@ -1,18 +1,11 @@
 // What two devices that changed a record at the same time end with, by strategy and in whatever order they sync: the same on both,
 // whether the server decides or only detects.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test, world } from './harness.mjs';
-import { newFolder, removeFolder } from './parts.mjs';
 
 /** Two devices that know the same story, offline. */
 async function start(t, strategy) {
-  const folder = newFolder();
-  t.after(() => removeFolder(folder));
-  const fields = { title: { type: 'text' }, status: { type: 'text' }, points: { type: 'number' }, notes: { type: 'json' } };
-  writeFileSync(join(folder, 'story.object.yml'), JSON.stringify({ name: 'story', fields, sync: { enabled: true, strategy } }));
-  const all = await world(t, { objects: folder });
+  const all = await world(t, { strategy });
   const devices = [await all.openTab(), await (await all.openDevice()).openTab()];
   for (const tab of devices) await tab.evaluate(async (strategy) => { window.db = await openDb({ objects: objectsWith({ strategy }).slice(0, 1) }); }, strategy);
   await devices[0].evaluate(async () => {
