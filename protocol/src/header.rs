@@ -4,7 +4,8 @@
 
 /// Lists, separated by commas, the extensions a server implements: `idempotent` (a repeated mutation id gets the first
 /// verdict back), `chains` (several mutations of one record in one request), `paged` (`hasMore`), `snapshot` (a null
-/// checkpoint gets the live records), `realtime` (a doorbell, see [`realtime`](crate::realtime)).
+/// checkpoint gets the live records), `strategies` (conflicts are settled by the objects' strategies: what comes back as one is for
+/// a person), `echoes` (a client's own mutations are among the changes), `realtime` (a doorbell, see [`realtime`](crate::realtime)).
 pub const FEATURES: &str = "objectql-sync-features";
 /// The most mutations the server takes in one request.
 pub const MAX_MUTATIONS: &str = "objectql-sync-max-mutations";

@@ -420,13 +420,15 @@ impl<'a> Staged<'a> {
         let record = self.state.record(&key).filter(|record| !record.is_local());
         let base_version = record.and_then(|record| record.base()).map(|base| base.version);
         self.bytes += recorded_bytes(&key, data.as_ref());
+        let timestamp = self.clock.issue(self.now);
         Recorded {
-            id: self.random.uuid(self.now),
+            // By the corrected clock: a server refuses ids from before what it remembers.
+            id: self.random.uuid(timestamp),
             object: key.object,
             record_id: key.id,
             operation,
             data,
-            timestamp: self.clock.issue(self.now),
+            timestamp,
             sequence,
             base_version,
         }

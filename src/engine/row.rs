@@ -147,6 +147,8 @@ pub struct Received {
     /// Whether the frozen batch did not go along, because the server could not tell a repeat: which of it was applied is to be
     /// seen in these changes.
     pub is_probe: bool,
+    /// Whether all of our own mutations are among the changes, by the checkpoint that comes with their verdict.
+    pub has_echoes: bool,
     /// The latest timestamp among the changes, as far as it can be believed.
     pub newest: Timestamp,
     /// The server's clock less ours, in milliseconds.
@@ -308,6 +310,7 @@ mod tests {
                     is_snapshot: false,
                     is_repeat: true,
                     is_probe: false,
+                    has_echoes: true,
                     newest: Timestamp::from_millis(5),
                     clock_offset_ms: -5,
                 })),

@@ -1,7 +1,8 @@
 //! The state: what one gets by folding the rows of the log in order.
 
 use objectql_sync_protocol::{
-    Checkpoint, ClientId, Fields, MutationId, ObjectName, RecordId, RecordKey, Sequence, ServerVersion,
+    Checkpoint, ClientId, Direction, Fields, MutationId, ObjectName, RecordId, RecordKey, Sequence,
+    ServerVersion,
 };
 
 use super::clock::Clock;
@@ -112,6 +113,13 @@ impl State {
 
     pub(crate) fn visible(&self, key: &RecordKey) -> Option<&Fields> {
         self.record(key)?.visible()
+    }
+
+    /// Whether the server's changes of the object are taken.
+    pub(crate) fn pulls(&self, object: &ObjectName) -> bool {
+        let of_object = |subscription: &&Subscription| subscription.object == *object;
+        let subscription = self.subscriptions.iter().flatten().find(of_object);
+        subscription.is_some_and(|subscription| subscription.direction != Direction::PushOnly)
     }
 
     /// The checkpoint a request has to carry.

@@ -12,9 +12,9 @@ use super::App;
 use crate::error::Error;
 use crate::exchange::Answer;
 
-const FEATURES: HeaderValue = HeaderValue::from_static("idempotent,chains,paged,snapshot,strategies");
+const FEATURES: HeaderValue = HeaderValue::from_static("idempotent,chains,echoes,paged,snapshot,strategies");
 const FEATURES_WITH_REALTIME: HeaderValue =
-    HeaderValue::from_static("idempotent,chains,paged,snapshot,strategies,realtime");
+    HeaderValue::from_static("idempotent,chains,echoes,paged,snapshot,strategies,realtime");
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -133,7 +133,7 @@ async fn the_feature_is_told() {
     let reply = on.exchange("a", &[], None).await;
     assert_eq!(
         reply.header("objectql-sync-features"),
-        "idempotent,chains,paged,snapshot,strategies,realtime"
+        "idempotent,chains,echoes,paged,snapshot,strategies,realtime"
     );
 }
 

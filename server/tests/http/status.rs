@@ -10,7 +10,10 @@ use crate::harness::{Client, Options, Server};
 async fn an_answer_says_what_the_server_does() {
     let server = Server::with(Options { max_mutations: 7, ..Options::default() });
     for reply in [server.exchange("a", &[], None).await, server.post("{").await] {
-        assert_eq!(reply.header("objectql-sync-features"), "idempotent,chains,paged,snapshot,strategies");
+        assert_eq!(
+            reply.header("objectql-sync-features"),
+            "idempotent,chains,echoes,paged,snapshot,strategies"
+        );
         assert_eq!(reply.header("objectql-sync-max-mutations"), "7");
         assert_eq!(reply.header("objectql-sync-time"), server.now().to_string());
         assert_eq!(reply.header("cache-control"), "no-store");

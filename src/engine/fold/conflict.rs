@@ -72,14 +72,25 @@ pub(super) fn judge_conflict(
             pending.progress = Progress::Parked(Box::new(parked));
         }
         Settlement::Again(data) => {
+            folded.touch(&key.object, &key.id);
             let lost = lost_between(pending.recorded.data.as_ref(), data.as_ref());
             if let Some(lost) = lost {
                 let recorded = pending.recorded.clone();
                 folded.superseded.push(Superseded { recorded, sequence, lost: Some(lost) });
-                folded.stale.insert(key);
             }
             pending.recorded.data = data;
-            if parked.server_record.is_some() && pending.recorded.operation == Operation::Create {
+            let is_there = match (&parked.server_record, version) {
+                (Some(theirs), Some(version)) => {
+                    let entry = state.tables.entry(&key.object).entry(&key.id);
+                    if entry.base().is_none() {
+                        // Its changes are not taken (push-only), or not all here yet.
+                        entry.rebase(Operation::Create, Some(theirs), version);
+                    }
+                    true
+                }
+                _ => false,
+            };
+            if is_there && pending.recorded.operation == Operation::Create {
                 // Somebody else made the record: from here on it is changed.
                 pending.recorded.operation = Operation::Update;
                 let data = pending.recorded.data.take();
@@ -89,6 +100,7 @@ pub(super) fn judge_conflict(
             pending.base = parked.server_record;
             pending.is_overtaken = false;
             pending.progress = Progress::Queued { rounds: rounds + 1 };
+            folded.stale.insert(key);
         }
         Settlement::Lost => {
             let Some(Pending { recorded, .. }) = remove_pending(state, sequence, folded) else { return };

@@ -59,7 +59,7 @@ pub(super) fn receive(state: &mut State, received: &Received, folded: &mut Folde
     }
     let known = state.rejected.len();
     for (sequence, verdict) in &received.verdicts {
-        judge(state, *sequence, verdict, &news, folded);
+        judge(state, *sequence, verdict, &news, received.has_echoes, folded);
     }
     for (sequence, lost) in lost {
         supersede(state, sequence, lost, folded);
@@ -218,12 +218,21 @@ fn mark_echoes(state: &mut State, news: &News) {
     }
 }
 
-fn judge(state: &mut State, sequence: Sequence, verdict: &Verdict, news: &News, folded: &mut Folded) {
+fn judge(
+    state: &mut State,
+    sequence: Sequence,
+    verdict: &Verdict,
+    news: &News,
+    has_echoes: bool,
+    folded: &mut Folded,
+) {
     let Some(pending) = state.pending.get(&sequence) else { return };
     match verdict {
         Verdict::Applied(version) => {
             let latest = news.get(&pending.recorded.key()).and_then(|news| news.latest);
-            set_applied(state, sequence, *version, latest >= Some(*version));
+            // Where echoes come for certain, what was not echoed by the last page was in the base before, or was undone since.
+            let is_echoed = latest >= Some(*version) || (has_echoes && state.pulls(&pending.recorded.object));
+            set_applied(state, sequence, *version, is_echoed);
         }
         Verdict::Conflict { server_record, server_version, suggestion, rule } => {
             let parked = Parked {

@@ -51,6 +51,8 @@ pub struct Features {
     pub has_chains: bool,
     /// Conflicts are settled by the objects' strategies: what comes back as one is for a person.
     pub has_strategies: bool,
+    /// All of a client's own mutations are among the changes, by the checkpoint that comes with their verdict.
+    pub has_echoes: bool,
 }
 
 impl Features {
@@ -62,6 +64,7 @@ impl Features {
             is_idempotent: has("idempotent"),
             has_chains: has("chains"),
             has_strategies: has("strategies"),
+            has_echoes: has("echoes"),
         }
     }
 }
@@ -93,6 +96,8 @@ pub(crate) enum Meaning {
     Reset,
     /// Fewer mutations at a time. With one only, the server will never take it.
     TooLarge(String),
+    /// None of the mutations was looked at: the server takes so many at a time.
+    TooMany { takes: usize },
     /// The credentials are refused.
     Unauthorized,
     /// Another database writes under our client id.
@@ -180,6 +185,10 @@ fn to_meaning(
     now: Timestamp,
 ) -> Meaning {
     let (results, server_changes) = (response.results, response.server_changes);
+    let limit = results.iter().find_map(|result| match result {
+        MutationResult::Rejected { reason } => first_number(reason),
+        _ => None,
+    });
     let verdicts: Vec<(Sequence, Verdict)> = sent
         .batch
         .iter()
@@ -192,11 +201,22 @@ fn to_meaning(
                     .flatten()
                     .map(Box::new)
             };
-            Some((*sequence, to_verdict(result, pending, sent.batch.len() == 1, rule)?))
+            let mut verdict = to_verdict(result, pending, sent.batch.len() == 1, rule)?;
+            if let Verdict::Conflict { server_version, .. } = &mut verdict
+                && !config.pulls(&pending.recorded.object)
+            {
+                // Of an object whose changes are not taken, nothing else says what to go on from.
+                let change = last_change(pending, &server_changes);
+                *server_version = server_version.or(change.map(|change| change.server_version));
+            }
+            Some((*sequence, verdict))
         })
         .collect();
     if verdicts.is_empty() && sent.batch.len() > 1 {
-        return Meaning::TooLarge("more mutations than it takes at once".to_owned());
+        let count = sent.batch.len();
+        return Meaning::TooMany {
+            takes: limit.filter(|limit| (1..count).contains(limit)).unwrap_or(count / 2),
+        };
     }
     // The server stamped its answer at about half of the round trip.
     let halfway = i64::midpoint(sent.at.millis(), now.millis());
@@ -232,21 +252,30 @@ fn to_meaning(
         is_snapshot: sent.is_snapshot,
         is_repeat: sent.attempt.is_repeat,
         is_probe: sent.attempt.is_probe && !answer.features.is_idempotent,
+        has_echoes: answer.features.has_echoes,
         newest: Timestamp::from_millis(newest.min(horizon)),
         clock_offset_ms,
     };
     Meaning::Fold(Box::new(received), counts)
 }
 
+fn first_number(text: &str) -> Option<usize> {
+    text.split(|char: char| !char.is_ascii_digit()).find(|digits| !digits.is_empty())?.parse().ok()
+}
+
+/// The last change of the mutation's record among these.
+fn last_change<'a>(pending: &Pending, changes: &'a [ServerChange]) -> Option<&'a ServerChange> {
+    let Recorded { object, record_id, .. } = &pending.recorded;
+    changes.iter().rev().find(|change| change.object_name == *object && change.record_id == *record_id)
+}
+
 /// What a conflict over the mutation is settled by, where the server does not do so itself.
 fn rule_for(pending: &Pending, config: &Config, changes: &[ServerChange]) -> Option<Rule> {
-    let Recorded { object, record_id, .. } = &pending.recorded;
-    let sync = config.sync_of(object)?;
-    let of_record = |change: &&ServerChange| change.object_name == *object && change.record_id == *record_id;
+    let sync = config.sync_of(&pending.recorded.object)?;
     Some(Rule {
         strategy: sync.strategy,
         conflict_fields: sync.conflict_fields.clone(),
-        their_time: changes.iter().rev().find(of_record).map(|change| change.timestamp),
+        their_time: last_change(pending, changes).map(|change| change.timestamp),
     })
 }
 

@@ -512,6 +512,10 @@ impl Engine {
                 self.send(now, sent.batch, Attempt { is_second_try: true, ..sent.attempt })
             }
             Meaning::TooLarge(reason) => self.handle_too_large(now, sent, reason),
+            Meaning::TooMany { takes } => {
+                self.sync.server_takes = takes;
+                self.thaw(sent.batch);
+            }
             Meaning::Refused { error, is_final } => {
                 self.handle_refused(now, sent, error, is_final, retry_after);
             }
@@ -560,6 +564,7 @@ impl Engine {
             is_snapshot: false,
             is_repeat: false,
             is_probe: false,
+            has_echoes: false,
             newest: Timestamp::from_millis(i64::MIN),
             clock_offset_ms: self.state.clock.offset_ms(),
         });

@@ -539,7 +539,8 @@ fn plain(body: Vec<u8>) -> Answer {
 }
 
 /// What our server does.
-const ALL: Features = Features { is_idempotent: true, has_chains: true, has_strategies: true };
+const ALL: Features =
+    Features { is_idempotent: true, has_chains: true, has_strategies: true, has_echoes: false };
 
 fn status(status: u16) -> Answer {
     let body = br#"{"code":"X","detail":"told so"}"#.to_vec();

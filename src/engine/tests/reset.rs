@@ -220,3 +220,31 @@ fn a_create_whose_delete_came_before_its_verdict_is_not_revived() {
     assert_eq!(ids(&world, 0), ["a", "b", "c", "new"]);
     world.check(0);
 }
+
+/// Goal: a verdict that comes again for a mutation whose record was deleted since, in an answer that has neither the create
+/// nor the delete, revives nothing: a server that echoes would have said so.
+#[test]
+fn a_repeated_verdict_without_an_echo_revives_nothing() {
+    let echoing = |body: Value| {
+        let features = Features { has_echoes: true, ..ALL };
+        Answer { features, ..ok(body.to_string().into_bytes()) }
+    };
+    let mut world = World::new(automatic());
+    world.write(0, create("story", json!({ "id": "gone" }))).unwrap();
+    world.write(0, create("note", json!({ "id": "mine" }))).unwrap();
+    world.give(0, Input::Leader(true));
+    world.settle();
+    // A clone of this profile has pushed the same, and somebody deleted the story.
+    world.answer_with(0, status(413));
+    for version in [3, 4] {
+        let body = json!({ "results": [applied(version)], "serverChanges": [], "checkpoint": "c5" });
+        world.answer_with(0, echoing(body));
+    }
+    assert_eq!((world.pending(0).len(), world.find(0, "story").len()), (0, 0));
+    assert_eq!(
+        world.find(0, "note").len(),
+        1,
+        "of an object whose changes are not taken, there are no echoes"
+    );
+    world.check(0);
+}
