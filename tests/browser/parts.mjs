@@ -147,8 +147,9 @@ export class Proxy {
   isDown = false;
   /** As long as it is set, what is said on a WebSocket does not arrive, in either direction. */
   isSwallowing = false;
-  /** The WebSockets that are open. */
+  /** The WebSockets that are open, and how many there ever were. */
   webSockets = new Set();
+  webSocketCount = 0;
   /** Further files: path to `{ headers, body }`. */
   files = new Map();
   origin;
@@ -219,6 +220,7 @@ export class Proxy {
       from.once('close', () => to.destroy());
     };
     this.webSockets.add(socket);
+    this.webSocketCount += 1;
     socket.once('close', () => this.webSockets.delete(socket));
     pass(socket, onward);
     pass(onward, socket);

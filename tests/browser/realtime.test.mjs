@@ -149,8 +149,8 @@ test('a client whose headers fail tries again later', async (t) => {
   await tab.evaluate(() => { failing = true; });
   all.proxy.cutWebSockets();
   await isSilent(tab);
-  await until(() => all.proxy.webSockets.size === 1, 'another attempt');
-  await until(() => all.proxy.webSockets.size === 0, 'its end');
+  // It is open for a moment only: two that came were not kept.
+  await until(() => all.proxy.webSocketCount >= 3, 'further attempts');
   await tab.evaluate(() => { failing = false; });
   await rings(tab);
 });
