@@ -1,4 +1,5 @@
 import { useComputed, useSignal } from '@preact/signals';
+import type { ComponentChildren } from 'preact';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { Card } from './card';
 import type { BoardStory, Client } from './client';
@@ -8,10 +9,15 @@ import { Drag } from './drag';
 import { PlusIcon } from './icons';
 import { Motion } from './motion';
 
-/** The board of one client: its columns, and how cards are moved by pointer and by keys. */
-export function Board({ client }: { client: Client }) {
+/** The board of one client: its columns, and how cards are moved by pointer and by keys. `children` lie over it. */
+export function Board({ client, children }: { client: Client; children?: ComponentChildren }) {
   const isLoading = useComputed(() => client.stories.value === undefined);
-  return <div class="board-area" aria-busy={isLoading.value}>{!isLoading.value && <LoadedBoard client={client} />}</div>;
+  return (
+    <div class="board-area" aria-busy={isLoading.value}>
+      {!isLoading.value && <LoadedBoard client={client} />}
+      {children}
+    </div>
+  );
 }
 
 function LoadedBoard({ client }: { client: Client }) {

@@ -1,21 +1,21 @@
-import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
-import { useEffect, useState } from 'preact/hooks';
+import { useComputed, useSignalEffect } from '@preact/signals';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { Board } from './board';
 import type { Client } from './client';
 import { CloseIcon, LogIcon, UpIcon } from './icons';
-import { LogPanel } from './log-panel';
+import { SidePanel } from './side-panel';
+import { SyncBar } from './sync-bar';
 
-/** A client: its state and switch, its board, its mutation log. */
+/** A client: its state and switch, its board, and beside it the panel with its log, inbox and syncs. */
 export function ClientPanel({ client }: { client: Client }) {
-  const logShown = useSignal(localStorage.getItem(`${client.name}.log`) !== 'hidden' && innerWidth >= 700);
-  const toggleLog = () => {
-    logShown.value = !logShown.value;
-    localStorage.setItem(`${client.name}.log`, logShown.value ? 'shown' : 'hidden');
-  };
-  // What waits for a decision is not left behind a button.
-  const undecided = useComputed(() => client.log.conflicts.value.length + client.log.rejected.value.length);
+  const isShown = useComputed(() => client.panel.value !== null);
+  const { undecided } = client.inbox;
+  const toggle = () => client.show(isShown.value ? null : undecided.value > 0 ? 'inbox' : 'log');
+  // A new question is not left behind a button; an old one may be.
+  const asked = useRef(0);
   useSignalEffect(() => {
-    if (undecided.value > 0) logShown.value = true;
+    if (undecided.value > asked.current) client.show('inbox');
+    asked.current = undecided.value;
   });
   return (
     <section class="client" aria-label={client.label} data-client={client.name} data-network={client.network.on.value ? 'on' : 'off'}>
@@ -28,20 +28,22 @@ export function ClientPanel({ client }: { client: Client }) {
         <button
           type="button"
           class="button quiet log-toggle"
-          aria-label="Mutation log"
-          aria-expanded={logShown.value}
-          aria-controls={`${client.name}-log`}
-          onClick={toggleLog}
+          aria-label="Log, inbox and syncs"
+          aria-expanded={isShown.value}
+          aria-controls={`${client.name}-panel`}
+          onClick={toggle}
         >
           <LogIcon />
           <span class="wide-only">Log</span>
         </button>
       </header>
+      <SyncBar client={client} />
       <div class="client-body">
-        <Board client={client} />
-        {logShown.value && <LogPanel client={client} id={`${client.name}-log`} />}
+        <Board client={client}>
+          <ToastLine client={client} />
+        </Board>
+        {isShown.value && <SidePanel client={client} id={`${client.name}-panel`} />}
       </div>
-      <ToastLine client={client} />
       <Announcer client={client} />
     </section>
   );
@@ -102,9 +104,9 @@ function ToastLine({ client }: { client: Client }) {
   return (
     <div class="toast">
       <span>{toast.text}</span>
-      {toast.undo && (
-        <button type="button" class="toast-undo" onClick={() => void toast.undo!()}>
-          Undo
+      {toast.action && (
+        <button type="button" class="toast-action" onClick={toast.action.run}>
+          {toast.action.label}
         </button>
       )}
       <button type="button" class="toast-close" aria-label="Dismiss" onClick={() => client.dismissToast()}>

@@ -1,12 +1,14 @@
-import { batch, computed, signal, type ReadonlySignal } from '@preact/signals';
-import { openDatabase, type Conflict, type Database, type RejectedMutation, type Status as SyncStatus, type Stored } from 'objectql-offline';
+import { batch, computed, signal, type ReadonlySignal, type Signal } from '@preact/signals';
+import { openDatabase, type Database, type MutationEntry, type Status as SyncStatus, type Stored } from 'objectql-offline';
 import { COLUMNS, columnLabel, type Status } from './columns';
 import { story, type Schema, type Story } from './generated';
+import { Inbox } from './inbox';
 import { MutationLog } from './mutation-log';
 import { Network } from './network';
 import { positionBetween, SPACING } from './position';
 import { SEED } from './seed';
 import { syncLabel, type SyncLabel } from './sync-label';
+import { SyncLog } from './sync-log';
 
 /** A story as the board shows it. */
 export type BoardStory = Stored<Story>;
@@ -17,9 +19,17 @@ export type StoryFields = Pick<Story, 'title' | 'status' | 'points' | 'assignee'
 /** A short message above the board. */
 export interface Toast {
   text: string;
-  /** What the button beside it does. */
-  undo?: () => Promise<void>;
+  /** The button beside it. */
+  action?: ToastAction;
 }
+
+export interface ToastAction {
+  label: string;
+  run: () => void;
+}
+
+/** What the panel beside the board shows. */
+export type PanelTab = 'log' | 'inbox' | 'syncs';
 
 /** How long a message stays, in milliseconds. */
 const TOAST_MS = 8_000;
@@ -36,15 +46,18 @@ export class Client {
   /** Opens the client's database. */
   static async open(name: string, label: string): Promise<Client> {
     const network = new Network(`${name}.network`);
+    // Before the database opens, because it syncs at once.
+    const syncs = new SyncLog(network);
     const db = await openDatabase<Schema>({
       name,
       objects: [story],
       sync: { url: '/api/sync', fetch: network.fetch, realtime: true },
     });
-    return new Client(name, label, db, network);
+    return new Client(name, label, db, network, syncs);
   }
 
   readonly log: MutationLog;
+  readonly inbox: Inbox;
   readonly status: ReadonlySignal<SyncStatus>;
   /** The state of the sync in words. */
   readonly syncLabel: ReadonlySignal<SyncLabel>;
@@ -60,6 +73,8 @@ export class Client {
   /** What a screen reader is told. */
   readonly announcement = signal('');
 
+  /** What the panel shows; null while it is hidden. */
+  readonly panel: Signal<PanelTab | null>;
   /** The card that is edited in place. */
   readonly editing = signal<string | null>(null);
   /** The column in which a new story is written. */
@@ -79,12 +94,16 @@ export class Client {
     readonly label: string,
     readonly db: Database<Schema>,
     readonly network: Network,
+    readonly syncs: SyncLog,
   ) {
     const status = signal(db.status);
     db.on('status', (next) => (status.value = next));
     this.status = status;
     this.syncLabel = this.#syncLabel();
     this.log = new MutationLog(db);
+    this.inbox = new Inbox(this);
+    syncs.follow(db);
+    this.panel = signal(innerWidth < 700 ? null : tabFrom(localStorage.getItem(`${name}.log`)));
     this.columns = Object.fromEntries(COLUMNS.map((column) => [column.status, this.#column(column.status)])) as Client['columns'];
     db.on('change', ({ changes, origin }) => {
       if (origin !== 'local') return;
@@ -93,18 +112,32 @@ export class Client {
     db.liveQuery('story', { orderBy: [{ field: 'position' }, { field: 'id' }] }).subscribe((rows) => this.#show(rows));
   }
 
-  /** The title of a record, also of one that was deleted while the page was open. */
-  titleOf(recordId: string | number): string | undefined {
-    return this.#titles.get(String(recordId));
+  /** The title of a mutation's record, also of one that was deleted while the page was open. */
+  titleOf({ data, recordId }: Pick<MutationEntry, 'data' | 'recordId'>): string {
+    const title = data?.['title'] ?? this.#titles.get(String(recordId));
+    return typeof title === 'string' ? title : String(recordId);
   }
 
   say(text: string): void {
     this.announcement.value = text;
   }
 
+  /** Shows a message above the board for a while. */
+  tell(text: string, action?: ToastAction): void {
+    clearTimeout(this.#toastTimer);
+    this.toast.value = action ? { text, action } : { text };
+    this.#toastTimer = setTimeout(() => this.dismissToast(), TOAST_MS);
+  }
+
   dismissToast(): void {
     this.toast.value = null;
     clearTimeout(this.#toastTimer);
+  }
+
+  /** Shows a tab of the panel, or hides the panel; kept over reloads. */
+  show(tab: PanelTab | null): void {
+    this.panel.value = tab;
+    localStorage.setItem(`${this.name}.log`, tab ?? 'hidden');
   }
 
   /** Throws the offline switch; switched on, it syncs at once instead of waiting for the next attempt. */
@@ -118,7 +151,7 @@ export class Client {
 
   async add(status: Status, title: string): Promise<void> {
     const last = this.columns[status].peek().at(-1);
-    await this.#run(async () => {
+    await this.run(async () => {
       const created = await this.db.create('story', { title, status, position: positionBetween(last?.position, undefined) ?? SPACING });
       this.active.value = String(created.id);
       this.say(`Added ${title} to ${columnLabel(status)}.`);
@@ -133,7 +166,7 @@ export class Client {
     }
     if (Object.keys(patch).length === 0) return;
     if (patch.status) patch.position = positionBetween(this.columns[patch.status].peek().at(-1)?.position, undefined) ?? SPACING;
-    await this.#run(async () => {
+    await this.run(async () => {
       await this.db.update('story', before.id, patch);
       this.say(`Saved ${fields.title}.`);
     });
@@ -145,7 +178,7 @@ export class Client {
     const before = others[index - 1];
     const after = others[index];
     const patch = row.status === status ? {} : { status };
-    await this.#run(async () => {
+    await this.run(async () => {
       const position = positionBetween(before && (before.position ?? null), after && (after.position ?? null));
       if (position !== null) await this.db.update('story', row.id, { ...patch, position });
       else await this.#respace(row, patch, others.toSpliced(index, 0, row));
@@ -154,9 +187,9 @@ export class Client {
   }
 
   async remove(row: BoardStory): Promise<void> {
-    await this.#run(async () => {
+    await this.run(async () => {
       await this.db.delete('story', row.id);
-      this.#showToast({ text: `Deleted “${row.title}”`, undo: () => this.#restore(row) });
+      this.tell(`Deleted “${row.title}”`, { label: 'Undo', run: () => void this.#restore(row) });
       this.say(`Deleted ${row.title}. Undo is available.`);
     });
   }
@@ -168,42 +201,19 @@ export class Client {
       next.set(record.status, position);
       return { ...record, position };
     });
-    await this.#run(async () => {
+    await this.run(async () => {
       await this.db.bulkCreate('story', records);
       this.say(`Added ${records.length} stories.`);
     });
   }
 
-  async resolve(conflict: Conflict, resolution: 'mine' | 'theirs'): Promise<void> {
-    await this.#run(async () => {
-      await this.db.resolveConflict(conflict.id, resolution);
-      this.log.refresh();
-      this.say(resolution === 'mine' ? 'Kept your version.' : 'Took the other version.');
-    });
-  }
-
-  async retry(rejected: RejectedMutation): Promise<void> {
-    await this.#run(async () => {
-      await this.db.retry(rejected.id);
-      this.log.refresh();
-    });
-  }
-
-  async discard(rejected: RejectedMutation): Promise<void> {
-    await this.#run(async () => {
-      await this.db.discard(rejected.id);
-      this.log.refresh();
-      this.say('Discarded.');
-    });
-  }
-
   /** Runs a command of the person and tells what went wrong. */
-  async #run(command: () => Promise<void>): Promise<void> {
+  async run(command: () => Promise<void>): Promise<void> {
     try {
       await command();
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
-      this.#showToast({ text: `That did not work: ${text}` });
+      this.tell(`That did not work: ${text}`);
       this.say(`That did not work: ${text}`);
     }
   }
@@ -220,18 +230,12 @@ export class Client {
 
   async #restore(row: BoardStory): Promise<void> {
     this.dismissToast();
-    await this.#run(async () => {
+    await this.run(async () => {
       const { updated_at: _, ...record } = row;
       await this.db.create('story', record);
       this.active.value = String(row.id);
       this.say(`${row.title} is back.`);
     });
-  }
-
-  #showToast(toast: Toast): void {
-    clearTimeout(this.#toastTimer);
-    this.toast.value = toast;
-    this.#toastTimer = setTimeout(() => this.dismissToast(), TOAST_MS);
   }
 
   /** Most events leave the words as they are, those of a pull that another client rang for above all; then nothing is drawn. */
@@ -280,6 +284,12 @@ export class Client {
       this.arrived.value = left;
     }, ARRIVED_MS);
   }
+}
+
+/** The tab that was shown last: the log, unless something else is known. */
+function tabFrom(stored: string | null): PanelTab | null {
+  if (stored === 'hidden') return null;
+  return stored === 'inbox' || stored === 'syncs' ? stored : 'log';
 }
 
 /** Whether two readings of a record are equal; the values of a story are scalars. */

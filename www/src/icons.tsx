@@ -32,6 +32,11 @@ export const UpIcon = () => (
     <path d="M8 13V3.500M4 7l4-4 4 4" />
   </Icon>
 );
+export const DownIcon = () => (
+  <Icon>
+    <path d="M8 3v9.500M4 9l4 4 4-4" />
+  </Icon>
+);
 export const CheckIcon = () => (
   <Icon>
     <path d="m3 8.500 3.200 3.200L13 4.800" />

@@ -44,7 +44,9 @@ export class Motion {
       const id = client.wanted.value;
       if (id === null) return;
       client.wanted.value = null;
-      requestAnimationFrame(() => this.focus(id));
+      // A frame later the form is gone and took the focus with it, unless the person has gone elsewhere meanwhile: nothing is
+      // worse than a key that reaches another card than the one it was meant for.
+      requestAnimationFrame(() => isFocusFree() && this.focus(id));
     });
     return () => {
       stop();
@@ -81,8 +83,7 @@ export class Motion {
   }
 
   #restoreFocus(): void {
-    if (this.#wanted === null || document.activeElement !== document.body) return;
-    this.focus(this.#wanted);
+    if (this.#wanted !== null && isFocusFree()) this.focus(this.#wanted);
   }
 
   #card(id: string): HTMLElement | undefined {
@@ -151,6 +152,11 @@ function fly(card: HTMLElement, from: DOMRect, to: DOMRect): void {
     card.style.opacity = '';
     removeGhost(ghost);
   };
+}
+
+/** Whether nothing has the focus, because what had it is gone. */
+function isFocusFree(): boolean {
+  return document.activeElement === null || document.activeElement === document.body;
 }
 
 /** Whether the person asked for less motion. */

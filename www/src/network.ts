@@ -1,5 +1,8 @@
 import { signal } from '@preact/signals';
 
+/** Hears of every request that a client sends: of its body, and later of how far it came. */
+export type RequestObserver = (body: Uint8Array) => { answered: (status: number) => void; failed: (error: unknown) => void };
+
 /**
  * One client's own network, with a switch. While it is off, requests fail as they do in a tunnel; one that is under way is
  * cut, so its answer is lost and the driver cannot know whether the server applied it.
@@ -8,6 +11,7 @@ import { signal } from '@preact/signals';
  */
 export class Network {
   readonly on = signal(true);
+  observe: RequestObserver | undefined;
   #cut = new AbortController();
 
   constructor(readonly storageKey: string) {
@@ -19,16 +23,28 @@ export class Network {
 
   /** What the driver sends its requests with. */
   readonly fetch = async (url: string, init: RequestInit): Promise<Response> => {
-    if (!this.on.value) throw new TypeError('the offline switch is on');
-    const signals = [this.#cut.signal];
-    if (init.signal) signals.push(init.signal);
-    return fetch(url, { ...init, signal: AbortSignal.any(signals) });
+    const request = this.observe?.(init.body instanceof Uint8Array ? init.body : new Uint8Array());
+    try {
+      const response = await this.#send(url, init);
+      request?.answered(response.status);
+      return response;
+    } catch (error) {
+      request?.failed(error);
+      throw error;
+    }
   };
 
   toggle(): void {
     const on = !this.on.value;
     localStorage.setItem(this.storageKey, on ? 'on' : 'off');
     this.#set(on);
+  }
+
+  async #send(url: string, init: RequestInit): Promise<Response> {
+    if (!this.on.value) throw new TypeError('the offline switch is on');
+    const signals = [this.#cut.signal];
+    if (init.signal) signals.push(init.signal);
+    return fetch(url, { ...init, signal: AbortSignal.any(signals) });
   }
 
   #set(on: boolean): void {

@@ -1,0 +1,91 @@
+import { computed, signal } from '@preact/signals';
+import type { Conflict, RejectedMutation, Resolution, SupersededMutation } from 'objectql-offline';
+import type { Client } from './client';
+import { appFields, fieldNames, type Values } from './fields';
+
+/** The most superseded changes that are kept in sight. */
+const MAX_SUPERSEDED = 20;
+
+/** A rejected mutation and those that it took along. */
+export interface RejectedFamily {
+  rejected: RejectedMutation;
+  dependants: readonly RejectedMutation[];
+}
+
+/**
+ * What one client has to look at: conflicts and rejections, which the driver keeps until somebody decided, and changes that
+ * lost to others, which it tells once. The latter are no question, so they are gone with the page.
+ */
+export class Inbox {
+  readonly superseded = signal<readonly SupersededMutation[]>([]);
+  /** How many questions are open. */
+  readonly undecided = computed(() => this.client.log.conflicts.value.length + this.families.value.length);
+  readonly families = computed(() => families(this.client.log.rejected.value));
+
+  constructor(readonly client: Client) {
+    client.db.on('superseded', (mutation) => this.#note(mutation));
+  }
+
+  async resolve(conflict: Conflict, resolution: Resolution): Promise<void> {
+    await this.#decide(() => this.client.db.resolveConflict(conflict.id, resolution));
+    const said = resolution === 'mine' ? 'Kept your version.' : resolution === 'theirs' ? 'Took the other version.' : 'Merged.';
+    this.client.say(said);
+  }
+
+  /** Makes a rejected mutation again, with `patch` over its fields; what it took along goes with it. */
+  async retry(rejected: RejectedMutation, patch?: Values): Promise<void> {
+    await this.#decide(() => this.client.db.retry(rejected.id, patch));
+    this.client.say('Trying again.');
+  }
+
+  /** Forgets a rejected mutation and what it took along: changes of a record that was never made are of no use. */
+  async discard({ rejected, dependants }: RejectedFamily): Promise<void> {
+    await this.#decide(async () => {
+      for (const each of [...dependants, rejected]) await this.client.db.discard(each.id);
+    });
+    this.client.say('Discarded.');
+  }
+
+  /** Writes the values that lost once more; as the newest change they win now. */
+  async putBack(superseded: SupersededMutation): Promise<void> {
+    const { recordId, lost } = superseded;
+    await this.client.run(async () => {
+      if (lost) await this.client.db.update('story', recordId, appFields(lost));
+      else await this.client.db.delete('story', recordId);
+      this.dismiss(superseded);
+      this.client.say('Your values are back.');
+    });
+  }
+
+  dismiss(superseded: SupersededMutation): void {
+    this.superseded.value = this.superseded.peek().filter((each) => each !== superseded);
+  }
+
+  async #decide(decision: () => Promise<void>): Promise<void> {
+    await this.client.run(decision);
+    this.client.log.refresh();
+  }
+
+  #note(mutation: SupersededMutation): void {
+    if (mutation.lost && fieldNames(mutation.lost).length === 0) return;
+    // Several pending changes of one field lose one after the other; the newest says it all.
+    const others = this.superseded.peek().filter((each) => !isCovered(each, mutation));
+    this.superseded.value = [mutation, ...others].slice(0, MAX_SUPERSEDED);
+    if (this.client.panel.peek() !== 'inbox') this.client.tell('A later change won over yours', { label: 'Show', run: () => this.client.show('inbox') });
+  }
+}
+
+/** Whether all that one mutation lost is in another one of the same record. */
+function isCovered(older: SupersededMutation, newer: SupersededMutation): boolean {
+  if (older.recordId !== newer.recordId || !older.lost || !newer.lost) return false;
+  const { lost } = newer;
+  return fieldNames(older.lost).every((name) => Object.hasOwn(lost, name));
+}
+
+function families(all: readonly RejectedMutation[]): RejectedFamily[] {
+  const ids = new Set(all.map(({ id }) => id));
+  const isDependant = ({ causedBy }: RejectedMutation) => causedBy !== null && ids.has(causedBy);
+  return all
+    .filter((each) => !isDependant(each))
+    .map((rejected) => ({ rejected, dependants: all.filter(({ causedBy }) => causedBy === rejected.id) }));
+}
