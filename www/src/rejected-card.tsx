@@ -33,12 +33,12 @@ export function RejectedCard({ client, family }: { client: Client; family: Rejec
         {text} {code && <code>{code}</code>}
       </p>
       {isEditing.value ? (
-        <EditForm mutation={mutation} group={headingId} onCancel={stopEditing} onRetry={(patch) => void decide(client.inbox.retry(rejected, patch))} />
+        <EditForm mutation={mutation} group={headingId} onCancel={stopEditing} onRetry={(patch) => void decide(client.inbox.retry(family, patch))} />
       ) : (
         <>
           <ValueList values={mutation.data ?? {}} />
           <div class="row">
-            <button type="button" class="button small" onClick={() => void decide(client.inbox.retry(rejected))}>
+            <button type="button" class="button small" onClick={() => void decide(client.inbox.retry(family))}>
               Retry
             </button>
             {mutation.operation !== 'delete' && (

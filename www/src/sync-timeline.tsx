@@ -20,10 +20,21 @@ export function SyncTimeline({ client }: { client: Client }) {
 
 /** How this tab learns of other clients' changes. */
 function Wire({ client }: { client: Client }) {
-  const { leader } = client.status.value;
-  if (!client.network.on.value) return <p class="wire off">The network is switched off. Changes wait in the log.</p>;
-  if (!leader) return <p class="wire">Another tab of this client syncs; its requests are listed there.</p>;
-  return <p class="wire">Asks the server for changes from time to time.</p>;
+  const { leader, realtime } = client.status.value;
+  const { on } = client.network;
+  const text = !on.value
+    ? 'The network is switched off. Changes wait in the log.'
+    : !leader
+      ? 'Another tab of this client syncs and lists its requests.'
+      : realtime
+        ? 'Realtime: the server rings when somebody else changed something.'
+        : 'No realtime connection: asks for changes from time to time.';
+  return (
+    <p class={realtime && on.value ? 'wire live' : 'wire'} data-realtime={realtime}>
+      <i class="dot" />
+      {text}
+    </p>
+  );
 }
 
 function SyncRow({ sync }: { sync: Sync }) {

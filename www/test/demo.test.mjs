@@ -1,46 +1,23 @@
-// The demo as a person meets it: the built app in a real Chromium, served by the real server from a new database. Every
-// step goes through the page; what is asked of the server is that other clients get what was written.
-//
-// Needs `www/dist` and the server's program (OBJECTQL_SYNC_SERVER, or the release build).
+// The demo as a person meets it. Every step goes through the page; what is asked of the server is that other clients get what
+// was written.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { after, before, beforeEach, afterEach, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const SERVER = process.env.OBJECTQL_SYNC_SERVER ?? join(ROOT, 'target/release/objectql-sync-server');
-const CHROMIUM = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/google-chrome'].find((path) => existsSync(path));
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-const WAIT_MS = 20_000;
-
-let browser;
-let folder;
-let server;
-let context;
-let page;
-
-before(async () => {
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
-});
-after(() => browser?.close());
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'objectql-demo-'));
-  server = await startServer('127.0.0.1:0');
-  ({ context, page } = await openProfile());
-});
-afterEach(async () => {
-  await context?.close();
-  await stopServer();
-  await rm(folder, { recursive: true, force: true });
-});
+import { test } from 'node:test';
+import {
+  addStories,
+  badgeShows,
+  cardIn,
+  client,
+  columnHolds,
+  context,
+  drained,
+  networkSwitch,
+  openProfile,
+  page,
+  rename,
+  shellIsKept,
+  startAgain,
+  stopServer,
+} from './page.mjs';
 
 test('stories written offline are counted, survive a reload without a server, and reach another device', async () => {
   await shellIsKept();
@@ -55,7 +32,7 @@ test('stories written offline are counted, survive a reload without a server, an
   await badgeShows('a', 3);
   assert.equal(await page.locator('[data-client=stories-a]').getAttribute('data-network'), 'off', 'the switch survives the reload');
 
-  server = await startServer(server.address);
+  await startAgain();
   await networkSwitch('a').click();
   await drained('a');
 
@@ -90,6 +67,7 @@ test('two names for one story wait for a decision, and a change of a deleted sto
   await rename('b', 'Scanner', 'Scanner of B');
   await rename('a', 'Printer', 'Printer of A');
   await cardIn('a', 'backlog', 'Scanner').press('Delete');
+  await columnHolds('a', 'backlog', ['Printer of A']);
   await drained('a');
 
   await networkSwitch('b').click();
@@ -99,6 +77,20 @@ test('two names for one story wait for a decision, and a change of a deleted sto
   await client('b').getByRole('button', { name: 'Discard' }).click();
   await columnHolds('b', 'backlog', ['Printer of B']);
   await drained('b');
+});
+
+test('a card that got the focus while a form closed keeps it', async () => {
+  await addStories('a', 'backlog', ['Edited', 'Next']);
+  await cardIn('a', 'backlog', 'Edited').press('Enter');
+  const next = await cardIn('a', 'backlog', 'Next').getAttribute('data-card');
+  // In one turn, as when the next key comes before the next frame: the form closes, which gives the focus back a frame later.
+  const focused = await page.evaluate(async (id) => {
+    document.querySelector('.editor').requestSubmit();
+    document.querySelector(`[data-card="${id}"]`).focus();
+    for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+    return document.activeElement.dataset.card;
+  }, next);
+  assert.equal(focused, next);
 });
 
 test('a card is moved, edited, deleted and brought back with keys alone', async () => {
@@ -156,97 +148,3 @@ test('a new version of the shell takes over on the next load', async () => {
   await page.reload();
   await client('a').locator('.board').waitFor();
 });
-
-async function startServer(listen) {
-  const args = ['--db', join(folder, 'demo.db'), '--objects', join(ROOT, 'www/objects'), '--static', join(ROOT, 'www/dist'), '--realtime', '--listen', listen];
-  const child = spawn(SERVER, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let log = '';
-  child.stderr.on('data', (data) => (log += data));
-  child.once('error', (error) => (log += error.message));
-  for await (const line of createInterface({ input: child.stdout })) {
-    const url = line.match(/http:\/\/\S+/)?.[0];
-    if (url) return { child, url, address: new URL(url).host };
-  }
-  throw new Error(`the server ${SERVER} did not start: ${log}`);
-}
-
-async function stopServer() {
-  if (!server || server.child.exitCode !== null || server.child.signalCode !== null) return;
-  const exit = once(server.child, 'exit');
-  server.child.kill('SIGKILL');
-  await exit;
-}
-
-/** A new browser profile with the demo open; an error on its console fails the test, except for requests that fail. */
-async function openProfile() {
-  const profile = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-  profile.setDefaultTimeout(WAIT_MS);
-  const opened = await profile.newPage();
-  opened.on('pageerror', (error) => assert.fail(`uncaught in the page: ${error.stack}`));
-  await opened.goto(server.url);
-  await opened.locator('[data-client=stories-a] .board').waitFor();
-  return { context: profile, page: opened };
-}
-
-function client(letter, on = page) {
-  return on.locator(`[data-client=stories-${letter}]`);
-}
-
-function networkSwitch(letter) {
-  return client(letter).getByRole('switch');
-}
-
-function cardIn(letter, column, title, on = page) {
-  return client(letter, on).locator(`[data-column=${column}] [data-card]`).filter({ has: on.getByRole('heading', { name: title, exact: true }) });
-}
-
-async function addStories(letter, column, titles) {
-  await client(letter).locator(`[data-column=${column}] header button`).click();
-  for (const title of titles) {
-    await page.keyboard.type(title);
-    await page.keyboard.press('Enter');
-    await cardIn(letter, column, title).waitFor();
-  }
-  await page.keyboard.press('Escape');
-}
-
-async function rename(letter, title, next) {
-  await cardIn(letter, 'backlog', title).press('Enter');
-  await page.keyboard.press('Control+A');
-  await page.keyboard.type(next);
-  await page.keyboard.press('Enter');
-  await cardIn(letter, 'backlog', next).waitFor();
-}
-
-async function columnHolds(letter, column, titles, on = page) {
-  const headings = client(letter, on).locator(`[data-column=${column}] [data-card] h4`);
-  await eventually(`${column} of ${letter}`, () => headings.allTextContents(), titles);
-}
-
-async function badgeShows(letter, count) {
-  await client(letter).locator(`.badge[data-pending="${count}"]`).waitFor();
-}
-
-async function drained(letter) {
-  await client(letter).locator('.badge').waitFor({ state: 'detached' });
-  await client(letter).locator('.pill.good').waitFor();
-}
-
-/** Waits until the service worker serves the page, as it does from the second load on. */
-async function shellIsKept() {
-  await page.waitForFunction(() => navigator.serviceWorker.controller?.state === 'activated');
-}
-
-async function eventually(what, read, expected) {
-  const deadline = Date.now() + WAIT_MS;
-  for (;;) {
-    const actual = await read();
-    try {
-      assert.deepEqual(actual, expected, what);
-      return;
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-}
