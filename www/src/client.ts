@@ -5,6 +5,7 @@ import { story, type Schema, type Story } from './generated';
 import { Inbox } from './inbox';
 import { MutationLog } from './mutation-log';
 import { Network } from './network';
+import { tabFrom, type PanelTab } from './panel-tabs';
 import { positionBetween, SPACING } from './position';
 import { SEED } from './seed';
 import { syncLabel, type SyncLabel } from './sync-label';
@@ -26,10 +27,9 @@ export interface Toast {
 export interface ToastAction {
   label: string;
   run: () => void;
+  /** The tab it shows, if that is what it does: once that is in sight, the message has said what it had to. */
+  opens?: PanelTab;
 }
-
-/** What the panel beside the board shows. */
-export type PanelTab = 'log' | 'inbox' | 'syncs';
 
 /** How long a message stays, in milliseconds. */
 const TOAST_MS = 8_000;
@@ -137,6 +137,7 @@ export class Client {
   /** Shows a tab of the panel, or hides the panel; kept over reloads. */
   show(tab: PanelTab | null): void {
     this.panel.value = tab;
+    if (tab !== null && this.toast.peek()?.action?.opens === tab) this.dismissToast();
     localStorage.setItem(`${this.name}.log`, tab ?? 'hidden');
   }
 
@@ -284,12 +285,6 @@ export class Client {
       this.arrived.value = left;
     }, ARRIVED_MS);
   }
-}
-
-/** The tab that was shown last: the log, unless something else is known. */
-function tabFrom(stored: string | null): PanelTab | null {
-  if (stored === 'hidden') return null;
-  return stored === 'inbox' || stored === 'syncs' ? stored : 'log';
 }
 
 /** Whether two readings of a record are equal; the values of a story are scalars. */

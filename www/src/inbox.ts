@@ -78,7 +78,8 @@ export class Inbox {
     // Several pending changes of one field lose one after the other; the newest says it all.
     const others = this.superseded.peek().filter((each) => !isCovered(each, mutation));
     this.superseded.value = [mutation, ...others].slice(0, MAX_SUPERSEDED);
-    if (this.client.panel.peek() !== 'inbox') this.client.tell('A later change won over yours', { label: 'Show', run: () => this.client.show('inbox') });
+    if (this.client.panel.peek() === 'inbox') return;
+    this.client.tell('A later change won over yours', { label: 'Show', run: () => this.client.show('inbox'), opens: 'inbox' });
   }
 }
 

@@ -1,15 +1,10 @@
 import { useComputed } from '@preact/signals';
 import { useRef } from 'preact/hooks';
-import type { Client, PanelTab } from './client';
+import type { Client } from './client';
 import { InboxPanel } from './inbox-panel';
 import { MutationList } from './mutation-list';
+import { TABS, type PanelTab } from './panel-tabs';
 import { SyncTimeline } from './sync-timeline';
-
-const TABS: readonly { tab: PanelTab; label: string }[] = [
-  { tab: 'log', label: 'Log' },
-  { tab: 'inbox', label: 'Inbox' },
-  { tab: 'syncs', label: 'Syncs' },
-];
 
 /** Beside the board, or below it: the mutation log, what waits for a decision, and the last syncs. */
 export function SidePanel({ client, id }: { client: Client; id: string }) {
@@ -17,7 +12,7 @@ export function SidePanel({ client, id }: { client: Client; id: string }) {
   return (
     <aside class={`panel ${tab}-tab`} id={id} aria-label={`Log, inbox and syncs of ${client.label}`}>
       <Tabs client={client} id={id} selected={tab} />
-      <div class="panel-body" id={`${id}-${tab}`} role="tabpanel" aria-labelledby={`${id}-tab-${tab}`} tabIndex={-1}>
+      <div key={tab} class="panel-body" id={`${id}-${tab}`} role="tabpanel" aria-labelledby={`${id}-tab-${tab}`} tabIndex={-1}>
         {tab === 'log' && <MutationList client={client} />}
         {tab === 'inbox' && <InboxPanel client={client} />}
         {tab === 'syncs' && <SyncTimeline client={client} />}
