@@ -8,18 +8,19 @@ test('a sync of several requests shows how far it is, and then what it came to',
   await beginWith({ options: ['--max-mutations', '5'], serviceWorkers: 'block' });
   await openTab('a', 'Syncs');
   await client('a').locator('.sync').first().waitFor();
-  const held = [];
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
   let pushes = 0;
   await page.route('**/api/sync', async (route) => {
     const { mutations } = route.request().postDataJSON();
-    if (mutations.length > 0 && ++pushes === 2) await new Promise((resolve) => held.push(resolve));
+    if (mutations.length > 0 && ++pushes === 2) await released;
     await route.continue();
   });
   await client('a').getByRole('button', { name: 'Seed 12 stories' }).click();
   const bar = client('a').getByRole('progressbar');
   await client('a').locator('[role=progressbar][aria-valuenow="5"][aria-valuemax="12"]').waitFor({ state: 'attached' });
   await client('a').locator('.sync[data-sync=running][data-pushed="5"]').waitFor();
-  held.forEach((release) => release());
+  release();
 
   await bar.waitFor({ state: 'detached' });
   const sync = client('a').locator('.sync[data-sync=done][data-pushed="12"][data-pulled="12"]');
