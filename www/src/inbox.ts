@@ -1,4 +1,4 @@
-import { computed, signal } from '@preact/signals';
+import { computed, signal, type Signal } from '@preact/signals';
 import type { Conflict, RejectedMutation, Resolution, SupersededMutation } from 'objectql-offline';
 import type { Client } from './client';
 import { appFields, fieldNames, type Values } from './fields';
@@ -14,15 +14,19 @@ export interface RejectedFamily {
 
 /**
  * What one client has to look at: conflicts and rejections, which the driver keeps until somebody decided, and changes that
- * lost to others, which it tells once. The latter are no question, so they are gone with the page.
+ * lost to others. Those the driver tells once and forgets, so they are kept here until somebody has seen them.
  */
 export class Inbox {
-  readonly superseded = signal<readonly SupersededMutation[]>([]);
+  readonly superseded: Signal<readonly SupersededMutation[]>;
   /** How many questions are open. */
   readonly undecided = computed(() => this.client.log.conflicts.value.length + this.families.value.length);
   readonly families = computed(() => families(this.client.log.rejected.value));
 
+  readonly #storageKey: string;
+
   constructor(readonly client: Client) {
+    this.#storageKey = `${client.name}.superseded`;
+    this.superseded = signal(storedList(this.#storageKey));
     client.db.on('superseded', (mutation) => this.#note(mutation));
   }
 
@@ -65,7 +69,7 @@ export class Inbox {
   }
 
   dismiss(superseded: SupersededMutation): void {
-    this.superseded.value = this.superseded.peek().filter((each) => each !== superseded);
+    this.#keep(this.superseded.peek().filter((each) => each !== superseded));
   }
 
   async #decide(decision: () => Promise<void>): Promise<void> {
@@ -73,13 +77,28 @@ export class Inbox {
     this.client.log.refresh();
   }
 
+  #keep(superseded: readonly SupersededMutation[]): void {
+    this.superseded.value = superseded;
+    localStorage.setItem(this.#storageKey, JSON.stringify(superseded));
+  }
+
   #note(mutation: SupersededMutation): void {
     if (mutation.lost && fieldNames(mutation.lost).length === 0) return;
     // Several pending changes of one field lose one after the other; the newest says it all.
     const others = this.superseded.peek().filter((each) => !isCovered(each, mutation));
-    this.superseded.value = [mutation, ...others].slice(0, MAX_SUPERSEDED);
+    this.#keep([mutation, ...others].slice(0, MAX_SUPERSEDED));
     if (this.client.panel.peek() === 'inbox') return;
     this.client.tell('A later change won over yours', { label: 'Show', run: () => this.client.show('inbox'), opens: 'inbox' });
+  }
+}
+
+/** What an earlier page kept; nothing where somebody else wrote there. */
+function storedList(key: string): readonly SupersededMutation[] {
+  try {
+    const stored: unknown = JSON.parse(localStorage.getItem(key) ?? '[]');
+    return Array.isArray(stored) ? (stored as SupersededMutation[]) : [];
+  } catch {
+    return [];
   }
 }
 

@@ -40,6 +40,33 @@ test('one version of a conflict is taken as it is, and is what the other client 
   await columnHolds('a', 'backlog', ['Printer of A']);
 });
 
+test('a story that one side deleted and the other changed is made again or deleted, as is decided', async () => {
+  await beginWith({ changeObject: (text) => text.replace('enabled: true', 'enabled: true\n  strategy: manual') });
+  await apart('Printer', {});
+  await addStories('b', 'backlog', ['Scanner']);
+  await networkSwitch('b').click();
+  await columnHolds('a', 'backlog', ['Printer', 'Scanner']);
+  await networkSwitch('b').click();
+  await edit('b', 'Printer', { points: '3' });
+  await cardIn('b', 'backlog', 'Scanner').press('Delete');
+  await columnHolds('b', 'backlog', ['Printer']);
+  await edit('a', 'Scanner', { points: '8' });
+  await cardIn('a', 'backlog', 'Printer').press('Delete');
+  await columnHolds('a', 'backlog', ['Scanner']);
+  await drained('a');
+  await networkSwitch('b').click();
+
+  const changed = client('b').getByRole('article', { name: /Printer/ });
+  await changed.getByText('They deleted it while you changed it.').waitFor();
+  assert.equal(await changed.getByRole('button', { name: 'Merge' }).count(), 0, 'there is nothing to merge with');
+  await changed.getByRole('button', { name: 'Keep mine' }).click();
+  const deleted = client('b').getByRole('article', { name: /Scanner/ });
+  await deleted.getByText('You deleted it while they changed it.').waitFor();
+  await deleted.getByRole('button', { name: 'Keep mine' }).click();
+  for (const letter of ['a', 'b']) await columnHolds(letter, 'backlog', ['Printer']);
+  await drained('b');
+});
+
 test('a story that the server does not take is exported, completed and sent again with what was changed later', async () => {
   // The app is older than the server: it does not know that somebody must be responsible.
   await beginWith({ changeObject: (text) => text.replace('label: Assignee', 'label: Assignee\n    required: true') });
@@ -82,6 +109,8 @@ test('values that lost to a later change are told quietly, and can be put back',
   const notice = client('b').locator('.notice');
   await notice.getByText('3 → 8').waitFor();
   await drained('b');
+  await page.reload();
+  await client('b').getByRole('tab', { name: 'Inbox', selected: true }).waitFor();
   await notice.getByRole('button', { name: 'Put mine back' }).click();
   await notice.waitFor({ state: 'detached' });
   for (const letter of ['a', 'b']) {
