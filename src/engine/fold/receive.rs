@@ -66,8 +66,9 @@ pub(super) fn receive(state: &mut State, received: &Received, folded: &mut Folde
     }
     // After all verdicts: one of its own counts more than what its create's says about it.
     let creates = state.rejected.iter().skip(known).filter(|it| it.recorded.operation == Operation::Create);
-    for Rejected { recorded, reason, .. } in creates.cloned().collect::<Vec<_>>() {
-        reject_dependants(state, &recorded, &reason, folded);
+    for create in creates.cloned().collect::<Vec<_>>() {
+        blame(state, &create, known);
+        reject_dependants(state, &create.recorded, &create.reason, folded);
     }
     if !received.verdicts.is_empty() || (received.is_probe && received.is_complete) {
         state.frozen.clear();
@@ -78,6 +79,16 @@ pub(super) fn receive(state: &mut State, received: &Received, folded: &mut Folde
     state.is_behind = !received.is_complete;
     if received.checkpoint.is_some() {
         state.checkpoint.clone_from(&received.checkpoint);
+    }
+}
+
+/// What was rejected beside the create of its record, was rejected for that: it is made again with it.
+fn blame(state: &mut State, create: &Rejected, known: usize) {
+    let key = create.recorded.key();
+    let of_record = |it: &&mut Rejected| it.recorded.key() == key && it.sequence > create.sequence;
+    let later = state.rejected.iter_mut().skip(known).filter(of_record);
+    for dependant in later.take_while(|it| it.recorded.operation != Operation::Create) {
+        dependant.cause = Some(create.recorded.id);
     }
 }
 

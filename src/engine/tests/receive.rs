@@ -145,6 +145,9 @@ fn a_rejected_create_takes_what_depends_on_it() {
     assert_eq!(codes_of_rejected(&world), ["1", "2", "4"]);
     assert_eq!(world.rejected(0)[0]["reason"], "no such title");
     assert!(world.rejected(0)[2]["reason"].as_str().unwrap().contains("no such title"));
+    let rejected = world.rejected(0);
+    assert_eq!(rejected[1]["reason"], "no record", "a verdict of its own");
+    assert_eq!(rejected[0]["dependants"], json!([rejected[1]["id"], rejected[2]["id"]]));
     assert_eq!(world.pending(0).len(), 0);
     assert!(!world.is_sending(0));
     let notices = &world.tabs[0].notices;
