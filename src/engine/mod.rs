@@ -27,6 +27,7 @@ mod clock;
 mod command;
 mod config;
 mod fold;
+mod inspect;
 mod log;
 mod query;
 mod queue;

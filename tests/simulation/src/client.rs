@@ -1,0 +1,195 @@
+//! A client: one profile of a browser, with a log that its tabs share, a lock, and what its app was promised.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use objectql_offline::engine::{Announcement, Config, Engine, Input, RequestId, Row};
+
+use crate::action::Cut;
+use crate::ledger::Ledger;
+use crate::random::Random;
+
+/// One row as it lies on the disk.
+#[derive(Debug, Clone)]
+pub(crate) struct DiskRow {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) row: Row,
+}
+
+/// One profile.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) disk: Vec<DiskRow>,
+    pub(crate) ledger: Ledger,
+    pub(crate) tabs: Vec<Tab>,
+    /// Who holds the lock; a frozen tab keeps it.
+    pub(crate) lock: Option<usize>,
+    /// Who waits for it, in order.
+    pub(crate) waiting: VecDeque<usize>,
+    /// How wrong the device's clock is.
+    pub(crate) skew_ms: i64,
+    pub(crate) cut: Option<(Cut, Duration)>,
+    /// The tokens of writes that were promised to be durable, and of those that were refused.
+    pub(crate) promised: BTreeSet<usize>,
+    pub(crate) refused: BTreeSet<usize>,
+    next_request: u64,
+}
+
+/// One tab: an engine, and everything that is under way around it.
+#[derive(Debug)]
+pub(crate) struct Tab {
+    pub(crate) engine: Engine,
+    pub(crate) is_alive: bool,
+    pub(crate) is_frozen: bool,
+    pub(crate) is_open: bool,
+    /// How many rows there were when it was opened.
+    pub(crate) opened_at: usize,
+    pub(crate) store: Option<StoreCall>,
+    /// What came of the store's work, before the tab hears of it.
+    pub(crate) done: Option<Input>,
+    /// Whether `done` says that a row is there.
+    pub(crate) is_row_made: bool,
+    pub(crate) inbox: VecDeque<Announcement>,
+    /// Whether it has the lock, before it hears of it.
+    pub(crate) lock_news: VecDeque<bool>,
+    pub(crate) wake_at: Option<Duration>,
+    /// The request it waits for, and since when.
+    pub(crate) sending: Option<(u64, Duration)>,
+    pub(crate) calls: BTreeMap<u64, Call>,
+    pub(crate) stale_answers: u32,
+}
+
+/// What a tab asked of the store.
+#[derive(Debug)]
+pub(crate) enum StoreCall {
+    Append { append: u64, key: u64, bytes: Vec<u8> },
+    Read { read: u64, after: u64 },
+}
+
+/// A call of the app that waits for its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Call {
+    Open,
+    /// Writes carry a token that is found in the log again; a delete carries none.
+    Write {
+        token: Option<usize>,
+    },
+    Decide,
+    Sync {
+        is_follower: bool,
+    },
+}
+
+impl Client {
+    pub(crate) fn new(skew_ms: i64) -> Self {
+        Self {
+            disk: Vec::new(),
+            ledger: Ledger::default(),
+            tabs: Vec::new(),
+            lock: None,
+            waiting: VecDeque::new(),
+            skew_ms,
+            cut: None,
+            promised: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            next_request: 0,
+        }
+    }
+
+    /// The same profile on another device: what is on the disk, and none of the tabs.
+    pub(crate) fn copy(&self) -> Self {
+        Self { disk: self.disk.clone(), ledger: self.ledger.clone(), ..Self::new(self.skew_ms) }
+    }
+
+    pub(crate) fn request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    pub(crate) fn is_alive(&self, tab: usize) -> bool {
+        self.tabs.get(tab).is_some_and(|tab| tab.is_alive)
+    }
+
+    /// Whether the tab is there and takes part in what happens.
+    pub(crate) fn is_awake(&self, tab: usize) -> bool {
+        self.tabs.get(tab).is_some_and(|tab| tab.is_alive && !tab.is_frozen)
+    }
+
+    pub(crate) fn alive(&self) -> impl Iterator<Item = usize> {
+        self.tabs.iter().enumerate().filter(|(_, tab)| tab.is_alive).map(|(place, _)| place)
+    }
+
+    /// An engine on the log, and a place in the line for the lock.
+    pub(crate) fn start_tab(&mut self, config: Config, random: &mut Random) -> usize {
+        let open = self.request();
+        let seed: [u8; 32] = std::array::from_fn(|_| u8::try_from(random.below(256)).unwrap_or(0));
+        let tab = Tab {
+            engine: Engine::new(config, seed, RequestId(open)),
+            is_alive: true,
+            is_frozen: false,
+            is_open: false,
+            opened_at: self.disk.len(),
+            store: None,
+            done: None,
+            is_row_made: false,
+            inbox: VecDeque::new(),
+            lock_news: VecDeque::new(),
+            wake_at: None,
+            sending: None,
+            calls: [(open, Call::Open)].into(),
+            stale_answers: 0,
+        };
+        self.tabs.push(tab);
+        let place = self.tabs.len() - 1;
+        self.waiting.push_back(place);
+        self.grant_lock();
+        place
+    }
+
+    /// The tab is gone, with all it knew.
+    pub(crate) fn end_tab(&mut self, tab: usize) {
+        let gone = &mut self.tabs[tab];
+        gone.is_alive = false;
+        gone.store = None;
+        gone.done = None;
+        gone.inbox.clear();
+        gone.lock_news.clear();
+        gone.calls.clear();
+        gone.sending = None;
+        gone.wake_at = None;
+        self.waiting.retain(|other| *other != tab);
+        if self.lock == Some(tab) {
+            self.lock = None;
+            self.grant_lock();
+        }
+    }
+
+    /// Gives the lock to the next in line, if nobody has it.
+    pub(crate) fn grant_lock(&mut self) {
+        if self.lock.is_none()
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.lock = Some(next);
+            self.tabs[next].lock_news.push_back(true);
+        }
+    }
+
+    /// Gives the lock to a tab, whoever has it.
+    pub(crate) fn steal_lock(&mut self, tab: usize) {
+        self.waiting.retain(|other| *other != tab);
+        if let Some(old) = self.lock.replace(tab) {
+            self.tabs[old].lock_news.push_back(false);
+            self.waiting.push_back(old);
+        }
+        self.tabs[tab].lock_news.push_back(true);
+    }
+
+    pub(crate) fn is_cut(&self, now: Duration, ways: [Cut; 2]) -> bool {
+        self.cut.is_some_and(|(cut, until)| now < until && ways.contains(&cut))
+    }
+
+    pub(crate) fn rows_after(&self, after: u64) -> Vec<(u64, Vec<u8>)> {
+        let skipped = usize::try_from(after).unwrap_or(usize::MAX);
+        (after + 1..).zip(self.disk.iter().skip(skipped).map(|row| row.bytes.clone())).collect()
+    }
+}

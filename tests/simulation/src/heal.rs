@@ -1,0 +1,329 @@
+//! The second phase: the faults stop, nobody writes, and a bounded time later all is said and done (L1 to L9), all agree (Q1, Q2),
+//! and syncing once more changes nothing (Q4).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use objectql_offline::engine::{Input, Query};
+use objectql_sync_protocol::{Fields, Json, ObjectName, RecordId, RecordKey};
+
+use crate::action::{Action, CarryFate, Choice, DiskFate};
+use crate::client::Call;
+use crate::coverage::Sight;
+use crate::invariants;
+use crate::ledger::Fate;
+use crate::setup::{AUDIT, DRAFT, OBJECTS};
+use crate::world::World;
+
+/// How long it may take until all agree, in virtual time.
+const BOUND: Duration = Duration::from_secs(4 * 3600);
+/// More steps at one moment than this are a circle.
+const MANY_STEPS: usize = 200_000;
+
+impl World {
+    /// Heals everything, and sees to it that all agree.
+    pub(crate) fn heal(&mut self) {
+        self.trace.tell(|| "           --- the faults stop ---".to_owned());
+        self.mend();
+        let (end, handled) = (self.now + BOUND, self.network.handled);
+        let waiting: usize = self.clients.iter().map(|client| client.ledger.entries.len()).sum();
+        while self.violation.is_none() {
+            self.drain();
+            if self.decide_everything() {
+                continue;
+            }
+            if self.is_quiet() {
+                break;
+            }
+            if self.now >= end {
+                return self.violate(format!("L1/L2: no end in sight: {}", self.describe_rest()));
+            }
+            self.pass_to_next_event();
+        }
+        let requests = self.network.handled - handled;
+        let bound = 40 * (self.clients.len() as u64 + 1) * (100 + waiting as u64);
+        if requests > bound {
+            self.violate(format!("L3: {requests} requests after the heal, {bound} at most"));
+        }
+        self.check_agreement();
+        self.sync_once_more();
+    }
+
+    fn mend(&mut self) {
+        for at in 0..self.clients.len() {
+            self.clients[at].cut = None;
+            for tab in self.clients[at].alive().collect::<Vec<_>>() {
+                self.thaw(at, tab);
+            }
+            if self.clients[at].alive().next().is_none() {
+                self.apply(&Action::Open { client: at });
+            }
+            for tab in self.clients[at].alive().collect::<Vec<_>>() {
+                self.apply(&Action::Nudge { client: at, tab });
+            }
+        }
+        self.drain();
+        for at in 0..self.clients.len() {
+            // The app calls sync(): after a refusal of its credentials nothing else makes the driver try again.
+            if let Some(tab) = self.clients[at].lock {
+                self.apply(&Action::Sync { client: at, tab });
+            }
+        }
+    }
+
+    /// Does everything that is to be done at this moment, in a fixed order.
+    fn drain(&mut self) {
+        for _ in 0..MANY_STEPS {
+            if self.violation.is_some() || !self.drain_once() {
+                return;
+            }
+        }
+        self.violate(format!("L3: something runs in a circle: {}", self.describe_rest()));
+    }
+
+    fn drain_once(&mut self) -> bool {
+        for client in 0..self.clients.len() {
+            for tab in 0..self.clients[client].tabs.len() {
+                if !self.clients[client].is_awake(tab) {
+                    continue;
+                }
+                let place = &self.clients[client].tabs[tab];
+                let action = if place.store.is_some() {
+                    Action::Disk { client, tab, fate: DiskFate::Done }
+                } else if place.done.is_some() {
+                    Action::Report { client, tab }
+                } else if !place.lock_news.is_empty() {
+                    Action::Lock { client, tab }
+                } else if !place.inbox.is_empty() {
+                    Action::Hear { client, tab, place: 0 }
+                } else {
+                    continue;
+                };
+                self.apply(&action);
+                return true;
+            }
+        }
+        if !self.network.answers.is_empty() {
+            self.apply(&Action::Answer { packet: 0 });
+            return true;
+        }
+        if !self.network.requests.is_empty() {
+            self.apply(&Action::Carry { packet: 0, fate: CarryFate::Arrives, fuse: 0, crashes: false });
+            return true;
+        }
+        false
+    }
+
+    /// Decides all that waits for a person; whether there was anything.
+    fn decide_everything(&mut self) -> bool {
+        for at in 0..self.clients.len() {
+            let Some(tab) = self.clients[at].lock else { continue };
+            let state = self.clients[at].tabs[tab].engine.state();
+            let choice = if state.refused().next().is_some() {
+                Choice::Discard
+            } else if state.unsettled().any(|(_, _, is_parked)| is_parked) {
+                // Both sides in turn, so that an episode that never ends would show.
+                if self.now.as_millis().is_multiple_of(2) { Choice::Theirs } else { Choice::Mine }
+            } else {
+                continue;
+            };
+            self.apply(&Action::Decide { client: at, tab, place: 0, choice });
+            self.drain();
+            return true;
+        }
+        false
+    }
+
+    fn pass_to_next_event(&mut self) {
+        let tabs = self.clients.iter().flat_map(|client| client.tabs.iter().filter(|tab| tab.is_alive));
+        let next = tabs.filter_map(|tab| tab.wake_at).min();
+        let now = self.now;
+        let wait = next.map_or(Duration::from_secs(10), |next| next.saturating_sub(now));
+        let wait = wait.clamp(Duration::from_millis(1), Duration::from_secs(30));
+        self.apply(&Action::Time { ms: u64::try_from(wait.as_millis()).unwrap_or(1) });
+        if !self.setup.is_automatic {
+            // The app is the one that syncs.
+            for at in 0..self.clients.len() {
+                if let Some(tab) = self.clients[at].lock {
+                    self.apply(&Action::Sync { client: at, tab });
+                }
+            }
+        }
+    }
+
+    /// Whether every queue is empty, every call answered, and every client as far as the server.
+    fn is_quiet(&self) -> bool {
+        let there = self.server.history().map(|history| (&history.epoch, history.last_position));
+        self.clients.iter().all(|client| {
+            let Some(leader) = client.lock else { return false };
+            let state = client.tabs[leader].engine.state();
+            let here = state
+                .checkpoint()
+                .and_then(|checkpoint| crate::server::own::parse_checkpoint(checkpoint.as_str()));
+            let is_as_far = match (here, there) {
+                (Some((epoch, position, is_inside)), Some((other, last))) => {
+                    !is_inside && epoch == other && position >= last
+                }
+                (_, None) => true,
+                (None, Some(_)) => false,
+            };
+            let is_read =
+                |tab: usize| usize::try_from(client.tabs[tab].engine.folded()) == Ok(client.disk.len());
+            is_as_far
+                && state.unsettled().next().is_none()
+                && state.refused().next().is_none()
+                && client.alive().all(|tab| client.tabs[tab].calls.is_empty() && is_read(tab))
+        })
+    }
+
+    fn describe_rest(&self) -> String {
+        let clients = self.clients.iter().enumerate().map(|(at, client)| {
+            let tabs = client.alive().map(|tab| {
+                let place = &client.tabs[tab];
+                let status = place.engine.status();
+                format!(
+                    "tab {tab} {:?} pending {} conflicts {} rejected {} calls {:?} error {:?}",
+                    status.state,
+                    status.pending,
+                    status.conflicts,
+                    status.rejected,
+                    place.calls,
+                    status.error
+                )
+            });
+            let checkpoint = client.lock.and_then(|tab| client.tabs[tab].engine.state().checkpoint());
+            let checkpoint = self.server.without_chance(&format!("{checkpoint:?}"));
+            format!(
+                "client {at} led by {:?} at {checkpoint}: {}",
+                client.lock,
+                tabs.collect::<Vec<_>>().join("; ")
+            )
+        });
+        clients.collect::<Vec<_>>().join(" | ")
+    }
+
+    /// All views are equal to the server's records, and every promise was kept.
+    fn check_agreement(&mut self) {
+        if self.violation.is_some() {
+            return;
+        }
+        let there = self.server.records();
+        let checked = self.check_store(&there);
+        checked.unwrap_or_else(|problem| self.violate(problem));
+        for at in 0..self.clients.len() {
+            for tab in self.clients[at].alive().collect::<Vec<_>>() {
+                invariants::check_tab(self, at, tab);
+                let checked = self.check_view(at, tab, &there);
+                checked.unwrap_or_else(|problem| self.violate(problem));
+            }
+            let checked = self.check_promises(at).and_then(|()| self.check_delivery(at));
+            checked.unwrap_or_else(|problem| self.violate(problem));
+        }
+    }
+
+    /// The store holds what was committed to it (S17).
+    fn check_store(&self, there: &BTreeMap<RecordKey, Fields>) -> Result<(), String> {
+        let Some(history) = self.server.history() else { return Ok(()) };
+        let is_told = |key: &RecordKey| key.object.as_str() != OBJECTS[AUDIT];
+        for key in history.writes.keys().filter(|key| is_told(key)) {
+            let (committed, held) = (history.live(key), there.get(key));
+            if committed.map(Fields::as_str) != held.map(Fields::as_str) {
+                return Err(format!("S17: the store has {held:?} of {key:?} instead of {committed:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_view(&self, at: usize, tab: usize, there: &BTreeMap<RecordKey, Fields>) -> Result<(), String> {
+        let engine = &self.clients[at].tabs[tab].engine;
+        for (place, object) in OBJECTS.iter().enumerate() {
+            if place == AUDIT || place == DRAFT {
+                continue;
+            }
+            let query = Query::parse("{}").map_err(|error| error.to_string())?;
+            let found = engine.find(object, &query).map_err(|error| error.to_string())?;
+            let mut here = BTreeMap::new();
+            for record in Json::from_normalised(&found).elements() {
+                let fields = Fields::from_json(record).map_err(|error| error.to_string())?;
+                let id = fields.get("id").and_then(RecordId::from_json).ok_or("Q1: a record without id")?;
+                let object = ObjectName::new(*object).map_err(|error| error.to_string())?;
+                here.insert(RecordKey { object, id }, fields);
+            }
+            let of_object: Vec<&RecordKey> =
+                there.keys().filter(|key| key.object.as_str() == *object).collect();
+            if here.len() != of_object.len() {
+                return Err(format!(
+                    "Q1: client {at} has {} of {object}, the server {}",
+                    here.len(),
+                    of_object.len()
+                ));
+            }
+            for key in of_object {
+                let (mine, theirs) = (here.get(key), there.get(key));
+                let is_equal = mine.zip(theirs).is_some_and(|(mine, theirs)| mine.deep_equals(theirs));
+                if !is_equal {
+                    return Err(format!("Q1: client {at} has {mine:?} of {key:?}, the server {theirs:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_promises(&self, at: usize) -> Result<(), String> {
+        let client = &self.clients[at];
+        if let Some(token) = client.promised.difference(&client.ledger.tokens).next() {
+            return Err(format!("S1: the promised write {token} of client {at} is lost"));
+        }
+        if let Some(token) = client.refused.intersection(&client.ledger.tokens).next() {
+            return Err(format!("S1: the refused write {token} of client {at} was made"));
+        }
+        Ok(())
+    }
+
+    /// What the log calls applied was applied by the server, once; and the other way round.
+    fn check_delivery(&self, at: usize) -> Result<(), String> {
+        let Some(history) = self.server.history() else { return Ok(()) };
+        for entry in self.clients[at].ledger.entries.values() {
+            let id = entry.recorded.id;
+            let is_applied = history.verdicts_ever(id).any(|given| given.is_applied);
+            let is_right = match entry.fate {
+                Fate::Applied => is_applied,
+                Fate::Conflict | Fate::Decided | Fate::Rejected => true,
+                Fate::Pending => false,
+            };
+            if !is_right {
+                return Err(format!("S1: {id} of client {at} is {:?}, applied: {is_applied}", entry.fate));
+            }
+        }
+        Ok(())
+    }
+
+    /// Syncing once more sends no mutation and changes nothing.
+    fn sync_once_more(&mut self) {
+        if self.violation.is_some() {
+            return;
+        }
+        let before = self.server.records();
+        let folded: Vec<usize> = self.clients.iter().map(|client| client.ledger.batches.len()).collect();
+        for at in 0..self.clients.len() {
+            let Some(tab) = self.clients[at].lock else { continue };
+            let request = self.clients[at].request();
+            self.clients[at].tabs[tab].calls.insert(request, Call::Sync { is_follower: false });
+            self.give(at, tab, Input::Sync { request: objectql_offline::engine::RequestId(request) });
+            self.drain();
+            if !self.clients[at].tabs[tab].calls.is_empty() {
+                self.violate(format!("L9: a sync() of client {at} is not answered"));
+            }
+            if self.clients[at].ledger.batches.len() != folded[at] {
+                self.violate(format!("Q4: client {at} sends mutations although there are none"));
+            }
+        }
+        if self.server.records() != before {
+            self.violate("Q4: a sync() of nothing changed the server".to_owned());
+        }
+        self.check_agreement();
+        if self.violation.is_none() {
+            self.coverage.saw(Sight::Agreed);
+        }
+    }
+}

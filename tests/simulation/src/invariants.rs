@@ -1,0 +1,277 @@
+//! What must hold (`S…` and `Q…` are the names in the failure catalogue).
+//!
+//! | checked | where and when |
+//! | --- | --- |
+//! | S1 conservation | `check_account`: every mutation of a log is pending, refused, or has a verdict or decision; at opens, crashes and the end |
+//! | S2 at most once, S3 stable verdicts, S9, S10, S15, S16 | `server::history`, `server::witness`, `server::own`: every transaction and answer; the log's verdicts in `ledger` |
+//! | S4 order | `ledger` for what is recorded, `server::history` for what is judged |
+//! | S5 write-ahead, S20 bounds, S21 opt-outs | `check_request`: every request against the log on the disk |
+//! | S6 view, S7 base, S11, S19, S22 | `check_record`: every record that a row touched, in every tab that folds it |
+//! | S8 checkpoint | `ledger`: every answer in a log |
+//! | S12, S13, S14 decisions | `oracle`: every mutation that the server judged |
+//! | S17 | the store is the one thing that survives a crash, and `history` is compared with it at the end |
+//! | promises | `check_promise`: at every reply, and at the end |
+//! | equal logs, equal states | `check_tab`: against another tab that has read as far |
+
+use std::collections::BTreeSet;
+
+use objectql_offline::engine::{Event, Notice, Query, Recorded, Reply};
+use objectql_offline::error::Error;
+use objectql_sync_protocol::{Fields, Operation, ReceivedMutation, ReceivedPush, RecordKey};
+
+use crate::coverage::Sight;
+use crate::ledger::Fate;
+use crate::server::parse_checkpoint;
+use crate::setup::{AUDIT, DRAFT, OBJECTS};
+use crate::world::World;
+
+/// What a request must be: durable, in order, a batch that was frozen, within its bounds.
+pub(crate) fn check_request(world: &World, at: usize, push: &ReceivedPush) -> Result<(), String> {
+    let ledger = &world.clients[at].ledger;
+    let mut batch = Vec::new();
+    let mut of_object: Vec<(&str, usize)> = Vec::new();
+    for mutation in &push.mutations {
+        let ReceivedMutation::Valid(mutation) = mutation else {
+            return Err(format!("a mutation that no server reads: {mutation:?}"));
+        };
+        let Some(entry) = ledger.entries.get(&mutation.sequence.get()) else {
+            return Err(format!("S5: {} is sent and not in the log", mutation.id));
+        };
+        let Recorded { id, data, operation, timestamp, .. } = &entry.recorded;
+        let is_same = *id == mutation.id
+            && *operation == mutation.operation
+            && *timestamp == mutation.timestamp
+            && *data == mutation.data
+            && entry.recorded.key() == mutation.key();
+        if !is_same {
+            return Err(format!("S5: {} is sent otherwise than it was recorded", mutation.id));
+        }
+        let name = entry.recorded.object.as_str();
+        let count = match of_object.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, count)) => {
+                *count += 1;
+                *count
+            }
+            None => {
+                of_object.push((name, 1));
+                1
+            }
+        };
+        if count > world.setup.batch_size(name) {
+            return Err(format!("S20: {count} mutations of {name} in one request"));
+        }
+        batch.push(mutation.sequence);
+    }
+    if !batch.is_empty() && !ledger.batches.contains(&batch) {
+        return Err(format!("S5: a batch is sent that was never frozen: {batch:?}"));
+    }
+    Ok(())
+}
+
+/// A promise was made: the write is in the log. Or it was refused: it never will be.
+pub(crate) fn check_promise(world: &mut World, at: usize, token: usize, result: &Result<Reply, Error>) {
+    let client = &mut world.clients[at];
+    let is_in_log = client.ledger.tokens.contains(&token);
+    match result {
+        Ok(_) => {
+            client.promised.insert(token);
+            if !is_in_log {
+                world.violate(format!("S5: the write {token} was promised before it was durable"));
+            }
+        }
+        Err(Error::StorageUnknown(_)) => {}
+        Err(_) => {
+            client.refused.insert(token);
+            if is_in_log {
+                world.violate(format!("S1: the write {token} was refused and made"));
+            }
+        }
+    }
+}
+
+/// Counts what an app is told.
+pub(crate) fn hear_notice(world: &mut World, _at: usize, notice: &Notice) {
+    match notice {
+        Notice::Conflict(_) => world.coverage.saw(Sight::Parked),
+        Notice::Rejected(text) if text.contains("the create of the record was rejected") => {
+            world.coverage.saw(Sight::DependantRejected);
+        }
+        _ => {}
+    }
+}
+
+/// Checks the records that some rows touched, in a tab that has folded them.
+pub(crate) fn check_rows(world: &mut World, at: usize, tab: usize, before: u64, after: u64) {
+    let client = &world.clients[at];
+    let place = |key: u64| usize::try_from(key).unwrap_or(usize::MAX).min(client.disk.len());
+    let rows = &client.disk[place(before)..place(after)];
+    let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
+    for event in rows.iter().flat_map(|row| &row.row.events) {
+        match event {
+            Event::Recorded(recorded) => keys.extend(recorded.iter().map(Recorded::key)),
+            Event::Decided { instead, sequence } => {
+                keys.extend(instead.iter().map(Recorded::key));
+                keys.extend(client.ledger.entries.get(&sequence.get()).map(|entry| entry.recorded.key()));
+            }
+            Event::Received(received) if received.is_snapshot && received.is_complete => {
+                keys.extend(client.tabs[tab].engine.state().keys());
+            }
+            Event::Received(received) => {
+                keys.extend(
+                    received.changes.iter().map(|change| RecordKey {
+                        object: change.object.clone(),
+                        id: change.record_id.clone(),
+                    }),
+                );
+                let judged = received.verdicts.iter().filter_map(|(sequence, _)| {
+                    Some(client.ledger.entries.get(&sequence.get())?.recorded.key())
+                });
+                keys.extend(judged);
+            }
+            _ => {}
+        }
+    }
+    let is_group = |row: &crate::client::DiskRow| {
+        row.row.events.iter().any(|event| matches!(event, Event::Recorded(list) if list.len() > 1))
+    };
+    let is_group = rows.iter().any(is_group);
+    let problem = keys.iter().find_map(|key| check_record(world, at, tab, key).err());
+    if is_group {
+        world.coverage.saw(Sight::GroupCommit);
+    }
+    if let Some(problem) = problem {
+        world.violate(problem);
+    }
+}
+
+/// What is seen is the base with what is pending on top; and the base is what the server had at the checkpoint.
+fn check_record(world: &World, at: usize, tab: usize, key: &RecordKey) -> Result<(), String> {
+    let engine = &world.clients[at].tabs[tab].engine;
+    let state = engine.state();
+    let base = state.base(key);
+    let known = base.filter(|(_, _, is_partial)| !is_partial).map(|(_, fields, _)| fields.clone());
+    let expected = state.unsettled_of(key).fold(known, replay);
+    let seen = engine.get(key.object.as_str(), key.id.clone()).map_err(|error| error.to_string())?;
+    if !is_same(seen, expected.as_ref()) {
+        return Err(format!("S6: client {at} sees {seen:?} of {key:?} instead of {expected:?}"));
+    }
+    let name = key.object.as_str();
+    if name == OBJECTS[AUDIT] || name == OBJECTS[DRAFT] {
+        return Ok(());
+    }
+    let line = state.checkpoint().and_then(|checkpoint| parse_checkpoint(checkpoint.as_str()));
+    let Some((epoch, position, is_inside)) = line else { return Ok(()) };
+    let Some(line) = world.server.history().and_then(|history| history.line(epoch)) else { return Ok(()) };
+    if is_inside {
+        return Ok(());
+    }
+    let there = line.last_write_at(key, position);
+    let data = there.and_then(|written| written.after.as_ref());
+    let version = there.filter(|_| data.is_some()).map(|written| written.position);
+    let fields = base.map(|(_, fields, _)| fields);
+    if !is_same(fields, data) || base.map(|(version, _, _)| version.get()) != version {
+        return Err(format!(
+            "S7: at {epoch} {position} client {at} has {base:?} of {key:?}, the server {there:?}"
+        ));
+    }
+    Ok(())
+}
+
+fn replay(before: Option<Fields>, recorded: &Recorded) -> Option<Fields> {
+    match (recorded.operation, &recorded.data) {
+        (Operation::Create, data) => data.clone(),
+        (Operation::Update, Some(data)) => before.map(|fields| fields.merged(data)),
+        (Operation::Update, None) => before,
+        (Operation::Delete, _) => None,
+    }
+}
+
+fn is_same(here: Option<&Fields>, there: Option<&Fields>) -> bool {
+    match (here, there) {
+        (Some(here), Some(there)) => here.as_str() == there.as_str() || here.deep_equals(there),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Checks everything in a tab.
+pub(crate) fn check_tab(world: &mut World, at: usize, tab: usize) {
+    if !world.clients[at].is_alive(tab) {
+        return;
+    }
+    let checked = check_all_records(world, at, tab)
+        .and_then(|()| check_account(world, at, tab))
+        .and_then(|()| check_twins(world, at, tab));
+    if let Err(problem) = checked {
+        world.violate(problem);
+    }
+}
+
+fn check_all_records(world: &World, at: usize, tab: usize) -> Result<(), String> {
+    let engine = &world.clients[at].tabs[tab].engine;
+    for key in engine.state().keys() {
+        check_record(world, at, tab, &key)?;
+    }
+    for object in OBJECTS {
+        let count = engine.count(object, None).map_err(|error| error.to_string())?;
+        let query = Query::parse("{}").map_err(|error| error.to_string())?;
+        let found = engine.find(object, &query).map_err(|error| error.to_string())?;
+        let listed = objectql_sync_protocol::Json::from_normalised(&found).elements().count();
+        if listed != count {
+            return Err(format!("S6: {listed} of {object} are found and {count} are counted"));
+        }
+    }
+    Ok(())
+}
+
+/// Every mutation of the log is in exactly one place.
+fn check_account(world: &World, at: usize, tab: usize) -> Result<(), String> {
+    let client = &world.clients[at];
+    let engine = &client.tabs[tab].engine;
+    if usize::try_from(engine.folded()) != Ok(client.disk.len()) {
+        return Ok(());
+    }
+    let state = engine.state();
+    let pending: BTreeSet<u64> = state.unsettled().map(|(sequence, ..)| sequence.get()).collect();
+    let refused: BTreeSet<u64> = state.refused().map(|(sequence, _)| sequence.get()).collect();
+    for (sequence, entry) in &client.ledger.entries {
+        let is_right = match (pending.contains(sequence), refused.contains(sequence), entry.fate) {
+            // Applied, and the changes up to there have not all come.
+            (true, false, Fate::Pending | Fate::Conflict | Fate::Applied | Fate::Probed) => true,
+            // With the create it depends on.
+            (false, true, Fate::Pending | Fate::Rejected | Fate::Conflict | Fate::Probed) => true,
+            (false, false, Fate::Applied | Fate::Conflict | Fate::Decided | Fate::Probed) => true,
+            _ => false,
+        };
+        if !is_right {
+            return Err(format!(
+                "S1: mutation {sequence} of client {at} is {:?}, pending: {}, refused: {}",
+                entry.fate,
+                pending.contains(sequence),
+                refused.contains(sequence)
+            ));
+        }
+    }
+    let known = client.ledger.entries.len();
+    if pending.len() + refused.len() > known {
+        return Err(format!("S22: {} mutations of {known}", pending.len() + refused.len()));
+    }
+    let status = engine.status();
+    if status.pending != pending.len() || status.rejected != refused.len() {
+        return Err(format!("S1: the status says {status:?}"));
+    }
+    Ok(())
+}
+
+/// Two tabs that have read as far have the same state.
+fn check_twins(world: &World, at: usize, tab: usize) -> Result<(), String> {
+    let client = &world.clients[at];
+    let engine = &client.tabs[tab].engine;
+    let is_twin = |other: &usize| *other != tab && client.tabs[*other].engine.folded() == engine.folded();
+    match client.alive().find(is_twin) {
+        Some(other) if client.tabs[other].engine.state() != engine.state() => {
+            Err(format!("equal logs give unequal states in the tabs {tab} and {other} of client {at}"))
+        }
+        _ => Ok(()),
+    }
+}

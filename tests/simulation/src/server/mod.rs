@@ -1,0 +1,71 @@
+//! The servers a world can have, behind one trait: what a client sees of any of them is a body in and an answer out.
+
+pub(crate) mod history;
+pub(crate) mod memory;
+pub(crate) mod own;
+pub(crate) mod sqlite;
+pub(crate) mod witness;
+
+use std::collections::BTreeMap;
+
+use objectql_offline::engine::Answer;
+use objectql_sync_protocol::{Fields, Mutation, RecordKey, Timestamp};
+
+use crate::coverage::Coverage;
+use crate::server::history::History;
+use crate::server::own::Own;
+use crate::setup::{ServerKind, Setup};
+
+/// What goes wrong inside the server while it works on one request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Trouble {
+    /// Its how-manieth call to the store fails; 0: none. One that is never reached becomes a crash after the commit, if
+    /// `crashes`.
+    pub(crate) fuse: usize,
+    /// Whether it dies of that, instead of answering with an error.
+    pub(crate) crashes: bool,
+}
+
+/// A sync endpoint.
+pub(crate) trait Server {
+    /// Answers a request; nothing if it crashed over it.
+    fn answer(
+        &mut self,
+        body: &[u8],
+        now: Timestamp,
+        trouble: Trouble,
+        coverage: &mut Coverage,
+    ) -> Option<Answer>;
+
+    /// Somebody on the server writes to an object that clients may only read.
+    fn write_directly(&mut self, mutation: &Mutation, now: Timestamp);
+
+    /// Forgets what is older.
+    fn prune(&mut self, before: Timestamp) -> bool;
+
+    /// Makes a backup.
+    fn backup(&mut self, number: usize);
+
+    /// Puts a backup back; false if there is none.
+    fn restore(&mut self, number: usize) -> bool;
+
+    /// The live records that clients are told of.
+    fn records(&self) -> BTreeMap<RecordKey, Fields>;
+
+    /// What was committed, if this server can be watched.
+    fn history(&self) -> Option<&History>;
+
+    /// A text that mentions the server's random names, with names that are the same in every run.
+    fn without_chance(&self, text: &str) -> String;
+
+    /// What the server did that it must not do.
+    fn take_violation(&mut self) -> Option<String>;
+}
+
+/// The server of a world.
+pub(crate) fn start(setup: &Setup) -> Box<dyn Server> {
+    match setup.server {
+        ServerKind::Memory => Box::new(Own::new(memory::MemoryShelf::default(), setup)),
+        ServerKind::Sqlite => Box::new(Own::new(sqlite::SqliteShelf::default(), setup)),
+    }
+}

@@ -1,0 +1,526 @@
+//! The world: clients, the network between them and the server, and what becomes of each action.
+
+use std::time::Duration;
+
+use objectql_offline::engine::{Announcement, Answer, Input, Now, Output, Reply, RequestId, Row};
+use objectql_offline::error::Error;
+use objectql_sync_protocol::Timestamp;
+
+use crate::action::{Action, Cut, DiskFate};
+use crate::client::{Call, Client, DiskRow, StoreCall};
+use crate::coverage::{Coverage, Sight};
+use crate::invariants;
+use crate::network::Network;
+use crate::random::Random;
+use crate::server::{self, Server};
+use crate::setup::{EPOCH_MS, Setup};
+use crate::trace::Trace;
+
+/// How long a shell waits for an answer.
+const TIMEOUT_MS: u32 = 60_000;
+/// No more clients than this, however often a profile is copied.
+const MAX_CLIENTS: usize = 10;
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) setup: Setup,
+    pub(crate) now: Duration,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) network: Network,
+    pub(crate) server: Box<dyn Server>,
+    pub(crate) server_skew_ms: i64,
+    pub(crate) coverage: Coverage,
+    pub(crate) trace: Trace,
+    /// Inputs handed to an engine, requests handled by the server, faults and deeds of users.
+    pub(crate) steps: u64,
+    /// The first thing that must not have happened.
+    pub(crate) violation: Option<String>,
+    pub(crate) next_token: usize,
+    pub(crate) server_writes: u64,
+    seeds: Random,
+}
+
+impl World {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let mut seeds = Random::new(setup.seed ^ 0x5eed);
+        let mut world = Self {
+            now: Duration::from_secs(1),
+            clients: Vec::new(),
+            network: Network::default(),
+            server: server::start(&setup),
+            server_skew_ms: 0,
+            coverage: Coverage::default(),
+            trace: Trace::default(),
+            steps: 0,
+            violation: None,
+            next_token: 0,
+            server_writes: 0,
+            seeds: seeds.clone(),
+            setup,
+        };
+        for _ in 0..world.setup.clients {
+            // Clocks are never right: by seconds, an hour, or a year.
+            let skew = seeds.pick(&[0, 0, 0, 700, 3000, -20_000, 3_600_000, -31_536_000_000, 31_536_000_000]);
+            world.clients.push(Client::new(skew));
+        }
+        world
+    }
+
+    /// Something happens.
+    pub(crate) fn apply(&mut self, action: &Action) {
+        self.steps += 1;
+        self.trace.note(&action.to_string());
+        self.trace.tell(|| format!("{:>10?} {action}", self.now));
+        match *action {
+            Action::Write { client, tab, object, record, kind, value } => {
+                self.write(client, tab, object, record, kind, value);
+            }
+            Action::Sync { client, tab } => self.call_sync(client, tab),
+            Action::Nudge { client, tab } => self.give_if_awake(client, tab, Input::Nudge),
+            Action::Decide { client, tab, place, choice } => self.decide(client, tab, place, choice),
+            Action::Open { client } => self.open(client),
+            Action::Crash { client, tab } => self.crash(client, tab),
+            Action::CrashBrowser { client } => self.crash_browser(client),
+            Action::Freeze { client, tab } => self.freeze(client, tab),
+            Action::Thaw { client, tab } => self.thaw(client, tab),
+            Action::Steal { client, tab } => self.steal(client, tab),
+            Action::Disk { client, tab, fate } => self.use_disk(client, tab, fate),
+            Action::Report { client, tab } => self.report(client, tab),
+            Action::Lock { client, tab } => self.hear_lock(client, tab),
+            Action::Hear { client, tab, place } => self.hear(client, tab, place, true),
+            Action::Miss { client, tab, place } => self.hear(client, tab, place, false),
+            Action::Carry { packet, fate, fuse, crashes } => self.carry(packet, fate, fuse, crashes),
+            Action::Answer { packet } => self.deliver_answer(packet),
+            Action::Time { ms } => self.pass_time(Duration::from_millis(ms)),
+            Action::ClientClock { client, ms } => self.jump_client_clock(client, ms),
+            Action::ServerClock { ms } => {
+                self.server_skew_ms = self.server_skew_ms.saturating_add(ms);
+                self.coverage.saw(Sight::ServerClockJumped);
+            }
+            Action::Partition { client, cut, ms } => self.partition(client, cut, ms),
+            Action::Clone { client } => self.clone_profile(client),
+            Action::Prune { age_ms } => self.prune(age_ms),
+            Action::Backup { number } => self.server.backup(number),
+            Action::Restore { number } => self.restore(number),
+            Action::ServerWrite { record, kind, value } => self.write_on_server(record, kind, value),
+        }
+        if let Some(violation) = self.server.take_violation() {
+            self.violate(violation);
+        }
+    }
+
+    pub(crate) fn violate(&mut self, violation: String) {
+        self.trace.tell(|| format!("VIOLATION {violation}"));
+        self.violation.get_or_insert(violation);
+    }
+
+    pub(crate) fn server_now(&self) -> Timestamp {
+        let millis = i64::try_from(self.now.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(EPOCH_MS + millis + self.server_skew_ms)
+    }
+
+    fn now_of(&self, client: usize) -> Now {
+        let millis = i64::try_from(self.now.as_millis()).unwrap_or(i64::MAX);
+        let wall = EPOCH_MS.saturating_add(millis).saturating_add(self.clients[client].skew_ms);
+        Now { wall: Timestamp::from_millis(wall), monotonic: self.now }
+    }
+
+    fn give_if_awake(&mut self, client: usize, tab: usize, input: Input) {
+        if self.clients.get(client).is_some_and(|client| client.is_awake(tab)) {
+            self.give(client, tab, input);
+        }
+    }
+
+    /// One input, and all that comes of it at once.
+    pub(crate) fn give(&mut self, at: usize, tab: usize, input: Input) {
+        self.steps += 1;
+        let now = self.now_of(at);
+        let place = &mut self.clients[at].tabs[tab];
+        let before = place.engine.folded();
+        place.engine.handle_input(now, input);
+        while let Some(output) = self.clients[at].tabs[tab].engine.poll_output() {
+            self.take(at, tab, output);
+        }
+        let place = &mut self.clients[at].tabs[tab];
+        if place.engine.stale_answers() != place.stale_answers {
+            place.stale_answers = place.engine.stale_answers();
+            self.coverage.saw(Sight::StaleAnswer);
+        }
+        let after = place.engine.folded();
+        if after != before && self.clients[at].tabs[tab].is_alive {
+            invariants::check_rows(self, at, tab, before, after);
+        }
+    }
+
+    /// Does what an engine wants, or begins to.
+    fn take(&mut self, at: usize, tab: usize, output: Output) {
+        if !self.clients[at].is_alive(tab) {
+            // Its shell let go of it while it was still talking.
+            return;
+        }
+        let rows = u64::try_from(self.clients[at].disk.len()).unwrap_or(u64::MAX);
+        match output {
+            Output::Append { append, key, bytes } => {
+                self.trace.note(&(1, key, bytes.len()));
+                if key > rows + 1 {
+                    self.violate(format!("S5: a row is folded before it is there: {key} of {rows}"));
+                }
+                self.ask_store(at, tab, StoreCall::Append { append, key, bytes });
+            }
+            Output::Read { read, after } => {
+                self.trace.note(&(2, after));
+                self.ask_store(at, tab, StoreCall::Read { read, after });
+            }
+            Output::Send { send, body } => {
+                let text = String::from_utf8_lossy(&body);
+                self.trace.note(&self.server.without_chance(&text));
+                self.trace.tell(|| format!("           {at}.{tab} sends {text}"));
+                self.send(at, tab, send, body);
+            }
+            Output::WakeAt(wake) => {
+                self.trace.note(&(3, wake));
+                self.clients[at].tabs[tab].wake_at = wake;
+            }
+            Output::Announce(announcement) => {
+                let text = announcement.to_json();
+                self.trace.note(&text);
+                self.announce(at, tab, &text);
+            }
+            Output::Reply { request, result } => self.reply(at, tab, request, result),
+            Output::Notice(notice) => {
+                self.trace.tell(|| format!("           {at}.{tab} tells {notice:?}"));
+                invariants::hear_notice(self, at, &notice);
+            }
+        }
+    }
+
+    fn ask_store(&mut self, at: usize, tab: usize, call: StoreCall) {
+        let place = &mut self.clients[at].tabs[tab];
+        if place.store.is_some() || place.done.is_some() {
+            self.violate("an engine asks the store for two things at a time".to_owned());
+            return;
+        }
+        place.store = Some(call);
+    }
+
+    fn announce(&mut self, at: usize, tab: usize, text: &str) {
+        let Some(announcement) = Announcement::parse(text) else {
+            return self.violate(format!("an announcement that no tab understands: {text}"));
+        };
+        for (place, other) in self.clients[at].tabs.iter_mut().enumerate() {
+            if place != tab && other.is_alive {
+                other.inbox.push_back(announcement.clone());
+            }
+        }
+    }
+
+    fn reply(&mut self, at: usize, tab: usize, request: RequestId, result: Result<Reply, Error>) {
+        self.trace.note(&(4, request.0, result.as_ref().err().map(Error::code)));
+        self.trace.tell(|| format!("           {at}.{tab} replies {} {result:?}", request.0));
+        let place = &mut self.clients[at].tabs[tab];
+        let Some(call) = place.calls.remove(&request.0) else {
+            return self.violate(format!("L9: the call {} was answered twice, or never made", request.0));
+        };
+        match (call, result) {
+            (Call::Open, Ok(_)) => {
+                place.is_open = true;
+                invariants::check_tab(self, at, tab);
+            }
+            // A tab whose open failed is no database: its shell lets go of it.
+            (Call::Open, Err(_)) => self.clients[at].end_tab(tab),
+            (Call::Write { token: Some(token) }, result) => {
+                invariants::check_promise(self, at, token, &result);
+            }
+            (Call::Sync { is_follower: true }, Ok(_)) => self.coverage.saw(Sight::FollowerSync),
+            (Call::Write { token: None } | Call::Decide | Call::Sync { .. }, _) => {}
+        }
+    }
+
+    fn call_sync(&mut self, at: usize, tab: usize) {
+        if !self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
+            return;
+        }
+        let request = self.clients[at].request();
+        let is_follower = self.clients[at].lock != Some(tab);
+        self.clients[at].tabs[tab].calls.insert(request, Call::Sync { is_follower });
+        self.give(at, tab, Input::Sync { request: RequestId(request) });
+    }
+
+    pub(crate) fn open(&mut self, at: usize) {
+        let Some(client) = self.clients.get_mut(at) else { return };
+        if client.alive().count() >= self.setup.max_tabs {
+            return;
+        }
+        if client.alive().count() > 0 {
+            self.coverage.saw(Sight::TabOpened);
+        }
+        let tab = client.start_tab(self.setup.config(), &mut self.seeds);
+        self.give(at, tab, Input::Wake);
+    }
+
+    fn crash(&mut self, at: usize, tab: usize) {
+        if !self.clients.get(at).is_some_and(|client| client.is_alive(tab)) {
+            return;
+        }
+        let place = &self.clients[at].tabs[tab];
+        match (&place.store, &place.done) {
+            (Some(StoreCall::Append { .. }), _) => self.coverage.saw(Sight::CrashBeforeAppend),
+            (None, Some(_)) if place.is_row_made => self.coverage.saw(Sight::CrashAfterAppend),
+            _ => {}
+        }
+        if place.sending.is_some() {
+            self.coverage.saw(Sight::CrashWithAnswer);
+        }
+        invariants::check_tab(self, at, tab);
+        self.clients[at].end_tab(tab);
+        self.network.forget_tab(at, tab);
+    }
+
+    fn crash_browser(&mut self, at: usize) {
+        let Some(client) = self.clients.get(at) else { return };
+        let tabs: Vec<usize> = client.alive().collect();
+        if tabs.len() > 1 {
+            self.coverage.saw(Sight::BrowserCrash);
+        }
+        tabs.into_iter().for_each(|tab| self.crash(at, tab));
+    }
+
+    fn freeze(&mut self, at: usize, tab: usize) {
+        if self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
+            let client = &mut self.clients[at];
+            client.tabs[tab].is_frozen = true;
+            self.coverage.saw(Sight::TabFrozen);
+            if client.lock == Some(tab) {
+                self.coverage.saw(Sight::LeaderFrozen);
+            }
+        }
+    }
+
+    pub(crate) fn thaw(&mut self, at: usize, tab: usize) {
+        if !self.clients.get(at).is_some_and(|client| client.is_alive(tab) && !client.is_awake(tab)) {
+            return;
+        }
+        let place = &mut self.clients[at].tabs[tab];
+        place.is_frozen = false;
+        if place.lock_news.contains(&false) {
+            self.coverage.saw(Sight::ExLeaderThawed);
+        }
+        self.pass_time(Duration::ZERO);
+    }
+
+    fn steal(&mut self, at: usize, tab: usize) {
+        if self.clients.get(at).is_some_and(|client| client.is_awake(tab) && client.lock != Some(tab)) {
+            self.clients[at].steal_lock(tab);
+            self.coverage.saw(Sight::LockStolen);
+        }
+    }
+
+    pub(crate) fn hear_lock(&mut self, at: usize, tab: usize) {
+        if !self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
+            return;
+        }
+        let place = &mut self.clients[at].tabs[tab];
+        if let Some(is_leader) = place.lock_news.pop_front() {
+            if !is_leader {
+                // Nobody waits for the answer any more; it may come all the same.
+                place.sending = None;
+            }
+            self.give(at, tab, Input::Leader(is_leader));
+        }
+    }
+
+    pub(crate) fn hear(&mut self, at: usize, tab: usize, place: usize, is_heard: bool) {
+        if !self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
+            return;
+        }
+        let inbox = &mut self.clients[at].tabs[tab].inbox;
+        if inbox.is_empty() {
+            return;
+        }
+        let place = place % inbox.len();
+        let Some(announcement) = inbox.remove(place) else { return };
+        if !is_heard {
+            return self.coverage.saw(Sight::AnnouncementLost);
+        }
+        if place > 0 {
+            self.coverage.saw(Sight::AnnouncementReordered);
+        }
+        self.give(at, tab, Input::Announced(announcement));
+    }
+
+    pub(crate) fn use_disk(&mut self, at: usize, tab: usize, fate: DiskFate) {
+        if !self.clients.get(at).is_some_and(|client| client.is_alive(tab)) {
+            return;
+        }
+        let Some(call) = self.clients[at].tabs[tab].store.take() else { return };
+        let (done, is_row_made) = match call {
+            StoreCall::Read { read, after } => (self.use_disk_to_read(at, read, after, fate), false),
+            StoreCall::Append { append, key, bytes } => self.use_disk_to_append(at, append, key, bytes, fate),
+        };
+        let place = &mut self.clients[at].tabs[tab];
+        place.done = Some(done);
+        place.is_row_made = is_row_made;
+    }
+
+    fn use_disk_to_read(&mut self, at: usize, read: u64, after: u64, fate: DiskFate) -> Input {
+        match fate {
+            DiskFate::Failed | DiskFate::UnknownMade | DiskFate::UnknownNotMade => {
+                self.coverage.saw(Sight::ReadFailed);
+                Input::ReadFailed { read, error: Error::StorageFailed("the disk is away".to_owned()) }
+            }
+            DiskFate::Done => Input::Rows { read, rows: self.clients[at].rows_after(after), is_last: true },
+            DiskFate::Quota => {
+                // A read has no quota; instead it comes in several parts.
+                let mut rows = self.clients[at].rows_after(after);
+                let is_last = rows.len() < 2;
+                rows.truncate(rows.len().div_ceil(2));
+                Input::Rows { read, rows, is_last }
+            }
+        }
+    }
+
+    fn use_disk_to_append(
+        &mut self,
+        at: usize,
+        append: u64,
+        key: u64,
+        bytes: Vec<u8>,
+        fate: DiskFate,
+    ) -> (Input, bool) {
+        let is_first = u64::try_from(self.clients[at].disk.len()) == Ok(key - 1);
+        let unknown = || Error::StorageUnknown("the connection closed".to_owned());
+        match fate {
+            DiskFate::Quota => {
+                self.coverage.saw(Sight::QuotaExceeded);
+                (Input::AppendFailed { append, error: Error::QuotaExceeded }, false)
+            }
+            DiskFate::Failed => {
+                self.coverage.saw(Sight::AppendFailed);
+                let error = Error::StorageFailed("the connection closed".to_owned());
+                (Input::AppendFailed { append, error }, false)
+            }
+            DiskFate::UnknownNotMade => {
+                self.coverage.saw(Sight::UnknownNotMade);
+                (Input::AppendUnknown { append, error: unknown() }, false)
+            }
+            DiskFate::Done | DiskFate::UnknownMade if !is_first => {
+                self.coverage.saw(Sight::Behind);
+                (Input::Behind { append }, false)
+            }
+            DiskFate::UnknownMade => {
+                self.coverage.saw(Sight::UnknownMade);
+                self.add_row(at, bytes);
+                (Input::AppendUnknown { append, error: unknown() }, true)
+            }
+            DiskFate::Done => {
+                self.add_row(at, bytes);
+                (Input::Appended { append }, true)
+            }
+        }
+    }
+
+    fn add_row(&mut self, at: usize, bytes: Vec<u8>) {
+        let row = match Row::decode(&bytes) {
+            Ok(row) => row,
+            Err(error) => return self.violate(format!("a row that cannot be read: {error}")),
+        };
+        self.trace.tell(|| format!("           {at} appends {:?}", row.events));
+        let history = self.server.history();
+        let added = self.clients[at].ledger.add(&row, history, &mut self.coverage);
+        self.clients[at].disk.push(DiskRow { bytes, row });
+        if let Err(violation) = added {
+            self.violate(format!("client {at}: {violation}"));
+        }
+    }
+
+    pub(crate) fn report(&mut self, at: usize, tab: usize) {
+        if self.clients.get(at).is_some_and(|client| client.is_awake(tab))
+            && let Some(done) = self.clients[at].tabs[tab].done.take()
+        {
+            self.give(at, tab, done);
+        }
+    }
+
+    /// The clocks go on; the timers that are due fire, once, and requests that hang are given up.
+    pub(crate) fn pass_time(&mut self, by: Duration) {
+        self.now += by;
+        let timeout = Duration::from_millis(TIMEOUT_MS.into());
+        for at in 0..self.clients.len() {
+            for tab in 0..self.clients[at].tabs.len() {
+                if !self.clients[at].is_awake(tab) {
+                    continue;
+                }
+                let place = &mut self.clients[at].tabs[tab];
+                if let Some((send, since)) = place.sending
+                    && since + timeout <= self.now
+                {
+                    self.network.abort(at, tab, send);
+                    self.fail_send(at, tab, send, Error::Timeout(TIMEOUT_MS));
+                }
+                let place = &mut self.clients[at].tabs[tab];
+                if place.wake_at.is_some_and(|wake| wake <= self.now) {
+                    place.wake_at = None;
+                    self.give(at, tab, Input::Wake);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn fail_send(&mut self, at: usize, tab: usize, send: u64, error: Error) {
+        if !self.clients[at].is_awake(tab) {
+            return;
+        }
+        self.clients[at].tabs[tab].sending.take_if(|(current, _)| *current == send);
+        self.give(at, tab, Input::SendFailed { send, error });
+    }
+
+    pub(crate) fn answer_send(&mut self, at: usize, tab: usize, send: u64, answer: Answer) {
+        let place = &mut self.clients[at].tabs[tab];
+        if place.sending.take_if(|(current, _)| *current == send).is_none() {
+            self.coverage.saw(Sight::AnswerForNobody);
+        }
+        self.give(at, tab, Input::Answered { send, answer });
+    }
+
+    fn jump_client_clock(&mut self, at: usize, ms: i64) {
+        if let Some(client) = self.clients.get_mut(at) {
+            client.skew_ms = client.skew_ms.saturating_add(ms);
+            self.coverage.saw(Sight::ClientClockJumped);
+        }
+    }
+
+    fn partition(&mut self, at: usize, cut: Cut, ms: u64) {
+        if let Some(client) = self.clients.get_mut(at) {
+            client.cut = Some((cut, self.now + Duration::from_millis(ms)));
+            self.coverage.saw(Sight::Partition);
+        }
+    }
+
+    fn clone_profile(&mut self, at: usize) {
+        if self.clients.len() >= MAX_CLIENTS {
+            return;
+        }
+        if let Some(client) = self.clients.get(at).filter(|client| !client.disk.is_empty()) {
+            let copy = client.copy();
+            self.clients.push(copy);
+        }
+    }
+
+    fn prune(&mut self, age_ms: u64) {
+        let age = i64::try_from(age_ms).unwrap_or(i64::MAX);
+        let before = Timestamp::from_millis(self.server_now().millis().saturating_sub(age));
+        if self.server.prune(before) {
+            self.coverage.saw(Sight::ServerPruned);
+        }
+    }
+
+    fn restore(&mut self, number: usize) {
+        if self.server.restore(number) {
+            self.coverage.saw(Sight::ServerRestored);
+            let is_pending = |client: &Client| client.ledger.entries.values().any(|it| it.is_pending());
+            if self.clients.iter().any(is_pending) {
+                self.coverage.saw(Sight::RestoredWithPending);
+            }
+        }
+    }
+}

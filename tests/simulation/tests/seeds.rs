@@ -1,0 +1,37 @@
+//! Many seeds, each twice: nothing is violated, both runs are the same, and all that is worth meeting is met.
+
+use simulation::{Coverage, Options, Outcome, Script, ServerKind, Setup, run};
+
+const SEEDS: u64 = 320;
+
+fn survive(setup: &Setup, actions: usize) -> Outcome {
+    let outcome = run(setup, &Options { actions, is_told: false });
+    if let Some(violation) = &outcome.violation {
+        let script = Script::of(setup, &outcome).shrunk();
+        panic!("seed {}: {violation}\n{}", setup.seed, script.to_text());
+    }
+    outcome
+}
+
+/// Goal: whatever happens is safe and heals; what happens depends on the seed alone; and the rare cases are among it.
+#[test]
+fn every_seed_is_safe_and_heals_and_is_the_same_twice() {
+    let mut coverage = Coverage::default();
+    for seed in 0..SEEDS {
+        let setup = Setup::new(seed);
+        let (first, second) = (survive(&setup, 1200), survive(&setup, 1200));
+        assert_eq!(first.digest, second.digest, "seed {seed} is another the second time");
+        coverage.add(&first.coverage);
+    }
+    println!("{}", coverage.report());
+    assert_eq!(coverage.missing(), Vec::<&str>::new(), "never met in {SEEDS} seeds");
+}
+
+/// Goal: the store in memory stands for the production store. A world with the one is step by step a world with the other.
+#[test]
+fn a_world_is_the_same_over_both_stores() {
+    for seed in [3, 12, 27, 58] {
+        let over = |server| survive(&Setup { server, ..Setup::new(seed) }, 600).digest;
+        assert_eq!(over(ServerKind::Memory), over(ServerKind::Sqlite), "seed {seed}");
+    }
+}
