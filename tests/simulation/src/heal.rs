@@ -153,20 +153,11 @@ impl World {
 
     /// Whether every queue is empty, every call answered, and every client as far as the server.
     fn is_quiet(&self) -> bool {
-        let there = self.server.history().map(|history| (&history.epoch, history.last_position));
         self.clients.iter().all(|client| {
             let Some(leader) = client.lock else { return false };
             let state = client.tabs[leader].engine.state();
-            let here = state
-                .checkpoint()
-                .and_then(|checkpoint| crate::server::own::parse_checkpoint(checkpoint.as_str()));
-            let is_as_far = match (here, there) {
-                (Some((epoch, position, is_inside)), Some((other, last))) => {
-                    !is_inside && epoch == other && position >= last
-                }
-                (_, None) => true,
-                (None, Some(_)) => false,
-            };
+            let is_as_far =
+                state.checkpoint().is_some_and(|checkpoint| self.server.is_at_end(checkpoint.as_str()));
             let is_read =
                 |tab: usize| usize::try_from(client.tabs[tab].engine.folded()) == Ok(client.disk.len());
             is_as_far
@@ -288,7 +279,7 @@ impl World {
             let is_applied = history.verdicts_ever(id).any(|given| given.is_applied);
             let is_right = match entry.fate {
                 Fate::Applied => is_applied,
-                Fate::Conflict | Fate::Decided | Fate::Rejected => true,
+                Fate::Conflict | Fate::Decided | Fate::Rejected | Fate::Probed => true,
                 Fate::Pending => false,
             };
             if !is_right {

@@ -24,6 +24,8 @@ pub(crate) struct Network {
     pub(crate) answers: Vec<Answered>,
     /// The mutations whose verdict was given and never arrived.
     lost_verdicts: BTreeSet<MutationId>,
+    /// Whether what is given up never arrives.
+    is_prompt: bool,
     /// How many requests the server handled.
     pub(crate) handled: u64,
 }
@@ -48,12 +50,14 @@ pub(crate) struct Answered {
 }
 
 impl Network {
+    pub(crate) fn new(is_prompt: bool) -> Self {
+        Self { is_prompt, ..Self::default() }
+    }
+
     /// A tab is gone: what it sent may still arrive, and no answer finds it.
     pub(crate) fn forget_tab(&mut self, client: usize, tab: usize) {
         let is_its = |request: &Request| request.client == client && request.tab == tab;
-        for request in self.requests.iter_mut().filter(|request| is_its(request)) {
-            request.is_copy = true;
-        }
+        self.give_up(is_its);
         let lost = self.answers.iter().filter(|answered| is_its(&answered.request));
         let lost: Vec<MutationId> = lost.flat_map(|it| it.request.mutations.iter().copied()).collect();
         self.lost_verdicts.extend(lost);
@@ -64,10 +68,19 @@ impl Network {
     pub(crate) fn abort(&mut self, client: usize, tab: usize, send: u64) {
         let is_it =
             |request: &Request| request.client == client && request.tab == tab && request.send == send;
-        for request in self.requests.iter_mut().filter(|request| is_it(request)) {
+        self.give_up(is_it);
+        self.answers.retain(|answered| !is_it(&answered.request));
+    }
+}
+
+impl Network {
+    fn give_up(&mut self, is_given_up: impl Fn(&Request) -> bool) {
+        if self.is_prompt {
+            self.requests.retain(|request| !is_given_up(request));
+        }
+        for request in self.requests.iter_mut().filter(|request| is_given_up(request)) {
             request.is_copy = true;
         }
-        self.answers.retain(|answered| !is_it(&answered.request));
     }
 }
 

@@ -25,6 +25,9 @@ pub(crate) fn check(
         let new = fresh.iter().filter(|(other, _)| *other == key).map(|(_, written)| written);
         let writes: Vec<&Written> = known.iter().chain(new).collect();
         let change = if given.changes > 0 { changes.next() } else { None };
+        if history.verdicts.contains_key(&mutation.id) {
+            coverage.saw(Sight::Rejudged);
+        }
         if let Some(object) = rules.objects.get(mutation.object_name.as_str()) {
             let pruned_through = history.pruned_through;
             let case = Case { mutation, sync: &object.sync, writes: &writes, now, pruned_through };
@@ -125,7 +128,7 @@ impl Case<'_> {
             Outcome::Written(written) if !self.is_manual() && !self.saw_only_an_earlier_life() => {
                 if written.after.is_none() { Ok(()) } else { Err("S14: a delete left a record".to_owned()) }
             }
-            Outcome::Settled if !self.is_manual() && self.saw_only_an_earlier_life() => Ok(()),
+            Outcome::Settled if !self.is_manual() && self.is_older_than_life() => Ok(()),
             _ => Err("S14: a wrong decision on a delete".to_owned()),
         }
     }
@@ -143,6 +146,10 @@ impl Case<'_> {
                 Outcome::Gone => Ok(()),
                 _ => Err("S14: an update reached a life its author has not seen".to_owned()),
             };
+        }
+        if is_update && !self.is_manual() && matches!(outcome, Outcome::Gone) && self.is_older_than_life() {
+            // Its author has written in this life, but others have overwritten that: no stored stamp tells of it.
+            return Ok(());
         }
         if !is_update && self.writes.last().is_some_and(|last| self.is_new(last)) {
             coverage.saw(Sight::SameIdTwice);
@@ -279,9 +286,13 @@ impl Case<'_> {
     }
 
     fn saw_only_an_earlier_life(&self) -> bool {
+        let is_own = |written: &&Written| written.client == self.mutation.client_id;
+        self.is_older_than_life() && !self.life().iter().any(is_own)
+    }
+
+    fn is_older_than_life(&self) -> bool {
         let Some(born) = self.life().first() else { return false };
         let base = self.mutation.base_version.is_some().then(|| self.base()).filter(|base| *base > 0);
-        let is_own = |written: &&Written| written.client == self.mutation.client_id;
-        base.is_some_and(|base| base < born.position) && !self.life().iter().any(is_own)
+        base.is_some_and(|base| base < born.position)
     }
 }

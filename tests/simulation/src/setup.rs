@@ -30,6 +30,8 @@ pub enum ServerKind {
     Memory,
     /// The production decisions over the production store.
     Sqlite,
+    /// A server written from the wire format alone.
+    Plain,
 }
 
 /// How likely each fault is at each opportunity, in a thousand.
@@ -89,14 +91,23 @@ impl Setup {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let random = &mut Random::new(seed);
+        let server = match seed % 16 {
+            7 => ServerKind::Sqlite,
+            3 | 11 => ServerKind::Plain,
+            _ => ServerKind::Memory,
+        };
         let mut objects: Vec<usize> = vec![STORY, TASK, NOTE, CASE];
         while objects.len() > 2 && random.chance(400) {
             objects.remove(random.below(objects.len()));
         }
         objects.extend([AUDIT, PRICE, DRAFT].into_iter().filter(|_| random.chance(300)));
+        if server == ServerKind::Plain {
+            // A conflict over one never ends there yet: its version is not known.
+            objects.retain(|object| *object != AUDIT);
+        }
         Self {
             seed,
-            server: if seed % 16 == 7 { ServerKind::Sqlite } else { ServerKind::Memory },
+            server,
             clients: random.pick(&[2, 2, 2, 3, 3, 4, 5, 8]),
             max_tabs: random.within(1, 4),
             hot_records: random.pick(&[1, 2, 3, 5, 8, 13, 20]),
@@ -150,6 +161,12 @@ impl Setup {
         let settings =
             SyncSettings { is_automatic: self.is_automatic, poll_interval: Some(self.poll_interval) };
         Config::new(self.definitions(), Some(settings)).expect("valid definitions")
+    }
+
+    /// Whether a request may arrive after its sender has given it up. A server that cannot tell a repeat would apply it again,
+    /// and no client can keep it from that.
+    pub(crate) fn has_late_requests(&self) -> bool {
+        self.server != ServerKind::Plain
     }
 
     pub(crate) fn batch_size(&self, object: &str) -> usize {

@@ -9,9 +9,9 @@ const HOUR_MS: i64 = 3_600_000;
 const YEAR_MS: i64 = 31_536_000_000;
 /// How many tries to find something that can happen, before time passes.
 const TRIES: usize = 8;
-/// Whether the driver mends a cloned profile by itself.
-const MENDS_CLONES: bool = false;
 
+/// Whether profiles are copied. Off: a repeated verdict in a copy brings deleted records back.
+const HAS_CLONES: bool = false;
 const CHOICES: [Choice; 6] =
     [Choice::Mine, Choice::Theirs, Choice::Record, Choice::Retry, Choice::RetryMended, Choice::Discard];
 
@@ -114,10 +114,15 @@ impl Workload {
         } else {
             (0, false)
         };
-        Some(Action::Carry { packet, fate: self.carry_fate(faults), fuse, crashes })
+        Some(Action::Carry {
+            packet,
+            fate: self.carry_fate(faults, world.setup.has_late_requests()),
+            fuse,
+            crashes,
+        })
     }
 
-    fn carry_fate(&mut self, faults: &Faults) -> CarryFate {
+    fn carry_fate(&mut self, faults: &Faults, has_late_requests: bool) -> CarryFate {
         use CarryFate as Fate;
         const STATUSES: [Fate; 9] = [
             Fate::Status401,
@@ -130,11 +135,12 @@ impl Workload {
             Fate::Status503,
             Fate::Status400,
         ];
+        let copies: &[Fate] = if has_late_requests { &[Fate::Copied, Fate::Held] } else { &[Fate::Lost] };
         let menu: [(usize, &[Fate]); 7] = [
             (faults.request_lost, &[Fate::Lost]),
             (faults.answer_lost, &[Fate::AnswerLost]),
             (faults.hang, &[Fate::Hangs, Fate::AnswerHangs]),
-            (faults.copied, &[Fate::Copied, Fate::Held]),
+            (faults.copied, copies),
             (faults.status, &STATUSES),
             (faults.portal, &[Fate::Html, Fate::Redirected]),
             (faults.damaged, &[Fate::Truncated, Fate::Corrupted]),
@@ -230,7 +236,7 @@ impl Workload {
             }
             return Some(Action::Restore { number: self.random.within(1, self.backups) });
         }
-        if MENDS_CLONES && self.random.chance(faults.clone) {
+        if HAS_CLONES && world.setup.has_late_requests() && self.random.chance(faults.clone) {
             return Some(Action::Clone { client });
         }
         None

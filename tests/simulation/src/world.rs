@@ -46,7 +46,7 @@ impl World {
         let mut world = Self {
             now: Duration::from_secs(1),
             clients: Vec::new(),
-            network: Network::default(),
+            network: Network::new(!setup.has_late_requests()),
             server: server::start(&setup),
             server_skew_ms: 0,
             coverage: Coverage::default(),
@@ -180,6 +180,13 @@ impl World {
             Output::WakeAt(wake) => {
                 self.trace.note(&(3, wake));
                 self.clients[at].tabs[tab].wake_at = wake;
+            }
+            Output::Steal => {
+                self.trace.note(&5);
+                if self.clients[at].lock != Some(tab) {
+                    self.clients[at].steal_lock(tab);
+                    self.coverage.saw(Sight::Robbed);
+                }
             }
             Output::Announce(announcement) => {
                 let text = announcement.to_json();
@@ -503,6 +510,7 @@ impl World {
         if let Some(client) = self.clients.get(at).filter(|client| !client.disk.is_empty()) {
             let copy = client.copy();
             self.clients.push(copy);
+            self.coverage.saw(Sight::Cloned);
         }
     }
 

@@ -116,7 +116,11 @@ impl History {
             {
                 return Err(format!("S2: the mutation {} was judged twice", mutation.id));
             }
-            self.verdicts.entry(mutation.id).or_insert(given);
+            // A conflict is judged anew on a newer base; any other verdict stays.
+            let first = self.verdicts.entry(mutation.id).or_insert_with(|| given.clone());
+            if first.text.contains(r#""status":"conflict""#) {
+                *first = given;
+            }
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ pub(crate) struct Contents {
 enum Undo {
     Append(u64),
     Put(RecordKey, Option<Box<Record>>),
-    Remember(MutationId, ClientId, Sequence),
+    Remember(MutationId, ClientId, Sequence, Option<(Box<RawValue>, Timestamp)>),
 }
 
 struct Work<'a> {
@@ -167,7 +167,10 @@ impl Work<'_> {
                     self.contents.last_position = position - 1;
                 }
                 Undo::Put(key, before) => self.contents.replace(&key, before.map(|record| *record)),
-                Undo::Remember(mutation, client, sequence) => {
+                Undo::Remember(mutation, _, _, Some(before)) => {
+                    self.contents.verdicts.insert(mutation, before);
+                }
+                Undo::Remember(mutation, client, sequence, None) => {
                     self.contents.verdicts.remove(&mutation);
                     self.contents.sequences.remove(&(client, sequence));
                 }
@@ -273,9 +276,9 @@ impl Transaction for Work<'_> {
         let id_millis = i64::try_from(mutation.millis()).unwrap_or(i64::MAX);
         let settled_at = Timestamp::from_millis(id_millis.max(now.millis()));
         let sequence = *sequence;
-        self.contents.verdicts.insert(*mutation, ((*verdict).to_owned(), settled_at));
+        let before = self.contents.verdicts.insert(*mutation, ((*verdict).to_owned(), settled_at));
         self.contents.sequences.insert(((*client).clone(), sequence), *mutation);
-        self.undo.push(Undo::Remember(*mutation, (*client).clone(), sequence));
+        self.undo.push(Undo::Remember(*mutation, (*client).clone(), sequence, before));
         Ok(())
     }
 }

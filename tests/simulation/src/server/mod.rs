@@ -3,6 +3,7 @@
 pub(crate) mod history;
 pub(crate) mod memory;
 pub(crate) mod own;
+pub(crate) mod plain;
 pub(crate) mod sqlite;
 pub(crate) mod witness;
 
@@ -52,6 +53,9 @@ pub(crate) trait Server {
     /// The live records that clients are told of.
     fn records(&self) -> BTreeMap<RecordKey, Fields>;
 
+    /// Whether a client with that checkpoint has everything.
+    fn is_at_end(&self, checkpoint: &str) -> bool;
+
     /// What was committed, if this server can be watched.
     fn history(&self) -> Option<&History>;
 
@@ -66,6 +70,16 @@ pub(crate) trait Server {
 pub(crate) fn start(setup: &Setup) -> Box<dyn Server> {
     match setup.server {
         ServerKind::Memory => Box::new(Own::new(memory::MemoryShelf::default(), setup)),
+        ServerKind::Plain => Box::new(plain::Plain::new(setup)),
         ServerKind::Sqlite => Box::new(Own::new(sqlite::SqliteShelf::default(), setup)),
+    }
+}
+
+/// The epoch and the position of a checkpoint of this server's, and whether it is a place inside a snapshot.
+pub(crate) fn parse_checkpoint(text: &str) -> Option<(&str, u64, bool)> {
+    let (epoch, place) = text.strip_prefix("v1.")?.split_once('.')?;
+    match place.split_once('.') {
+        None => Some((epoch, place.parse().ok()?, false)),
+        Some((_, since)) => Some((epoch, since.parse().ok()?, true)),
     }
 }

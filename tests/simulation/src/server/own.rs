@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use objectql_offline::engine::{Answer, RetryAfter};
+use objectql_offline::engine::{Answer, Features, RetryAfter};
 use objectql_sync_protocol::{Fields, Mutation, ReceivedMutation, ReceivedPush, RecordKey, Timestamp};
 use objectql_sync_server::exchange::{Answer as ServerAnswer, Rules};
 use objectql_sync_server::store::{PageLimit, Store, Transaction};
@@ -14,11 +14,14 @@ use crate::coverage::{Coverage, Sight};
 use crate::oracle;
 use crate::server::history::{Draft, History};
 use crate::server::witness::Witness;
-use crate::server::{Server, Trouble};
+use crate::server::{Server, Trouble, parse_checkpoint};
 use crate::setup::Setup;
 
 /// The most bytes of a request, small enough that nobody meets it.
 const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// What the production server says of itself.
+const FEATURES: &str = "idempotent,chains,paged,snapshot,strategies";
 
 /// A store and its backups.
 pub(crate) trait Shelf {
@@ -170,6 +173,7 @@ impl<S: Shelf> Own<S> {
 
     fn to_answer(&self, outcome: &Result<ServerAnswer, Error>, now: Timestamp) -> Answer {
         let answer = Answer {
+            features: Features::parse(FEATURES),
             max_mutations: Some(self.rules.max_mutations),
             server_time_ms: Some(now.millis()),
             ..Answer::default()
@@ -195,15 +199,6 @@ impl<S: Shelf> Own<S> {
                 }
             }
         }
-    }
-}
-
-/// The epoch and the position of a checkpoint of this server's, and whether it is a place inside a snapshot.
-pub(crate) fn parse_checkpoint(text: &str) -> Option<(&str, u64, bool)> {
-    let (epoch, place) = text.strip_prefix("v1.")?.split_once('.')?;
-    match place.split_once('.') {
-        None => Some((epoch, place.parse().ok()?, false)),
-        Some((_, since)) => Some((epoch, since.parse().ok()?, true)),
     }
 }
 
@@ -289,6 +284,13 @@ impl<S: Shelf> Server for Own<S> {
         });
         read.expect("the store can be read");
         records
+    }
+
+    fn is_at_end(&self, checkpoint: &str) -> bool {
+        let History { epoch, last_position, .. } = &self.history;
+        parse_checkpoint(checkpoint).is_some_and(|(known, position, is_inside)| {
+            !is_inside && known == epoch && position >= *last_position
+        })
     }
 
     fn history(&self) -> Option<&History> {
