@@ -152,6 +152,19 @@ words! {
 }
 
 words! {
+    /// What a socket for realtime brings: rings come early, late, twice or never.
+    SocketWord {
+        Opened = "opened",
+        Ready = "ready",
+        Poke = "poke",
+        Beat = "beat",
+        /// Something a newer server says.
+        Unknown = "unknown",
+        Closed = "closed",
+    }
+}
+
+words! {
     /// Which way a client's packets do not get through.
     Cut {
         Up = "up",
@@ -187,6 +200,8 @@ actions! {
     Hear = "hear" { client: usize, tab: usize, place: usize, },
     /// It never hears that one.
     Miss = "miss" { client: usize, tab: usize, place: usize, },
+    /// A tab's socket for realtime opens, says something, or closes.
+    Socket = "socket" { client: usize, tab: usize, word: SocketWord, },
     /// A request reaches the server, or something else happens to it. The server fails at its `fuse`th statement (0: never),
     /// and whether it then `crashes` or answers 503.
     Carry = "carry" { packet: usize, fate: CarryFate, fuse: usize, crashes: bool, },

@@ -55,6 +55,8 @@ pub(crate) struct Tab {
     pub(crate) wake_at: Option<Duration>,
     /// The request it waits for, and since when.
     pub(crate) sending: Option<(u64, Duration)>,
+    /// The socket for realtime that it wants to have.
+    pub(crate) socket: Option<u64>,
     pub(crate) calls: BTreeMap<u64, Call>,
     pub(crate) stale_answers: u32,
 }
@@ -136,6 +138,7 @@ impl Client {
             lock_news: VecDeque::new(),
             wake_at: None,
             sending: None,
+            socket: None,
             calls: [(open, Call::Open)].into(),
             stale_answers: 0,
         };
@@ -156,6 +159,7 @@ impl Client {
         gone.lock_news.clear();
         gone.calls.clear();
         gone.sending = None;
+        gone.socket = None;
         gone.wake_at = None;
         self.waiting.retain(|other| *other != tab);
         if self.lock == Some(tab) {

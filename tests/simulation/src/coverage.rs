@@ -81,6 +81,7 @@ sights! {
     Cloned = "a profile was copied",
     Robbed = "a tab took the lock from a leader that did not answer",
     Rejudged = "a conflict was judged anew on a newer base",
+    Rung = "the server rang for changes",
     PushOnly = "a push-only object was pushed",
     PullOnly = "a pull-only object was pulled",
     NotSynced = "an object that is not synced was written",

@@ -27,9 +27,19 @@ impl World {
         self.mend();
         let (end, handled) = (self.now + BOUND, self.network.handled);
         let waiting: usize = self.clients.iter().map(|client| client.ledger.entries.len()).sum();
+        let bound = 40 * (self.clients.len() as u64 + 1) * (100 + waiting as u64);
+        let mut decisions = 0;
         while self.violation.is_none() {
             self.drain();
+            let requests = self.network.handled - handled;
+            if requests > bound || decisions > 100 + 10 * waiting {
+                return self.violate(format!(
+                    "L3/L7: {requests} requests and {decisions} decisions after the heal: {}",
+                    self.describe_rest()
+                ));
+            }
             if self.decide_everything() {
+                decisions += 1;
                 continue;
             }
             if self.is_quiet() {
@@ -39,11 +49,6 @@ impl World {
                 return self.violate(format!("L1/L2: no end in sight: {}", self.describe_rest()));
             }
             self.pass_to_next_event();
-        }
-        let requests = self.network.handled - handled;
-        let bound = 40 * (self.clients.len() as u64 + 1) * (100 + waiting as u64);
-        if requests > bound {
-            self.violate(format!("L3: {requests} requests after the heal, {bound} at most"));
         }
         self.check_agreement();
         self.sync_once_more();

@@ -153,14 +153,7 @@ fn check_record(world: &World, at: usize, tab: usize, key: &RecordKey) -> Result
     let known = base.filter(|(_, _, is_partial)| !is_partial).map(|(_, fields, _)| fields.clone());
     let expected = state.unsettled_of(key).fold(known, replay);
     let seen = engine.get(key.object.as_str(), key.id.clone()).map_err(|error| error.to_string())?;
-    let entries = &world.clients[at].ledger.entries;
-    let was_conflict = |recorded: &Recorded| {
-        let entry = recorded.sequence.and_then(|sequence| entries.get(&sequence.get()));
-        entry.is_some_and(|entry| entry.conflict_at.is_some())
-    };
-    // What is left of a mutation after a conflict is not shown at once.
-    let is_shown_later = state.unsettled_of(key).any(was_conflict);
-    if !is_shown_later && !is_same(seen, expected.as_ref()) {
+    if !is_same(seen, expected.as_ref()) {
         return Err(format!("S6: client {at} sees {seen:?} of {key:?} instead of {expected:?}"));
     }
     let name = key.object.as_str();

@@ -78,6 +78,7 @@ pub struct Setup {
     /// How many mutations a proxy lets through, without the server knowing.
     pub(crate) proxy_takes: usize,
     pub(crate) is_automatic: bool,
+    pub(crate) is_realtime: bool,
     pub(crate) poll_interval: Duration,
     pub(crate) faults: Faults,
     /// How often users write, in a thousand.
@@ -102,7 +103,7 @@ impl Setup {
         }
         objects.extend([AUDIT, PRICE, DRAFT].into_iter().filter(|_| random.chance(300)));
         if server == ServerKind::Plain {
-            // A conflict over one never ends there yet: its version is not known.
+            // A conflict over one does not end there yet: the version of the server's record is told once at most.
             objects.retain(|object| *object != AUDIT);
         }
         Self {
@@ -116,6 +117,7 @@ impl Setup {
             max_mutations: random.pick(&[1, 2, 5, 20, 100, 100]),
             proxy_takes: random.pick(&[1, 2, 4, usize::MAX, usize::MAX, usize::MAX]),
             is_automatic: !random.chance(100),
+            is_realtime: random.chance(300),
             poll_interval: Duration::from_secs(random.pick(&[5, 20, 60])),
             faults: Faults::draw(random),
             writing: random.pick(&[30, 80, 150, 300]),
@@ -158,8 +160,11 @@ impl Setup {
 
     /// What an engine is started with.
     pub(crate) fn config(&self) -> Config {
-        let settings =
-            SyncSettings { is_automatic: self.is_automatic, poll_interval: Some(self.poll_interval) };
+        let settings = SyncSettings {
+            is_automatic: self.is_automatic,
+            poll_interval: Some(self.poll_interval),
+            is_realtime: self.is_realtime,
+        };
         Config::new(self.definitions(), Some(settings)).expect("valid definitions")
     }
 

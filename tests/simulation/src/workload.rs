@@ -1,6 +1,6 @@
 //! What happens next: one generator draws people's deeds, the steps of the machinery in any order, and the faults of this world.
 
-use crate::action::{Action, CarryFate, Choice, Cut, DiskFate, WriteKind};
+use crate::action::{Action, CarryFate, Choice, Cut, DiskFate, SocketWord, WriteKind};
 use crate::random::Random;
 use crate::setup::{Faults, PRICE};
 use crate::world::World;
@@ -10,10 +10,18 @@ const YEAR_MS: i64 = 31_536_000_000;
 /// How many tries to find something that can happen, before time passes.
 const TRIES: usize = 8;
 
-/// Whether profiles are copied. Off: a repeated verdict in a copy brings deleted records back.
-const HAS_CLONES: bool = false;
 const CHOICES: [Choice; 6] =
     [Choice::Mine, Choice::Theirs, Choice::Record, Choice::Retry, Choice::RetryMended, Choice::Discard];
+
+const SOCKET_WORDS: [SocketWord; 7] = [
+    SocketWord::Opened,
+    SocketWord::Ready,
+    SocketWord::Poke,
+    SocketWord::Poke,
+    SocketWord::Beat,
+    SocketWord::Unknown,
+    SocketWord::Closed,
+];
 
 /// Draws actions.
 pub(crate) struct Workload {
@@ -72,6 +80,9 @@ impl Workload {
         }
         if !place.lock_news.is_empty() && self.random.chance(700) {
             return Some(Action::Lock { client, tab });
+        }
+        if place.socket.is_some() && self.random.chance(200) {
+            return Some(Action::Socket { client, tab, word: self.random.pick(&SOCKET_WORDS) });
         }
         if !place.inbox.is_empty() {
             let place = if self.random.chance(200) { self.random.below(4) } else { 0 };
@@ -236,7 +247,7 @@ impl Workload {
             }
             return Some(Action::Restore { number: self.random.within(1, self.backups) });
         }
-        if HAS_CLONES && world.setup.has_late_requests() && self.random.chance(faults.clone) {
+        if world.setup.has_late_requests() && self.random.chance(faults.clone) {
             return Some(Action::Clone { client });
         }
         None

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use objectql_offline::engine::{Announcement, Answer, Input, Now, Output, Reply, RequestId, Row};
+use objectql_offline::engine::{Announcement, Answer, Event, Input, Now, Output, Reply, RequestId, Row};
 use objectql_offline::error::Error;
-use objectql_sync_protocol::Timestamp;
+use objectql_sync_protocol::{Timestamp, realtime::ServerFrame};
 
-use crate::action::{Action, Cut, DiskFate};
+use crate::action::{Action, Cut, DiskFate, SocketWord};
 use crate::client::{Call, Client, DiskRow, StoreCall};
 use crate::coverage::{Coverage, Sight};
 use crate::invariants;
@@ -89,6 +89,7 @@ impl World {
             Action::Lock { client, tab } => self.hear_lock(client, tab),
             Action::Hear { client, tab, place } => self.hear(client, tab, place, true),
             Action::Miss { client, tab, place } => self.hear(client, tab, place, false),
+            Action::Socket { client, tab, word } => self.use_socket(client, tab, word),
             Action::Carry { packet, fate, fuse, crashes } => self.carry(packet, fate, fuse, crashes),
             Action::Answer { packet } => self.deliver_answer(packet),
             Action::Time { ms } => self.pass_time(Duration::from_millis(ms)),
@@ -180,6 +181,16 @@ impl World {
             Output::WakeAt(wake) => {
                 self.trace.note(&(3, wake));
                 self.clients[at].tabs[tab].wake_at = wake;
+            }
+            Output::Connect { socket, .. } => {
+                self.trace.note(&(6, socket));
+                if self.clients[at].tabs[tab].socket.replace(socket).is_some() {
+                    self.violate("an engine wants two sockets at a time".to_owned());
+                }
+            }
+            Output::Disconnect { socket } => {
+                self.trace.note(&(7, socket));
+                self.clients[at].tabs[tab].socket.take_if(|open| *open == socket);
             }
             Output::Steal => {
                 self.trace.note(&5);
@@ -489,6 +500,26 @@ impl World {
         self.give(at, tab, Input::Answered { send, answer });
     }
 
+    fn use_socket(&mut self, at: usize, tab: usize, word: SocketWord) {
+        if !self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
+            return;
+        }
+        let Some(socket) = self.clients[at].tabs[tab].socket else { return };
+        let said = |text: &str| Input::SocketSaid { socket, text: text.to_owned() };
+        let input = match word {
+            SocketWord::Opened => Input::SocketOpened { socket },
+            SocketWord::Ready => said(ServerFrame::Ready.as_json()),
+            SocketWord::Poke => {
+                self.coverage.saw(Sight::Rung);
+                said(ServerFrame::Poke.as_json())
+            }
+            SocketWord::Beat => said(ServerFrame::Beat.as_json()),
+            SocketWord::Unknown => said("{\"type\":\"news\"}"),
+            SocketWord::Closed => Input::SocketClosed { socket },
+        };
+        self.give(at, tab, input);
+    }
+
     fn jump_client_clock(&mut self, at: usize, ms: i64) {
         if let Some(client) = self.clients.get_mut(at) {
             client.skew_ms = client.skew_ms.saturating_add(ms);
@@ -509,6 +540,11 @@ impl World {
         }
         if let Some(client) = self.clients.get(at).filter(|client| !client.disk.is_empty()) {
             let copy = client.copy();
+            let shared = client.disk.iter().flat_map(|row| &row.row.events).filter_map(|event| match event {
+                Event::Opened { client_id } | Event::Renamed { client_id } => Some(client_id),
+                _ => None,
+            });
+            shared.for_each(|id| self.server.share(id));
             self.clients.push(copy);
             self.coverage.saw(Sight::Cloned);
         }

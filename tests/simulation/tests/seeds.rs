@@ -24,10 +24,7 @@ fn every_seed_is_safe_and_heals_and_is_the_same_twice() {
         coverage.add(&first.coverage);
     }
     println!("{}", coverage.report());
-    let mut missing = coverage.missing();
-    // Copied profiles are switched off in `workload`, with the reason.
-    missing.retain(|sight| !sight.contains("profile was copied"));
-    assert_eq!(missing, Vec::<&str>::new(), "never met in {SEEDS} seeds");
+    assert_eq!(coverage.missing(), Vec::<&str>::new(), "never met in {SEEDS} seeds");
 }
 
 /// Goal: the store in memory stands for the production store. A world with the one is step by step a world with the other.

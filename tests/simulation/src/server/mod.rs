@@ -10,7 +10,7 @@ pub(crate) mod witness;
 use std::collections::BTreeMap;
 
 use objectql_offline::engine::Answer;
-use objectql_sync_protocol::{Fields, Mutation, RecordKey, Timestamp};
+use objectql_sync_protocol::{ClientId, Fields, Mutation, RecordKey, Timestamp};
 
 use crate::coverage::Coverage;
 use crate::server::history::History;
@@ -37,6 +37,9 @@ pub(crate) trait Server {
         trouble: Trouble,
         coverage: &mut Coverage,
     ) -> Option<Answer>;
+
+    /// A profile was copied: from now on two write under one id, until the server finds out.
+    fn share(&mut self, client: &ClientId);
 
     /// Somebody on the server writes to an object that clients may only read.
     fn write_directly(&mut self, mutation: &Mutation, now: Timestamp);

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use objectql_offline::engine::{Answer, Features, RetryAfter};
-use objectql_sync_protocol::{Fields, Mutation, ReceivedMutation, ReceivedPush, RecordKey, Timestamp};
+use objectql_sync_protocol::{
+    ClientId, Fields, Mutation, ReceivedMutation, ReceivedPush, RecordKey, Timestamp,
+};
 use objectql_sync_server::exchange::{Answer as ServerAnswer, Rules};
 use objectql_sync_server::store::{PageLimit, Store, Transaction};
 use objectql_sync_server::{Error, Objects};
@@ -21,7 +23,7 @@ use crate::setup::Setup;
 const MAX_BODY_BYTES: usize = 8 << 20;
 
 /// What the production server says of itself.
-const FEATURES: &str = "idempotent,chains,paged,snapshot,strategies";
+const FEATURES: &str = "idempotent,chains,echoes,paged,snapshot,strategies";
 
 /// A store and its backups.
 pub(crate) trait Shelf {
@@ -229,6 +231,10 @@ impl<S: Shelf> Server for Own<S> {
         Some(self.to_answer(&outcome, now))
     }
 
+    fn share(&mut self, client: &ClientId) {
+        self.history.shared.insert(client.clone());
+    }
+
     fn write_directly(&mut self, mutation: &Mutation, now: Timestamp) {
         let push = ReceivedPush {
             client_id: mutation.client_id.clone(),
@@ -264,6 +270,7 @@ impl<S: Shelf> Server for Own<S> {
         let Some(saved) = self.backups.get(&number).cloned() else { return false };
         let mut ended = std::mem::replace(&mut self.history, saved);
         self.history.ended = std::mem::take(&mut ended.ended);
+        self.history.shared.extend(ended.shared.iter().cloned());
         self.history.told = 0;
         self.history.ended.insert(ended.epoch.clone(), Rc::new(ended));
         self.note_epoch();

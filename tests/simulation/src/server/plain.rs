@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use objectql_offline::engine::Answer;
-use objectql_sync_protocol::{Fields, Mutation, ObjectName, PushRequest, RecordId, RecordKey, Timestamp};
+use objectql_sync_protocol::{
+    ClientId, Fields, Mutation, ObjectName, PushRequest, RecordId, RecordKey, Timestamp,
+};
 use plain_server::PlainServer;
 
 use crate::coverage::Coverage;
@@ -39,6 +41,8 @@ impl Server for Plain {
         let answer = self.handle(&String::from_utf8_lossy(body), now);
         (!trouble.crashes).then_some(answer)
     }
+
+    fn share(&mut self, _: &ClientId) {}
 
     fn write_directly(&mut self, mutation: &Mutation, now: Timestamp) {
         // With the base that this server wants, found by asking for everything.
