@@ -3,6 +3,8 @@
 pub mod change;
 pub mod config;
 pub mod conflict;
+#[doc(hidden)]
+pub mod defect;
 mod definition;
 pub mod error;
 pub mod exchange;

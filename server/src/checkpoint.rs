@@ -3,6 +3,7 @@
 //! `v1.<epoch>.<position>` stands in the change log; `v1.<epoch>.<version>.<since>` stands inside a snapshot.
 
 use objectql_sync_protocol::Checkpoint;
+use objectql_sync_protocol::defect::{Defect, has};
 
 use crate::store::LogState;
 
@@ -38,7 +39,7 @@ impl Place {
     #[must_use]
     pub fn parse(text: &str, state: &LogState) -> Option<Self> {
         let mut parts = text.strip_prefix("v1.")?.split('.');
-        let is_ours = parts.next()? == state.epoch;
+        let is_ours = parts.next()? == state.epoch || has(Defect::EpochUnnoticed);
         let (first, second) = (number(parts.next()?)?, parts.next().map(number));
         let place = match second {
             None => Self::Log { after: first },
@@ -50,7 +51,8 @@ impl Place {
         };
         let furthest = first.max(from);
         let is_whole = parts.next().is_none() && is_ours;
-        (is_whole && from >= state.pruned_through && furthest <= state.last_position).then_some(place)
+        let is_there = from >= state.pruned_through || has(Defect::PruneUnnoticed);
+        (is_whole && is_there && furthest <= state.last_position).then_some(place)
     }
 
     /// The checkpoint for this place.

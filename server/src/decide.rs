@@ -18,6 +18,7 @@
 //! earlier life (its base version is older than the create of the present one, and that create is not its own) does not
 //! reach the present one: that life's delete has won already.
 
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::merge::{Stamp, differing_fields, is_system_field};
 use objectql_sync_protocol::{
     Fields, MAX_FIELDS_BYTES, Mutation, Operation, ServerVersion, Strategy, SyncConfig, Timestamp, quoted,
@@ -104,6 +105,7 @@ pub fn decide(record: Option<&Record>, mutation: &Mutation, sync: &SyncConfig, n
 /// When and by whom a mutation was made, as the server counts it: a clock that runs ahead gains nothing.
 #[must_use]
 pub fn stamp(mutation: &Mutation, now: Timestamp) -> Stamp {
+    let now = if has(Defect::FutureBelieved) { mutation.timestamp } else { now };
     Stamp { timestamp: mutation.timestamp.min(now), client_id: mutation.client_id.clone() }
 }
 
@@ -138,6 +140,9 @@ impl<'a> Case<'a> {
     }
 
     fn update_deleted(&self, delete: &Write, data: &Fields) -> Decision {
+        if has(Defect::DeletedRevived) {
+            return self.create(data);
+        }
         if self.sync.strategy != Strategy::Manual || !self.is_new(delete) {
             return Decision::Refuse(Refusal::Deleted);
         }
@@ -148,7 +153,7 @@ impl<'a> Case<'a> {
 
     fn delete(&self, live: &LiveRecord) -> Decision {
         if self.sync.strategy != Strategy::Manual {
-            return if self.saw_only_an_earlier_life(live) {
+            return if self.saw_only_an_earlier_life(live) || has(Defect::DeleteIgnored) {
                 Decision::Settled
             } else {
                 Decision::Write(Effect::Delete)
@@ -166,7 +171,7 @@ impl<'a> Case<'a> {
 
     /// An update of a record that is there, or a create of one.
     fn merge(&self, live: &LiveRecord, data: &Fields) -> Decision {
-        if self.sync.strategy == Strategy::Crdt {
+        if self.sync.strategy == Strategy::Crdt && !has(Defect::FieldsMergedAsOne) {
             return self.write_winners(live, data);
         }
         let overlap: Vec<_> =
@@ -174,11 +179,14 @@ impl<'a> Case<'a> {
         if overlap.is_empty() {
             return self.write(live, data);
         }
-        let asks = |key: &&str| self.sync.conflict_fields.contains(&field_name(key));
-        if self.sync.strategy == Strategy::Manual || overlap.iter().any(asks) {
+        let asks = |key: &&str| {
+            !has(Defect::ConflictFieldsIgnored) && self.sync.conflict_fields.contains(&field_name(key))
+        };
+        let is_manual = self.sync.strategy == Strategy::Manual && !has(Defect::ManualMerged);
+        if is_manual || overlap.iter().any(asks) {
             return self.conflict(live, data, &overlap);
         }
-        let wins = overlap.iter().all(|key| self.wins(live, key));
+        let wins = overlap.iter().all(|key| self.wins(live, key)) || has(Defect::TimeIgnored);
         if wins { self.write(live, data) } else { Decision::Settled }
     }
 

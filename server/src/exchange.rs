@@ -1,5 +1,6 @@
 //! One request and its answer, over any store: what is checked, in which order, and what is written.
 
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{
     Checkpoint, Conflict, Mutation, MutationResult, ObjectDefinition, Operation, ReceivedMutation,
     ReceivedPush, ServerChange, ServerVersion, Timestamp,
@@ -105,6 +106,9 @@ impl Rules {
         };
         let last = page.changes.last().map(|change| change.server_version.get());
         let next = match (page.has_more, place, last) {
+            (true, Place::Log { .. }, Some(_)) if has(Defect::PageSkipped) => {
+                Place::Log { after: state.last_position }
+            }
             (true, Place::Log { .. }, Some(after)) => Place::Log { after },
             (true, Place::Snapshot { since, .. }, Some(after)) => Place::Snapshot { after, since },
             // The client has all there is: it is as far as the log, whatever objects the last changes were of.
@@ -135,6 +139,7 @@ impl Rules {
             }
         };
         match store.verdict(mutation.id)? {
+            _ if has(Defect::DedupeOff) => {}
             Some(known) if !is_rebased(&known, mutation) => return Ok(known),
             Some(_) => {}
             None if store.is_sequence_taken(&mutation.client_id, mutation.sequence)? => {
@@ -147,6 +152,9 @@ impl Rules {
             Err(refusal) => rejected(&refusal),
         };
         let verdict = verdict_text(&result)?;
+        if has(Defect::VerdictForgotten) {
+            return Ok(verdict);
+        }
         store.remember(&Settled {
             mutation: mutation.id,
             client: &mutation.client_id,
@@ -240,7 +248,12 @@ fn judge(
                 server_version: record.as_ref().map(Record::version),
             }),
         }),
-        Decision::Refuse(refusal) => Ok(rejected(&refusal)),
+        Decision::Refuse(refusal) => {
+            if let (true, Some(data)) = (has(Defect::RefusedWritten), &mutation.data) {
+                write(store, record.as_ref(), mutation, &Effect::Create(data.clone()), now)?;
+            }
+            Ok(rejected(&refusal))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an app asks to be written, and the decision what to record for it.
 
 use hashbrown::{HashMap, HashSet};
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{
     ClientId, Fields, MAX_FIELDS_BYTES, MutationId, ObjectDefinition, ObjectName, Operation, ProtocolError,
     RecordId, RecordKey, Sequence, Timestamp, quoted,
@@ -173,7 +174,7 @@ impl<'a> Staged<'a> {
 
     fn writable(&self, object: &ObjectName) -> Result<&'a ObjectDefinition, Error> {
         let definition = self.config.object(object.as_str())?;
-        if definition.sync.enabled && !definition.sync.pushes() {
+        if definition.sync.enabled && !definition.sync.pushes() && !has(Defect::PullOnlyWritten) {
             return Err(Error::ReadOnlyObject(object.to_string()));
         }
         Ok(definition)
@@ -414,7 +415,9 @@ impl<'a> Staged<'a> {
     fn recorded(&mut self, key: RecordKey, operation: Operation, data: Option<Fields>) -> Recorded {
         let is_synced = self.config.pushes(&key.object);
         let sequence = is_synced.then(|| {
-            self.last_sequence = self.last_sequence.next();
+            if !has(Defect::SequenceStuck) || self.last_sequence == self.state.last_sequence {
+                self.last_sequence = self.last_sequence.next();
+            }
             self.last_sequence
         });
         let record = self.state.record(&key).filter(|record| !record.is_local());

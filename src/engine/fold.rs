@@ -5,6 +5,7 @@ mod receive;
 mod snapshot;
 
 use hashbrown::HashSet;
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{
     Direction, Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence, ServerVersion,
 };
@@ -226,6 +227,9 @@ fn reject(
         hand_on(state, &key, recorded.base_version, base.clone());
     }
     folded.outcomes.push((recorded.id, Outcome::Rejected));
+    if has(Defect::RejectedDropped) {
+        return;
+    }
     state.rejected.push(Rejected { sequence, recorded, base, cause, reason: reason.to_owned() });
 }
 
@@ -264,7 +268,7 @@ fn settle_applied(state: &mut State, folded: &mut Folded) {
         let entry = state.tables.entry(object).entry(record_id);
         entry.remove(sequence);
         let latest = entry.base().map(|base| base.version).max(gone_at);
-        let is_known = is_echoed || latest >= Some(version);
+        let is_known = (is_echoed || latest >= Some(version)) && !has(Defect::AckRaisesBase);
         let would_revive = *operation == Operation::Update && entry.base().is_none();
         if !is_known && !would_revive {
             entry.rebase(*operation, data.as_ref(), version);

@@ -13,6 +13,7 @@ use super::sync::{Asker, Decision, SyncJob};
 use super::{Announcement, Engine, Now, Output, RequestId};
 use crate::error::Error;
 use objectql_sync_protocol::ProtocolError;
+use objectql_sync_protocol::defect::{Defect, has};
 
 /// A row takes no more jobs once its data have so many bytes.
 pub(crate) const ROW_BYTES_WANTED: usize = 8 << 20;
@@ -129,7 +130,12 @@ impl Engine {
         } else {
             Some(self.decide_next_writes(now))
         };
-        let Some(append) = append else { return true };
+        let Some(mut append) = append else { return true };
+        if has(Defect::PromiseTooEarly) {
+            for (request, reply) in std::mem::take(&mut append.replies) {
+                self.reply(request, reply);
+            }
+        }
         if append.row.events.is_empty() {
             self.finish(now, append, &Folded::default());
             return true;
@@ -200,8 +206,14 @@ impl Engine {
     }
 
     /// Another tab was first, or nobody knows: the tail will tell.
-    pub(crate) fn handle_append_unsure(&mut self, append: u64, error: Option<Error>) {
+    pub(crate) fn handle_append_unsure(&mut self, now: Now, append: u64, error: Option<Error>) {
         let Some(append) = self.take_append(append) else { return };
+        if let (true, Some(error)) = (has(Defect::UnknownTakenAsFailed), &error) {
+            let failed = Error::StorageFailed(error.to_string());
+            self.log.want_tail();
+            self.log.phase = Phase::Idle;
+            return self.fail_jobs(now, append.jobs, &failed);
+        }
         self.log.attempts += 1;
         self.log.error.clone_from(&error);
         self.log.unsure = Some(Unsure { append, error });

@@ -1,6 +1,7 @@
 //! An answer of the server: changes, then verdicts, then the checkpoint.
 
 use hashbrown::HashMap;
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{
     Fields, MAX_SAFE_INTEGER, Operation, RecordKey, Sequence, ServerVersion, merge,
 };
@@ -34,7 +35,9 @@ pub(super) fn receive(state: &mut State, received: &Received, folded: &mut Folde
     let mut news = awaited_news(state, received);
     let mut lost = lost_before(state, received, &news);
     // Changes before verdicts: another client's v4 must not be skipped because our own v5 is acknowledged beside it.
-    for change in &received.changes {
+    let taken = received.changes.len()
+        - usize::from(has(Defect::CheckpointBeforeData) && !received.changes.is_empty());
+    for change in received.changes.iter().take(taken) {
         let key = RecordKey { object: change.object.clone(), id: change.record_id.clone() };
         let is_recognised = received.is_probe && recognise(state, &key, change);
         let news = news.get_mut(&key);
@@ -214,7 +217,9 @@ fn apply_change(state: &mut State, key: &RecordKey, change: &Change, is_own: boo
                 }
             }
         }
-        folded.stale.insert(key.clone());
+        if !has(Defect::ViewStale) {
+            folded.stale.insert(key.clone());
+        }
     }
     folded.touch(&change.object, &change.record_id);
 }

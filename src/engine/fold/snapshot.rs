@@ -1,5 +1,6 @@
 //! The server's records collected anew, beside the data, and put in their place when all are there.
 
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{MAX_SAFE_INTEGER, ObjectName, RecordId, ServerVersion};
 
 use super::{Folded, settle_applied};
@@ -28,7 +29,7 @@ fn swap(state: &mut State, folded: &mut Folded) {
     for object in &objects {
         let known = state.tables.get(object).into_iter().flat_map(Table::records);
         let gone: Vec<RecordId> = known
-            .filter(|record| !record.is_local())
+            .filter(|record| !record.is_local() && !has(Defect::SnapshotKeepsGone))
             .filter(|record| tables.get(object).is_none_or(|table| table.get(&record.id).is_none()))
             .map(|record| record.id.clone())
             .collect();

@@ -10,6 +10,7 @@ pub(crate) mod trial;
 
 use std::time::Duration;
 
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{Checkpoint, ClientId, PushRequest, Sequence, Timestamp};
 
 use self::answer::{Answer, Counts, Features, Meaning};
@@ -416,6 +417,10 @@ impl Engine {
             _ if !self.is_idempotent() => self.send(now, Vec::new(), Attempt::PROBE),
             // An object among them takes no part any more.
             Step::Again if !frozen.iter().all(may_go) => self.thaw(frozen),
+            Step::Again if has(Defect::FreezeSkipped) => {
+                let sendable = plan::plan(&self.state, &self.config, self.limits());
+                self.send(now, sendable, Attempt::AGAIN);
+            }
             Step::Again => self.send(now, frozen, Attempt::AGAIN),
             Step::Halve => self.thaw(frozen),
             Step::Pull => self.send(now, Vec::new(), Attempt::FIRST),
@@ -603,7 +608,7 @@ impl Engine {
         self.sync.failures = self.sync.failures.saturating_add(1);
         self.sync.error = Some(error.clone());
         let wait = schedule::backoff(self.sync.failures, retry_after, &mut self.random);
-        let until = self.is_automatic().then(|| now.after(wait));
+        let until = (self.is_automatic() && !has(Defect::RetryForgotten)).then(|| now.after(wait));
         self.sync.phase = Phase::Waiting { until, is_unauthorized: false };
         self.end_cycle(&Err(error), u64::MAX);
     }
@@ -620,6 +625,9 @@ impl Engine {
             .partition(|waiter| waiter.from_send <= last_send);
         self.sync.waiters = waiting;
         for waiter in done {
+            if has(Defect::SyncUnanswered) {
+                continue;
+            }
             match waiter.asker {
                 Asker::Here(request) => self.reply(request, result.clone().map(Reply::Synced)),
                 Asker::Tab { tab, ask } => {
@@ -696,6 +704,9 @@ impl Engine {
 
     /// Whether nobody else synced since the request was sent: its answer speaks about the state as it is.
     fn is_current(&self, sent: &Sent) -> bool {
+        if has(Defect::StaleAnswerTaken) {
+            return true;
+        }
         self.state.generation == sent.generation
             && self.state.request_checkpoint() == sent.checkpoint.as_ref()
             && self.state.snapshot.is_some() == sent.is_snapshot

@@ -1,6 +1,7 @@
 //! Which mutations go into the next request.
 
 use hashbrown::{HashMap, HashSet};
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{Mutation, ObjectName, RecordId, RecordKey, Sequence};
 
 use crate::engine::config::Config;
@@ -41,7 +42,8 @@ pub(crate) fn plan(state: &State, config: &Config, limits: Limits<'_>) -> Vec<Se
         let batch_size = config.sync_of(object).map_or(1, |sync| sync.batch_size);
         bytes +=
             WIRE_BYTES + key_bytes(object, record_id) + data.as_ref().map_or(0, |data| data.as_str().len());
-        let is_full = *count >= batch_size || batch.len() >= limits.max_mutations;
+        let is_full =
+            (*count >= batch_size && !has(Defect::BatchSizeIgnored)) || batch.len() >= limits.max_mutations;
         if is_full || (bytes > MAX_REQUEST_BYTES && !batch.is_empty()) {
             break;
         }

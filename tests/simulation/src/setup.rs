@@ -126,6 +126,12 @@ impl Setup {
         }
     }
 
+    /// The same world over another server.
+    #[must_use]
+    pub fn over(self, server: ServerKind) -> Self {
+        Self { server, ..self }
+    }
+
     /// The definitions that clients and server share.
     pub(crate) fn definitions(&self) -> Vec<ObjectDefinition> {
         self.definitions_with(&json!({ "direction": "pull-only" }))

@@ -194,7 +194,8 @@ impl Contents {
 impl View for Work<'_> {
     fn state(&self) -> Result<LogState, StoreError> {
         Ok(LogState {
-            epoch: format!("e{}", self.contents.epoch),
+            // As long as the production store's.
+            epoch: format!("e{:015}", self.contents.epoch),
             last_position: self.contents.last_position,
             pruned_through: self.contents.pruned_through,
             forgotten_through: self.contents.forgotten_through,
