@@ -310,7 +310,7 @@ impl World {
             if !self.clients[at].tabs[tab].calls.is_empty() {
                 self.violate(format!("L9: a sync() of client {at} is not answered"));
             }
-            if self.clients[at].ledger.batches.len() != folded[at] {
+            if Some(&self.clients[at].ledger.batches.len()) != folded.get(at) {
                 self.violate(format!("Q4: client {at} sends mutations although there are none"));
             }
         }

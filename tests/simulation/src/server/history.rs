@@ -44,7 +44,7 @@ pub(crate) struct History {
     /// Up to which position the server may have forgotten changes and tombstones.
     pub(crate) pruned_through: u64,
     /// The lines of time that a restore has ended, by epoch.
-    pub(crate) ended: BTreeMap<String, Rc<History>>,
+    pub(crate) ended: BTreeMap<String, Rc<Self>>,
     pub(crate) epoch: String,
 }
 

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use objectql_sync_protocol::{
-    ClientId, Fields, MutationId, ObjectName, Operation, RecordKey, Sequence, ServerChange, ServerVersion,
-    Timestamp,
+    ClientId, MutationId, ObjectName, Operation, RecordKey, Sequence, ServerChange, ServerVersion, Timestamp,
 };
 use objectql_sync_server::Error;
 use objectql_sync_server::record::Record;
@@ -255,7 +254,7 @@ impl Transaction for Work<'_> {
             object_name: change.key.object.clone(),
             record_id: change.key.id.clone(),
             operation: change.operation,
-            data: change.data.map(Fields::clone),
+            data: change.data.cloned(),
             server_version: version,
             timestamp: change.timestamp,
         };

@@ -3,9 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use objectql_sync_protocol::{
-    ClientId, Fields, Mutation, MutationId, RecordKey, Sequence, ServerVersion, Timestamp,
-};
+use objectql_sync_protocol::{ClientId, Mutation, MutationId, RecordKey, Sequence, ServerVersion, Timestamp};
 use objectql_sync_server::record::Record;
 use objectql_sync_server::store::{
     LogState, NewChange, Page, PageLimit, Settled, StoreError, Transaction, View,
@@ -111,7 +109,7 @@ impl Transaction for Witness<'_> {
             client: ClientId::new("nobody").expect("a valid id"),
             timestamp: Timestamp::default(),
             operation: change.operation,
-            data: change.data.map(Fields::clone),
+            data: change.data.cloned(),
             after: None,
         };
         self.appended.push((change.key.clone(), written, false));
