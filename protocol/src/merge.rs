@@ -27,14 +27,14 @@ fn same(a: Option<Json<'_>>, b: Option<Json<'_>>) -> bool {
 }
 
 /// The names of the fields in `mine` that really conflict with `theirs`: both sides moved away from `base`, to
-/// different values. No base means that nothing was known of the record.
+/// different values. No base means that nothing was known of the record: what `theirs` does not have was written by nobody.
 #[must_use]
 pub fn conflicting_fields(base: Option<&Fields>, mine: &Fields, theirs: &Fields) -> Vec<String> {
     mine.iter()
         .filter(|(key, value)| {
             let before = base.and_then(|base| base.get_quoted(key));
             let theirs = theirs.get_quoted(key);
-            !is_system_field(key) && !same(Some(*value), theirs) && (base.is_none() || !same(before, theirs))
+            !is_system_field(key) && !same(Some(*value), theirs) && !same(before, theirs)
         })
         .map(|(key, _)| unescape(key).into_owned())
         .collect()
@@ -175,7 +175,7 @@ mod tests {
                 "{mine} {theirs}"
             );
         }
-        assert_eq!(conflicting_fields(None, &fields(r#"{"a":1}"#), &fields(r#"{"a":2}"#)), vec!["a"]);
+        assert_eq!(conflicting_fields(None, &fields(r#"{"a":1,"b":1}"#), &fields(r#"{"a":2}"#)), vec!["a"]);
     }
 
     fn any_stamp() -> impl Strategy<Value = Stamp> {

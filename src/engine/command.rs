@@ -413,15 +413,17 @@ impl<'a> Staged<'a> {
     }
 
     fn recorded(&mut self, key: RecordKey, operation: Operation, data: Option<Fields>) -> Recorded {
-        let is_synced = self.config.pushes(&key.object);
+        let record = self.state.record(&key);
+        // A record that the server has, or is to get, is changed for the server even while its object is not synced: it goes
+        // when the object comes back.
+        let is_known = record.is_some_and(|record| !record.is_local() && !record.is_gone());
+        let is_synced = is_known || self.config.pushes(&key.object);
         let sequence = is_synced.then(|| {
-            if !has(Defect::SequenceStuck) || self.last_sequence == self.state.last_sequence {
-                self.last_sequence = self.last_sequence.next();
-            }
+            self.last_sequence = self.last_sequence.next();
             self.last_sequence
         });
-        let record = self.state.record(&key).filter(|record| !record.is_local());
-        let base_version = record.and_then(|record| record.base()).map(|base| base.version);
+        let base = record.filter(|record| !record.is_local()).and_then(|record| record.base());
+        let base_version = base.map(|base| base.version);
         self.bytes += recorded_bytes(&key, data.as_ref());
         let timestamp = self.clock.issue(self.now);
         Recorded {

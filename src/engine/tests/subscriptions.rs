@@ -145,3 +145,56 @@ fn a_poll_that_brings_nothing_writes_nothing() {
     pull(&mut world, 0, json!([]), "c2");
     assert_eq!(world.disk.len(), rows + 1);
 }
+
+/// Goal: what is written to a record of the server while its object takes no part is kept for the server, as the change, the
+/// delete or the new record that it is.
+#[test]
+fn what_is_written_while_an_object_is_away_goes_when_it_comes_back() {
+    let (here, away) =
+        (|| with_story(json!({ "enabled": true })), || with_story(json!({ "enabled": false })));
+    let mut world = World::leading(here());
+    for id in ["changed", "deleted", "pending"] {
+        world.write(0, create("story", json!({ "id": id, "title": "0" }))).unwrap();
+    }
+    world.start_sync(0);
+    world.apply_all(0, 1, json!([]), "c3");
+    world.write(0, update("story", "pending", json!({ "title": "1" }))).unwrap();
+    let tab = reopen(&mut world, away());
+    world.write(tab, update("story", "changed", json!({ "title": "2" }))).unwrap();
+    world.write(tab, delete("story", "deleted")).unwrap();
+    world.write(tab, update("story", "pending", json!({ "title": "3" }))).unwrap();
+    world.write(tab, create("story", json!({ "id": "new" }))).unwrap();
+    let call = world.start_sync(tab);
+    while world.is_sending(tab) {
+        assert_eq!(world.sent(tab).mutations().len(), 0);
+        world.answer_probe(tab);
+    }
+    world.report(tab, call);
+
+    let back = reopen(&mut world, here());
+    world.start_sync(back);
+    let theirs: Vec<_> = (1..)
+        .zip(["changed", "deleted", "pending"])
+        .map(|(version, id)| change("create", id, json!({ "id": id, "title": "0" }), version))
+        .collect();
+    world.answer(back, json!({ "results": [], "serverChanges": theirs, "checkpoint": "c3" }));
+    let sent = world.sent(back).mutations();
+    let seen: Vec<_> =
+        sent.iter().map(|it| (it["recordId"].as_str().unwrap(), it["operation"].as_str().unwrap())).collect();
+    assert_eq!(
+        seen,
+        [
+            ("pending", "update"),
+            ("changed", "update"),
+            ("deleted", "delete"),
+            ("pending", "update"),
+            ("new", "create")
+        ]
+    );
+    world.apply_all(back, 4, json!([]), "c8");
+    assert_eq!(world.pending(back).len(), 0);
+    assert_eq!(world.get(back, "story", "pending").unwrap()["title"], "3");
+    assert_eq!(world.get(back, "story", "changed").unwrap()["title"], "2");
+    assert_eq!(world.get(back, "story", "deleted"), None);
+    world.check(back);
+}
