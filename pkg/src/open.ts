@@ -2,6 +2,7 @@ import { Database } from './database.js';
 import { loadDriver } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { Events } from './events.js';
+import { renewJournal } from './journal.js';
 import { socketUrl } from './realtime.js';
 import { type Settings, SharedDatabase, type User } from './shared.js';
 import type { AnySchema, OpenOptions, SchemaOf } from './types.js';
@@ -38,7 +39,8 @@ export class Databases {
   async #join(name: string, settings: string, user: User): Promise<SharedDatabase> {
     const shared = this.#open.get(name);
     if (shared === undefined) {
-      const opened = await SharedDatabase.open(await this.#load(user.options.wasm), settings, user);
+      const [driver] = await Promise.all([this.#load(user.options.wasm), renewJournal(user.options.name)]);
+      const opened = await SharedDatabase.open(driver, settings, user);
       this.#open.set(name, opened);
       return opened;
     }

@@ -319,6 +319,11 @@ export class Browser {
     return this.#context;
   }
 
+  /** The folder of its profile. */
+  get profile() {
+    return this.#profile;
+  }
+
   openTab() {
     return openPage(this.#context, this.#origin);
   }

@@ -1,0 +1,65 @@
+/**
+ * How much is written: more than the 4 MiB after which Chromium's LevelDB begins a new file, in values that it neither compresses
+ * (they are random) nor keeps apart (from 64 KiB on).
+ */
+const VALUES = 90;
+const VALUE_BYTES = 50_000;
+
+let renewed: Promise<void> | undefined;
+
+/**
+ * Has Chromium begin a new file for IndexedDB's own journal, once per page and before anything is written.
+ *
+ * Chromium writes the head and the body of an entry in two steps. A browser that is killed between them leaves half an entry at the end
+ * of the journal; the next start passes over it, and goes on writing behind it; the start after that takes the half entry in the
+ * middle for damage, and deletes all databases of the origin. A new file in between leaves the half entry behind. The writes
+ * go to a database of their own, because the journal is the origin's. Where it fails, things are as they were without it.
+ */
+export function renewJournal(name: string): Promise<void> {
+  renewed ??= renew(`${name}:journal`).catch(() => undefined);
+  return renewed;
+}
+
+async function renew(scratch: string): Promise<void> {
+  if (typeof indexedDB === 'undefined' || !/Chrom(e|ium)\//.test(navigator.userAgent)) return;
+  const isNew = (await indexedDB.databases()).length === 0;
+  if (isNew || (await isOpenElsewhere())) return;
+  const database = await opened(scratch);
+  try {
+    const transaction = database.transaction('fill', 'readwrite', { durability: 'relaxed' });
+    const store = transaction.objectStore('fill');
+    for (let key = 0; key < VALUES; key++) store.put(crypto.getRandomValues(new Uint8Array(VALUE_BYTES)), key);
+    await ended(transaction);
+    // What is written next finds the old file full, and goes into the new one.
+    const next = database.transaction('fill', 'readwrite', { durability: 'strict' });
+    next.objectStore('fill').clear();
+    await ended(next);
+  } finally {
+    database.close();
+  }
+  const deletion = indexedDB.deleteDatabase(scratch);
+  await new Promise((resolve, reject) => Object.assign(deletion, { onsuccess: resolve, onerror: reject, onblocked: reject }));
+}
+
+/** Whether another page has a database open: then the journal was renewed since the browser started. */
+async function isOpenElsewhere(): Promise<boolean> {
+  const held = (await navigator.locks?.query())?.held ?? [];
+  return held.some(({ name }) => name?.startsWith('objectql-offline:'));
+}
+
+function opened(name: string): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore('fill');
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+    request.onblocked = () => reject(new Error('blocked'));
+  });
+}
+
+function ended(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+  });
+}
