@@ -56,7 +56,7 @@ test('a server that takes fewer mutations than a batch has gets so many', async 
   });
   assert.equal((await server.records()).size, 100);
   // The real server says so in the answer to the first request; what the plain one takes has to be found by trying.
-  if (isPlain) assert.ok(proxy.batches.length <= 40, `${proxy.batches.length} requests`);
+  if (isPlain) assert.ok(proxy.batches.length <= 20, `${proxy.batches.length} requests`);
   else assert.ok(proxy.batches.slice(1).every(({ length }) => length <= 10), proxy.batches.map(({ length }) => length).join());
   assert.deepEqual(await tab.evaluate(() => db.rejected()), []);
   assert.equal(await tab.evaluate(() => db.status.pending), 0);
