@@ -30,6 +30,8 @@ const PARTS = {
     ['Rust', async () => (await ensureRust(), await ensureWasmTarget())],
     ...lint,
     ['Rust tests', () => cargo('test', '--quiet', '--workspace')],
+    // Defects that are built in on purpose, each of which the simulator has to find: it would prove nothing if it did not.
+    ['Deliberate defects', () => cargo('test', '--quiet', '--profile', 'simulation', '-p', 'simulation', '--features', 'defects', '--test', 'defects')],
   ],
   pkg: [
     ...buildSteps,

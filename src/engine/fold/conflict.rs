@@ -64,6 +64,7 @@ pub(super) fn judge_conflict(
             merge::settle(rule, mine, pending.recorded.timestamp, theirs, &parked.fields)
         }
     };
+    let is_pulled = state.pulls(&key.object);
     let Some(pending) = state.pending.get_mut(&sequence) else { return };
     match settlement {
         Settlement::Ask => {
@@ -79,17 +80,15 @@ pub(super) fn judge_conflict(
                 folded.superseded.push(Superseded { recorded, sequence, lost: Some(lost) });
             }
             pending.recorded.data = data;
-            let is_there = match (&parked.server_record, version) {
-                (Some(theirs), Some(version)) => {
-                    let entry = state.tables.entry(&key.object).entry(&key.id);
-                    if entry.base().is_none() {
-                        // Its changes are not taken (push-only), or not all here yet.
-                        entry.rebase(Operation::Create, Some(theirs), version);
-                    }
-                    true
-                }
-                _ => false,
-            };
+            let entry = state.tables.entry(&key.object).entry(&key.id);
+            if let (false, None, Some(theirs), Some(version)) =
+                (is_pulled, entry.base(), &parked.server_record, version)
+            {
+                // Its changes are not taken: nothing else says what there is to change.
+                entry.rebase(Operation::Create, Some(theirs), version);
+            }
+            // Where its page has not come yet, the create goes on being seen.
+            let is_there = entry.base().is_some();
             if is_there && pending.recorded.operation == Operation::Create {
                 // Somebody else made the record: from here on it is changed.
                 pending.recorded.operation = Operation::Update;

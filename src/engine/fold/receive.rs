@@ -247,7 +247,10 @@ fn judge(
         Verdict::Applied(version) => {
             let latest = news.get(&pending.recorded.key()).and_then(|news| news.latest);
             // Where echoes come for certain, what was not echoed by the last page was in the base before, or was undone since.
-            let is_echoed = latest >= Some(*version) || (has_echoes && state.pulls(&pending.recorded.object));
+            let is_echoed = latest >= Some(*version)
+                || (has_echoes && state.pulls(&pending.recorded.object))
+                // A delete of what was not found: what came of the record since is not to be deleted.
+                || (version.get() == MAX_SAFE_INTEGER && latest.is_some());
             set_applied(state, sequence, *version, is_echoed);
         }
         Verdict::Conflict { server_record, server_version, suggestion, rule } => {

@@ -157,6 +157,23 @@ fn a_delete_of_what_is_not_found_is_done() {
     assert_eq!(world.get(0, "story", "a"), None);
 }
 
+/// Goal: the answer to [delete, create] was lost, and the repeat of the delete finds nothing: it does not take away the record that
+/// the create has made. (Seed 2107 of the simulator.)
+#[test]
+fn a_delete_that_finds_nothing_leaves_a_later_create_alone() {
+    let mut world = with_edit(json!({}), json!({ "title": "x" }));
+    let mine = world.sent(0).mutations().remove(0);
+    answer_plainly(&mut world, json!([applied(2)]), json!([echo(&mine, 2)]), "2");
+    world.write(0, delete("story", "a")).unwrap();
+    world.write(0, create("story", json!({ "id": "a", "title": "new" }))).unwrap();
+    world.start_sync(0);
+    let sent = world.sent(0).mutations();
+    let changes = json!([change("delete", "a", Value::Null, 2), echo(&sent[1], 1)]);
+    answer_plainly(&mut world, json!([rejected("record not found"), applied(1)]), changes, "4");
+    assert_eq!(world.pending(0).len(), 0);
+    assert_eq!(world.get(0, "story", "a"), Some(json!({ "id": "a", "title": "new" })));
+}
+
 #[test]
 fn the_later_write_wins_where_the_server_only_detects() {
     let mut world = with_edit(json!({}), json!({ "title": "mine", "body": "mine" }));
