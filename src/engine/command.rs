@@ -419,7 +419,9 @@ impl<'a> Staged<'a> {
         let is_known = record.is_some_and(|record| !record.is_local() && !record.is_gone());
         let is_synced = is_known || self.config.pushes(&key.object);
         let sequence = is_synced.then(|| {
-            self.last_sequence = self.last_sequence.next();
+            if !has(Defect::SequenceStuck) || self.last_sequence == self.state.last_sequence {
+                self.last_sequence = self.last_sequence.next();
+            }
             self.last_sequence
         });
         let base = record.filter(|record| !record.is_local()).and_then(|record| record.base());
