@@ -36,16 +36,9 @@ export class Inbox {
     this.client.say(said);
   }
 
-  /** Makes a rejected mutation again, with `patch` over its fields; what it took along goes with it. */
-  async retry({ rejected, dependants }: RejectedFamily, patch?: Values): Promise<void> {
-    // The driver makes again what it gave up itself. What the server refused for want of the record came before those, so its
-    // values go into the create: made again after them it would be the newest.
-    const refused = dependants.filter(({ causedBy }) => causedBy === null);
-    const values = Object.assign({}, ...refused.map(({ mutation }) => appFields(mutation.data ?? {})), patch) as Values;
-    await this.#decide(async () => {
-      await this.client.db.retry(rejected.id, Object.keys(values).length > 0 ? values : undefined);
-      for (const each of refused) await this.client.db.discard(each.id);
-    });
+  /** Makes a rejected mutation again, with `patch` over its fields; the driver makes again with it what it took along. */
+  async retry({ rejected }: RejectedFamily, patch?: Values): Promise<void> {
+    await this.#decide(() => this.client.db.retry(rejected.id, patch));
     this.client.say('Trying again.');
   }
 
@@ -110,14 +103,8 @@ function isCovered(older: SupersededMutation, newer: SupersededMutation): boolea
 }
 
 function families(all: readonly RejectedMutation[]): RejectedFamily[] {
-  const creates = all.filter(({ mutation }) => mutation.operation === 'create');
-  const causeOf = (each: RejectedMutation) => creates.find((create) => create.id === each.causedBy || isRefusedFor(create, each));
+  const isThere = (id: string | null) => all.some((each) => each.id === id);
   return all
-    .filter((each) => !causeOf(each))
-    .map((rejected) => ({ rejected, dependants: all.filter((each) => causeOf(each) === rejected) }));
-}
-
-/** Whether an update went in the same request as its record's create, so that the server had no such record. */
-function isRefusedFor(create: RejectedMutation, { mutation, recordId, causedBy }: RejectedMutation): boolean {
-  return causedBy === null && mutation.operation === 'update' && recordId === create.recordId && mutation.sequence > create.mutation.sequence;
+    .filter((each) => !isThere(each.causedBy))
+    .map((rejected) => ({ rejected, dependants: all.filter((each) => each.causedBy === rejected.id) }));
 }

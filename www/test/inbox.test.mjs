@@ -83,7 +83,10 @@ test('a story that the server does not take is exported, completed and sent agai
   const exported = JSON.parse(await readFile(await download.path(), 'utf8'));
   assert.deepEqual(exported.map(({ mutation }) => mutation.data.title ?? mutation.data.points), ['Lift <b>now</b>', 'Stairs', 5]);
 
+  const first = await lift.getAttribute('aria-labelledby');
   await lift.getByRole('button', { name: 'Retry' }).click();
+  // The same again, as another mutation.
+  await client('a').locator(`article.rejected:not([aria-labelledby="${first}"])`, { hasText: 'Points: 5' }).waitFor();
   await lift.getByText('the field "assignee" is required').waitFor();
   await lift.getByRole('button', { name: 'Edit' }).press('Enter');
   await page.keyboard.press('End');
