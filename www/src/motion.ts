@@ -21,8 +21,8 @@ export class Motion {
   #before = new Map<string, Place>();
   #seen = new Map<string, DOMRect>();
   #frame = 0;
-  /** The card that gets the focus as soon as it is there. */
-  #wanted: string | null = null;
+  /** The card that gets the focus as soon as it is there: an object for each move, as one card may be moved twice quickly. */
+  #wanted: { id: string } | null = null;
 
   constructor(readonly root: RefObject<HTMLElement | null>) {}
 
@@ -64,14 +64,15 @@ export class Motion {
 
   /** Keeps the focus on a card while a move takes it out of the document and puts it back elsewhere. */
   keepFocus(id: string | number, move: Promise<void>): void {
-    this.#wanted = String(id);
+    const wanted = { id: String(id) };
+    this.#wanted = wanted;
     void move.then(() => {
       requestAnimationFrame(() =>
         requestAnimationFrame(() => {
           this.#restoreFocus();
-          if (this.#wanted !== String(id)) return;
+          if (this.#wanted !== wanted) return;
           this.#wanted = null;
-          this.#card(String(id))?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+          this.#card(wanted.id)?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
         }),
       );
     });
@@ -83,7 +84,7 @@ export class Motion {
   }
 
   #restoreFocus(): void {
-    if (this.#wanted !== null && isFocusFree()) this.focus(this.#wanted);
+    if (this.#wanted !== null && isFocusFree()) this.focus(this.#wanted.id);
   }
 
   #card(id: string): HTMLElement | undefined {
