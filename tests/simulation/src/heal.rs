@@ -38,6 +38,12 @@ impl World {
                     self.describe_rest()
                 ));
             }
+            // A disk that was full before refused the last tab that was opened: the person opens another.
+            let closed = (0..self.clients.len()).find(|at| self.clients[*at].alive().next().is_none());
+            if let Some(client) = closed {
+                self.apply(&Action::Open { client });
+                continue;
+            }
             if self.decide_everything() {
                 decisions += 1;
                 continue;
