@@ -307,6 +307,9 @@ macro_rules! safe_integer {
         pub struct $name(u64);
 
         impl $name {
+            /// The largest: nothing comes after it.
+            pub const MAX: Self = Self(MAX_SAFE_INTEGER);
+
             /// Checks and takes a number.
             ///
             /// # Errors

@@ -187,10 +187,17 @@ pub struct Change {
     pub record_id: RecordId,
     /// What happened to it.
     pub operation: Operation,
-    /// All fields, the changed fields, or nothing.
+    /// All fields, the changed fields, or nothing: of a delete, and where only the version is of use.
     pub data: Option<Fields>,
     /// The record's version after it.
     pub version: ServerVersion,
+}
+
+impl Change {
+    /// Of a record whose changes are not taken: only its version is of use.
+    pub(crate) fn is_version_only(&self) -> bool {
+        self.data.is_none() && self.operation != Operation::Delete
+    }
 }
 
 /// XXH32 of a row's body (Yann Collet, "xxHash fast digest algorithm"): it finds damage as well as a CRC of the same length,

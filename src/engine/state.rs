@@ -1,5 +1,6 @@
 //! The state: what one gets by folding the rows of the log in order.
 
+use hashbrown::HashMap;
 use objectql_sync_protocol::{
     Checkpoint, ClientId, Direction, Fields, MutationId, ObjectName, RecordId, RecordKey, Sequence,
     ServerVersion,
@@ -31,6 +32,8 @@ pub struct State {
     pub(crate) frozen: Vec<Sequence>,
     /// The objects that took part in sync when that was last looked at.
     pub(crate) subscriptions: Option<Vec<Subscription>>,
+    /// The versions of records whose changes are not taken, where the server's conflicts do not name them.
+    pub(crate) seen_versions: HashMap<RecordKey, ServerVersion>,
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Whether the server had more changes than came with the last answer.
     pub(crate) is_behind: bool,

@@ -25,6 +25,10 @@ pub(super) fn judge_conflict(
     let Progress::Queued { rounds } = pending.progress else { return };
     let key = pending.recorded.key();
     let in_base = || Some(state.record(&key)?.base()?.version);
+    let is_pulled = state.pulls(&key.object);
+    if !is_pulled {
+        parked.server_version = parked.server_version.or_else(|| state.seen_versions.get(&key).copied());
+    }
     let version = parked.server_version.or_else(in_base);
     let mine = pending.recorded.data.as_ref();
     folded.has_self_conflict |= follows_own(state, pending);
@@ -64,7 +68,14 @@ pub(super) fn judge_conflict(
             merge::settle(rule, mine, pending.recorded.timestamp, theirs, &parked.fields)
         }
     };
-    let is_pulled = state.pulls(&key.object);
+    if let (false, Some(theirs), Some(version)) = (is_pulled, &parked.server_record, version) {
+        let entry = state.tables.entry(&key.object).entry(&key.id);
+        if entry.base().is_none() {
+            // Its changes are not taken: nothing else says what there is to change.
+            entry.rebase(Operation::Create, Some(theirs), version);
+            folded.stale.insert(key.clone());
+        }
+    }
     let Some(pending) = state.pending.get_mut(&sequence) else { return };
     match settlement {
         Settlement::Ask => {
@@ -81,12 +92,6 @@ pub(super) fn judge_conflict(
             }
             pending.recorded.data = data;
             let entry = state.tables.entry(&key.object).entry(&key.id);
-            if let (false, None, Some(theirs), Some(version)) =
-                (is_pulled, entry.base(), &parked.server_record, version)
-            {
-                // Its changes are not taken: nothing else says what there is to change.
-                entry.rebase(Operation::Create, Some(theirs), version);
-            }
             // Where its page has not come yet, the create goes on being seen.
             let is_there = entry.base().is_some();
             if is_there && pending.recorded.operation == Operation::Create {

@@ -2,9 +2,7 @@
 
 use hashbrown::HashMap;
 use objectql_sync_protocol::defect::{Defect, has};
-use objectql_sync_protocol::{
-    Fields, MAX_SAFE_INTEGER, Operation, RecordKey, Sequence, ServerVersion, merge,
-};
+use objectql_sync_protocol::{Fields, Operation, RecordKey, Sequence, ServerVersion, merge};
 
 use super::conflict::judge_conflict;
 use super::snapshot::collect;
@@ -39,6 +37,10 @@ pub(super) fn receive(state: &mut State, received: &Received, folded: &mut Folde
         - usize::from(has(Defect::CheckpointBeforeData) && !received.changes.is_empty());
     for change in received.changes.iter().take(taken) {
         let key = RecordKey { object: change.object.clone(), id: change.record_id.clone() };
+        if change.is_version_only() {
+            state.seen_versions.insert(key, change.version);
+            continue;
+        }
         let is_recognised = received.is_probe && recognise(state, &key, change);
         let news = news.get_mut(&key);
         let is_own = is_recognised
@@ -56,7 +58,7 @@ pub(super) fn receive(state: &mut State, received: &Received, folded: &mut Folde
         // The first answer of all may be a snapshot, taken after somebody undid what the batch had done the first time.
         for sequence in &state.frozen {
             if let Some(pending) = state.pending.get_mut(sequence) {
-                pending.gone_at = ServerVersion::new(MAX_SAFE_INTEGER).ok();
+                pending.gone_at = Some(ServerVersion::MAX);
             }
         }
     }
@@ -250,7 +252,7 @@ fn judge(
             let is_echoed = latest >= Some(*version)
                 || (has_echoes && state.pulls(&pending.recorded.object))
                 // A delete of what was not found: what came of the record since is not to be deleted.
-                || (version.get() == MAX_SAFE_INTEGER && latest.is_some());
+                || (*version == ServerVersion::MAX && latest.is_some());
             set_applied(state, sequence, *version, is_echoed);
         }
         Verdict::Conflict { server_record, server_version, suggestion, rule } => {

@@ -1,7 +1,7 @@
 //! The server's records collected anew, beside the data, and put in their place when all are there.
 
 use objectql_sync_protocol::defect::{Defect, has};
-use objectql_sync_protocol::{MAX_SAFE_INTEGER, ObjectName, RecordId, ServerVersion};
+use objectql_sync_protocol::{ObjectName, RecordId, RecordKey, ServerVersion};
 
 use super::{Folded, settle_applied};
 use crate::engine::record::Base;
@@ -13,6 +13,11 @@ use crate::engine::table::Table;
 pub(super) fn collect(state: &mut State, received: &Received, folded: &mut Folded) {
     let Some(snapshot) = &mut state.snapshot else { return };
     for change in &received.changes {
+        if change.is_version_only() {
+            let key = RecordKey { object: change.object.clone(), id: change.record_id.clone() };
+            state.seen_versions.insert(key, change.version);
+            continue;
+        }
         let table = snapshot.tables.entry(&change.object);
         table.entry(&change.record_id).rebase(change.operation, change.data.as_ref(), change.version);
         table.drop_if_gone(&change.record_id);
@@ -61,7 +66,7 @@ fn swap(state: &mut State, folded: &mut Folded) {
                 .is_none()
         };
         if let Some(pending) = state.pending.get_mut(sequence).filter(|pending| is_missing(pending)) {
-            pending.gone_at = ServerVersion::new(MAX_SAFE_INTEGER).ok();
+            pending.gone_at = Some(ServerVersion::MAX);
         }
     }
     state.checkpoint = checkpoint;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use objectql_sync_protocol::merge::Rule;
 use objectql_sync_protocol::{
-    Checkpoint, Json, MAX_DEPTH, MAX_SAFE_INTEGER, MutationResult, Operation, PushResponse, Sequence,
-    ServerChange, ServerVersion, Timestamp, normalise,
+    Checkpoint, Json, MAX_DEPTH, MutationResult, Operation, PushResponse, Sequence, ServerChange,
+    ServerVersion, Timestamp, normalise,
 };
 
 use crate::engine::config::Config;
@@ -201,15 +201,7 @@ fn to_meaning(
                     .flatten()
                     .map(Box::new)
             };
-            let mut verdict = to_verdict(result, pending, sent.batch.len() == 1, rule)?;
-            if let Verdict::Conflict { server_version, .. } = &mut verdict
-                && !config.pulls(&pending.recorded.object)
-            {
-                // Of an object whose changes are not taken, nothing else says what to go on from.
-                let change = last_change(pending, &server_changes);
-                *server_version = server_version.or(change.map(|change| change.server_version));
-            }
-            Some((*sequence, verdict))
+            Some((*sequence, to_verdict(result, pending, sent.batch.len() == 1, rule)?))
         })
         .collect();
     if verdicts.is_empty() && sent.batch.len() > 1 {
@@ -227,23 +219,8 @@ fn to_meaning(
         pushed: u32::try_from(verdicts.len()).unwrap_or(u32::MAX),
         pulled: u32::try_from(server_changes.len()).unwrap_or(u32::MAX),
     };
-    let changes = server_changes
-        .into_iter()
-        .filter(|change| config.pulls(&change.object_name))
-        .map(|change| Change {
-            data: change.data.map(|data| match data.get("id") {
-                Some(_) => data,
-                None if change.operation == Operation::Create => {
-                    data.framed(&[("id", &change.record_id.to_json())], &[])
-                }
-                None => data,
-            }),
-            object: change.object_name,
-            record_id: change.record_id,
-            operation: change.operation,
-            version: change.server_version,
-        })
-        .collect();
+    let changes =
+        server_changes.into_iter().filter_map(|change| to_change(change, config, answer.features)).collect();
     let received = Received {
         verdicts,
         changes,
@@ -257,6 +234,28 @@ fn to_meaning(
         clock_offset_ms,
     };
     Meaning::Fold(Box::new(received), counts)
+}
+
+/// What is used of a change; nothing of an object that takes no part.
+fn to_change(change: ServerChange, config: &Config, features: Features) -> Option<Change> {
+    let ServerChange { object_name, record_id, operation, data, server_version, .. } = change;
+    if config.pulls(&object_name) {
+        let data = data.map(|data| match data.get("id") {
+            None if operation == Operation::Create => data.framed(&[("id", &record_id.to_json())], &[]),
+            _ => data,
+        });
+        return Some(Change { object: object_name, record_id, operation, data, version: server_version });
+    }
+    // A server that settles conflicts names the version in those that are left. Of any other, nothing else says what to go on from.
+    let is_of_use = config.pushes(&object_name) && !features.has_strategies && operation != Operation::Delete;
+    let operation = Operation::Update;
+    is_of_use.then_some(Change {
+        object: object_name,
+        record_id,
+        operation,
+        data: None,
+        version: server_version,
+    })
 }
 
 fn first_number(text: &str) -> Option<usize> {
@@ -304,7 +303,7 @@ fn to_verdict(
             let is_delete = pending.recorded.operation == Operation::Delete;
             if is_delete && says(&["not found", "not_found", "does not exist"]) {
                 // Done. No version of the record comes after this one.
-                return ServerVersion::new(MAX_SAFE_INTEGER).ok().map(Verdict::Applied);
+                return Some(Verdict::Applied(ServerVersion::MAX));
             }
             Some(Verdict::Rejected { reason })
         }

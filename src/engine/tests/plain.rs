@@ -253,35 +253,55 @@ fn a_checkpoint_that_goes_back_leads_to_a_snapshot() {
     assert_eq!(world.sent(0).checkpoint().as_deref(), Some("3"));
 }
 
-/// Goal: what both sides made goes on as a change of the one that is there, and is seen as that at once.
-#[test]
-fn a_record_that_both_made_is_changed() {
-    let mut world = leading(story_with(json!({})));
+/// A record that both sides made: what is sent after the conflict over it, which names no version. Theirs came with the answer.
+fn made_by_both(sync: Value, version: u64) -> (World, Value) {
+    let mut world = leading(story_with(sync));
     world.write(0, create("story", json!({ "id": "a", "title": "mine" }))).unwrap();
     world.start_sync(0);
     let mine = world.sent(0).mutations().remove(0);
-    let changes = json!([change("create", "a", theirs("theirs", 0), 1)]);
+    let changes = json!([change("create", "a", theirs("theirs", 0), version)]);
     answer_plainly(&mut world, json!([conflict(&mine, theirs("theirs", 0), None)]), changes, "1");
     let again = world.sent(0).mutations().remove(0);
-    assert_eq!((&again["operation"], &again["baseVersion"]), (&json!("update"), &json!(1)));
+    assert_eq!((&again["operation"], &again["baseVersion"]), (&json!("update"), &json!(version)));
+    (world, again)
+}
+
+/// Goal: what both sides made goes on as a change of the one that is there, and is seen as that at once.
+#[test]
+fn a_record_that_both_made_is_changed() {
+    let (mut world, _) = made_by_both(json!({}), 1);
     let seen = world.get(0, "story", "a").unwrap();
     assert_eq!((&seen["title"], &seen["body"]), (&json!("mine"), &json!("b")));
     let tab = world.open_tab();
     assert_eq!(world.get(tab, "story", "a"), Some(seen), "the same in every tab");
 }
 
-/// Goal: of an object whose changes are not taken, a conflict still ends: the version comes from the answer.
+/// Goal: of an object whose changes are not taken, a conflict still ends: the version comes from the changes.
 #[test]
 fn a_push_only_record_that_both_made_is_changed_too() {
-    let mut world = leading(story_with(json!({ "direction": "push-only" })));
+    let (mut world, _) = made_by_both(json!({ "direction": "push-only" }), 7);
+    assert_eq!(world.get(0, "story", "a").unwrap()["title"], "mine");
+    answer_plainly(&mut world, json!([applied(8)]), json!([]), "2");
+    assert_eq!(world.get(0, "story", "a").unwrap()["title"], "mine");
+    world.check(0);
+}
+
+/// Goal: that version may have come long before the conflict, and is all that was kept of the record.
+#[test]
+fn a_push_only_record_that_was_made_long_before_can_be_decided_over() {
+    let mut world = leading(story_with(json!({ "direction": "push-only", "strategy": "manual" })));
+    world.start_sync(0);
+    answer_plainly(&mut world, json!([]), json!([change("create", "a", theirs("theirs", 0), 7)]), "1");
+    assert_eq!(world.get(0, "story", "a"), None, "the record is not taken");
     world.write(0, create("story", json!({ "id": "a", "title": "mine" }))).unwrap();
     world.start_sync(0);
     let mine = world.sent(0).mutations().remove(0);
-    let changes = json!([change("create", "a", theirs("theirs", 0), 7)]);
-    answer_plainly(&mut world, json!([conflict(&mine, theirs("theirs", 0), None)]), changes, "1");
+    answer_plainly(&mut world, json!([conflict(&mine, theirs("theirs", 0), None)]), json!([]), "1");
+    let waiting = world.conflicts(0)[0].clone();
+    world.write(0, resolve(&waiting, Resolution::Mine)).unwrap();
+    world.start_sync(0);
     let again = world.sent(0).mutations().remove(0);
     assert_eq!((&again["operation"], &again["baseVersion"]), (&json!("update"), &json!(7)));
-    assert_eq!(world.get(0, "story", "a").unwrap()["title"], "mine");
     answer_plainly(&mut world, json!([applied(8)]), json!([]), "2");
     assert_eq!(world.get(0, "story", "a").unwrap()["title"], "mine");
     world.check(0);

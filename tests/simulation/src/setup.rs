@@ -102,10 +102,6 @@ impl Setup {
             objects.remove(random.below(objects.len()));
         }
         objects.extend([AUDIT, PRICE, DRAFT].into_iter().filter(|_| random.chance(300)));
-        if server == ServerKind::Plain {
-            // A conflict over one does not end there yet: the version of the server's record is told once at most.
-            objects.retain(|object| *object != AUDIT);
-        }
         Self {
             seed,
             server,
