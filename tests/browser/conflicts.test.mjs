@@ -70,14 +70,19 @@ const UNDECIDED = {
 
 const install = (tab, callback) => tab.evaluate((text) => { window.decide = eval(`(${text})`); }, String(callback));
 
+/** A conflict that the callback is asked about, in a sync that goes on with the other records. */
+async function meet(t, callback) {
+  const all = await start(t);
+  await install(all.mine, callback);
+  await disagree(all, 'a');
+  await all.mine.evaluate(() => db.sync());
+  assert.ok((await all.server.records()).has('a, other'));
+  return all;
+}
+
 for (const [name, callback] of Object.entries(DECIDING)) {
   test(`a callback that ${name} settles the conflict, and nothing else waits for it`, async (t) => {
-    const all = await start(t);
-    const { mine, server, ledger } = all;
-    await install(mine, callback);
-    await disagree(all, 'a');
-    await mine.evaluate(() => db.sync());
-    assert.ok((await server.records()).has('a, other'));
+    const { mine, server, ledger } = await meet(t, callback);
     await until(() => mine.evaluate(() => db.status.conflicts === 0), 'it is decided');
     const { rejected, conflicts } = await ledger.settle(mine);
     assert.deepEqual([rejected, conflicts], [[], []]);
@@ -87,12 +92,7 @@ for (const [name, callback] of Object.entries(DECIDING)) {
 
 for (const [name, callback] of Object.entries(UNDECIDED)) {
   test(`a callback that ${name} leaves the conflict to be decided later, also after a reload`, async (t) => {
-    const all = await start(t);
-    const { mine, server, ledger } = all;
-    await install(mine, callback);
-    await disagree(all, 'a');
-    await mine.evaluate(() => db.sync());
-    assert.ok((await server.records()).has('a, other'));
+    const { mine, server, ledger } = await meet(t, callback);
     await mine.evaluate(() => db.update('story', 'a', { points: 3 }));
     await ledger.check(mine);
     mine.errors.length = 0;

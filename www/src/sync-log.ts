@@ -1,5 +1,5 @@
 import { computed, signal } from '@preact/signals';
-import type { Database, Status, SyncProgress } from 'objectql-offline';
+import type { Database, Status, SyncProgress, SyncReport } from 'objectql-offline';
 import type { Schema } from './generated';
 import type { Network } from './network';
 
@@ -7,17 +7,7 @@ import type { Network } from './network';
 const MAX_SYNCS = 30;
 
 /** What an answer, or all answers of a sync, came to. */
-export interface Tally {
-  /** Mutations that got a verdict. */
-  pushed: number;
-  pulled: number;
-  applied: number;
-  superseded: number;
-  conflicts: number;
-  rejected: number;
-  /** Of the bodies, both ways. */
-  bytes: number;
-}
+export type Tally = Omit<SyncReport, 'requests' | 'durationMs'>;
 
 /** A request of a sync. */
 export interface SyncRequest extends Tally {

@@ -12,7 +12,7 @@ use objectql_sync_protocol::{
 use crate::engine::config::Config;
 use crate::engine::row::{Change, Received, Recorded, Verdict};
 use crate::engine::state::{Pending, State};
-use crate::engine::sync::Sent;
+use crate::engine::sync::request::Sent;
 use crate::error::Error;
 
 /// The most bytes of an answer: its row must stay below the largest row.

@@ -43,7 +43,7 @@ pub(crate) enum Step {
 
 /// What a mutation that was refused alone has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum Refusal {
     /// Nothing yet.
     Open,
     /// The others go first.
@@ -78,7 +78,7 @@ impl Trial {
     }
 
     /// The batch was refused. `has_others`: whether there is anything else to send.
-    pub(crate) fn refused(&mut self, batch: &[Sequence], is_final: bool, has_others: bool) -> Outcome {
+    pub(crate) fn refused(&mut self, batch: &[Sequence], is_final: bool, has_others: bool) -> Refusal {
         if self.batch != batch {
             self.batch = batch.to_vec();
             self.refusals = 0;
@@ -86,25 +86,25 @@ impl Trial {
         }
         self.refusals += 1;
         self.is_final = is_final;
-        let [only] = batch else { return Outcome::Open };
+        let [only] = batch else { return Refusal::Open };
         let was_aside = self.aside.contains(only);
         if was_aside && self.is_push_taken {
-            return Outcome::Quarantine;
+            return Refusal::Quarantine;
         }
         if !self.is_alive {
-            return Outcome::Open;
+            return Refusal::Open;
         }
         self.is_alive = false;
         if self.is_push_taken || (!has_others && self.aside.len() < MOST_WITHOUT_PROOF) {
-            return Outcome::Quarantine;
+            return Refusal::Quarantine;
         }
         if was_aside || !has_others || self.aside.len() >= MOST_ASIDE {
             self.aside.clear();
-            return Outcome::Endpoint;
+            return Refusal::Endpoint;
         }
         self.aside.push(*only);
         self.until = None;
-        Outcome::Aside
+        Refusal::Aside
     }
 
     /// The batch is about to be halved.
@@ -146,9 +146,9 @@ mod tests {
     fn an_accident_is_none_and_a_refusal_is_halved() {
         let batch = sequences(1..=4);
         let mut trial = Trial::default();
-        assert_eq!(trial.refused(&batch, false, true), Outcome::Open);
+        assert_eq!(trial.refused(&batch, false, true), Refusal::Open);
         assert_eq!(trial.step(&batch), Step::Again);
-        assert_eq!(trial.refused(&batch, false, true), Outcome::Open);
+        assert_eq!(trial.refused(&batch, false, true), Refusal::Open);
         assert_eq!(trial.step(&batch), Step::Halve);
         let mut trial = Trial::default();
         trial.refused(&batch, true, true);
@@ -161,15 +161,15 @@ mod tests {
         let (one, others) = (sequences(1..=1), sequences(2..=9));
         let mut trial = Trial::default();
         for _ in 0..200 {
-            assert_eq!(trial.refused(&one, false, true), Outcome::Open, "an outage");
+            assert_eq!(trial.refused(&one, false, true), Refusal::Open, "an outage");
             assert_eq!(trial.step(&one), Step::Pull);
         }
         trial.answered(&[]);
         assert_eq!(trial.step(&one), Step::Again);
-        assert_eq!(trial.refused(&one, false, true), Outcome::Aside);
+        assert_eq!(trial.refused(&one, false, true), Refusal::Aside);
         assert_eq!(trial.aside(), one);
         trial.answered(&others);
-        assert_eq!(trial.refused(&one, false, false), Outcome::Quarantine);
+        assert_eq!(trial.refused(&one, false, false), Refusal::Quarantine);
     }
 
     #[test]
@@ -189,11 +189,11 @@ mod tests {
         let mut outcomes = Vec::new();
         for number in 1..=50 {
             let one = sequences(number..=number);
-            assert_eq!(trial.refused(&one, true, true), Outcome::Open);
+            assert_eq!(trial.refused(&one, true, true), Refusal::Open);
             trial.answered(&[]);
             outcomes.push(trial.refused(&one, true, true));
         }
-        assert!(!outcomes.contains(&Outcome::Quarantine));
-        assert_eq!(outcomes.iter().position(|outcome| *outcome == Outcome::Endpoint), Some(MOST_ASIDE));
+        assert!(!outcomes.contains(&Refusal::Quarantine));
+        assert_eq!(outcomes.iter().position(|outcome| *outcome == Refusal::Endpoint), Some(MOST_ASIDE));
     }
 }
