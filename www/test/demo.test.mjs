@@ -99,6 +99,7 @@ test('a card is moved, edited, deleted and brought back with keys alone', async 
 
   await page.keyboard.press('Alt+ArrowDown');
   await columnHolds('a', 'backlog', ['Lower', 'Upper']);
+  await cardIn('a', 'backlog', 'Upper').and(page.locator(':focus')).waitFor();
   await page.keyboard.press('Alt+ArrowRight');
   await columnHolds('a', 'in_progress', ['Upper']);
   await cardIn('a', 'in_progress', 'Upper').and(page.locator(':focus')).waitFor();

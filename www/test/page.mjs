@@ -121,12 +121,15 @@ export async function rename(letter, title, next) {
   await cardIn(letter, 'backlog', next).and(page.locator(':focus')).waitFor();
 }
 
-/** Edits fields of a story in the backlog, and waits until its card has the focus again. */
+/** Edits the title or the points of a story in the backlog, and waits until its card shows them and has the focus again. */
 export async function edit(letter, title, fields) {
   await cardIn(letter, 'backlog', title).press('Enter');
   for (const [name, value] of Object.entries(fields)) await client(letter).locator(`.editor [name=${name}]`).fill(value);
   await page.keyboard.press('Enter');
-  await cardIn(letter, 'backlog', fields.title ?? title).and(page.locator(':focus')).waitFor();
+  const card = cardIn(letter, 'backlog', fields.title ?? title);
+  await card.and(page.locator(':focus')).waitFor();
+  // The card has the focus before the write is in the log: what follows would take it for synced.
+  if (fields.points) await card.locator('.points').getByText(fields.points, { exact: true }).waitFor();
 }
 
 export async function columnHolds(letter, column, titles, on = page) {

@@ -7,7 +7,10 @@ test('a sync of several requests shows how far it is, and then what it came to',
   // Without a service worker, because requests of a page that has one cannot be held back.
   await beginWith({ options: ['--max-mutations', '5'], serviceWorkers: 'block' });
   await openTab('a', 'Syncs');
+  // Every connection begins with a pull: one that still ran would be the first request of the sync that is looked at.
   await client('a').locator('.sync').first().waitFor();
+  await client('a').locator('.wire[data-realtime=true]').waitFor();
+  await client('a').locator('.sync[data-sync=running]').waitFor({ state: 'detached' });
   let release;
   const released = new Promise((resolve) => (release = resolve));
   let pushes = 0;
