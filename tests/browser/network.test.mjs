@@ -2,6 +2,9 @@
 import assert from 'node:assert/strict';
 import { altered, elsewhere, held, isPlain, test, until, world } from './harness.mjs';
 
+/** Long enough for every request that is answered; those that are not are told by the test that it is over. */
+const TIMEOUT_MS = 20_000;
+
 /** A world with the database open in a tab, and the server's checkpoint before anything was written. */
 async function start(t, options) {
   const all = await world(t);
@@ -149,11 +152,14 @@ test('a record deleted while its create is on the way is deleted at the server t
 });
 
 test('a server that does not answer in time is asked again, and applies once', async (t) => {
-  const { tab, proxy, changes } = await start(t, { sync: { timeoutMs: 300 } });
-  await tab.evaluate(() => db.create('story', { id: 'a', title: 'Patient' }));
-  const { fault, release } = held();
+  const { tab, proxy, changes } = await start(t, { sync: { timeoutMs: TIMEOUT_MS } });
+  await tab.evaluate((ms) => (watchTimers(ms), db.create('story', { id: 'a', title: 'Patient' })), TIMEOUT_MS);
+  const { fault, answered, release } = held();
   proxy.faults.push(fault);
-  assert.equal(await failureOfSync(tab), 'TIMEOUT');
+  const failure = failureOfSync(tab);
+  await answered;
+  await tab.evaluate(() => elapse());
+  assert.equal(await failure, 'TIMEOUT');
   release();
   await sync(tab);
   assert.ok(await isDrained(tab));
@@ -348,16 +354,18 @@ test('a token that was renewed when it was asked for again goes unnoticed', asyn
 
 test('a headers callback that fails, or never answers, fails the sync and loses nothing', async (t) => {
   const { tab, changes } = await start(t);
-  const codes = await tab.evaluate(async () => {
+  const codes = await tab.evaluate(async (timeoutMs) => {
     await db.close();
-    const answers = [() => { throw new Error('no'); }, () => Promise.reject('no'), () => ({ 'bad name': 'x' }), () => ({ a: 'line\nbreak' }), () => new Promise(() => {})];
-    window.db = await openDb({ sync: { timeoutMs: 300, headers: () => (answers.shift() ?? (() => ({})))() } });
+    watchTimers(timeoutMs);
+    const never = () => (queueMicrotask(() => elapse()), new Promise(() => {}));
+    const answers = [() => { throw new Error('no'); }, () => Promise.reject('no'), () => ({ 'bad name': 'x' }), () => ({ a: 'line\nbreak' }), never];
+    window.db = await openDb({ sync: { timeoutMs, headers: () => (answers.shift() ?? (() => ({})))() } });
     await db.create('story', { id: 'a', title: 'A' });
     const codes = [];
     while (answers.length > 0) codes.push(await codeOf(db.sync()));
     await db.sync();
     return codes;
-  });
+  }, TIMEOUT_MS);
   assert.deepEqual(codes, ['NETWORK', 'NETWORK', 'NETWORK', 'NETWORK', 'TIMEOUT']);
   assert.equal((await changes()).length, 1);
 });

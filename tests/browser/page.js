@@ -67,6 +67,15 @@ window.until = async (check, what, timeoutMs = 15_000) => {
   }
 };
 
+/** From now on `elapse()` does what the timer of so many milliseconds that was set last will do, without the wait. */
+window.watchTimers = (watchedMs) => {
+  const { setTimeout } = window;
+  window.setTimeout = (task, ms, ...args) => {
+    if (ms === watchedMs) window.elapse = task;
+    return setTimeout(task, ms, ...args);
+  };
+};
+
 /** Calls `look(transaction, mode)` with every transaction that is opened from now on; returns what ends that. */
 window.watchTransactions = (look) => {
   const { transaction: open } = IDBDatabase.prototype;

@@ -97,7 +97,9 @@ test('a request that is cut anywhere is applied once when it is sent again', asy
 });
 
 test('an answer that comes after nobody waits for it any more changes nothing', async (t) => {
-  const { tab, wire, ledger } = await start(t, { sync: { timeoutMs: 300 } });
+  const timeoutMs = 20_000;
+  const { tab, wire, ledger } = await start(t, { sync: { timeoutMs } });
+  await tab.evaluate((ms) => watchTimers(ms), timeoutMs);
   await writeAll(tab, 'late');
   const { fault, answered, release } = held();
   wire.faults.push(async (exchange) => {
@@ -106,8 +108,10 @@ test('an answer that comes after nobody waits for it any more changes nothing', 
     exchange.end();
   });
   const before = await stateOf(tab);
-  assert.equal(await sync(tab), 'TIMEOUT');
+  const synced = sync(tab);
   await answered;
+  await tab.evaluate(() => elapse());
+  assert.equal(await synced, 'TIMEOUT');
   assert.equal(await stateOf(tab), before);
   await ledger.settle(tab);
   const settled = await stateOf(tab);
