@@ -77,15 +77,26 @@ test('a server that refuses a request for its size hides nothing that others wro
 });
 
 test('writes made one after the other wait for a pause and go together', async (t) => {
-  const { openTab, proxy } = await world(t);
-  const tab = await openTab();
+  const { openBrowser, proxy } = await world(t);
+  const browser = await openBrowser();
+  const { clock } = browser.context;
+  await clock.install();
+  const tab = await browser.openTab();
   await tab.evaluate(async () => {
     window.db = await openDb({ objects: objectsWith({ debounce_ms: 800 }), sync: { auto: true } });
     await until(() => db.status.lastSyncedAt, 'the first sync');
-    for (const story of stories(20)) await db.create('story', story);
-    if (db.status.state !== 'waiting') throw new Error(db.status.state);
-    await until(() => db.status.pending === 0, 'drained');
   });
+  const stateOf = () => tab.evaluate(() => db.status.state);
+  // Time stands still, or the writes would take theirs: a slow disk is no pause.
+  await clock.pauseAt(Date.now() + 10_000);
+  for (const at of [0, 10]) {
+    await tab.evaluate(async (at) => { for (const story of stories(10, at)) await db.create('story', story); }, at);
+    await clock.runFor(790);
+    assert.equal(await stateOf(), 'waiting');
+  }
+  assert.deepEqual(proxy.batches, []);
+  await clock.runFor(20);
+  await until(() => tab.evaluate(() => db.status.pending === 0), 'drained');
   assert.deepEqual(proxy.batches.map(({ length }) => length), [20]);
 });
 
