@@ -6,6 +6,8 @@ import { test, until, world } from './harness.mjs';
 const EDITS = 20;
 /** What the project promises for clients of one machine. */
 const MEDIAN_MS = 100;
+/** What is granted on a slow one: so many times what a push and a pull take there that are called for. */
+const TIMES_BY_HAND = 2;
 
 const realtime = (t) => world(t, { serverArgs: ['--realtime'] });
 
@@ -37,7 +39,7 @@ test('a change reaches the live query of another client at once', async (t) => {
   await open(two);
   const { id } = await create(one, 'edit 0');
   await sees(two, 'edit 0');
-  const times = [];
+  const [times, byHand] = [[], []];
   for (let edit = 1; edit <= EDITS; edit++) {
     const title = `edit ${edit}`;
     // From the call of the write: commit, push, the server's commit, ring, pull, commit.
@@ -47,11 +49,22 @@ test('a change reaches the live query of another client at once', async (t) => {
       return wrote;
     }, { id, title });
     times.push((await sees(two, title)).at - wrote);
+    const pushed = await one.evaluate(async ({ id, edit }) => {
+      const from = performance.now();
+      await db.update('story', id, { points: edit });
+      await db.sync();
+      return performance.now() - from;
+    }, { id, edit });
+    const pulled = await two.evaluate(async () => {
+      const from = performance.now();
+      await db.sync();
+      return performance.now() - from;
+    });
+    byHand.push(pushed + pulled);
   }
-  times.sort((a, b) => a - b);
-  const median = times[EDITS / 2];
-  t.diagnostic(`median ${median} ms, slowest ${times.at(-1)} ms of ${EDITS} edits`);
-  assert.ok(median < MEDIAN_MS, `the median is ${median} ms: ${times}`);
+  const [median, medianByHand] = [times, byHand].map((each) => Math.round(each.sort((a, b) => a - b)[EDITS / 2]));
+  t.diagnostic(`median ${median} ms, slowest ${times.at(-1)} ms of ${EDITS} edits; ${medianByHand} ms by hand`);
+  assert.ok(median < Math.max(MEDIAN_MS, TIMES_BY_HAND * medianByHand), `the median is ${median} ms, and ${medianByHand} ms by hand: ${times}`);
 });
 
 test('one of several tabs has a socket, and all of them follow', async (t) => {
@@ -67,7 +80,8 @@ test('one of several tabs has a socket, and all of them follow', async (t) => {
   await until(async () => (await Promise.all(tabs.slice(1).map((tab) => tab.evaluate(() => db.status.realtime)))).includes(true), 'a new leader with a socket');
   await create(other, 'for those that are left');
   for (const tab of tabs.slice(1)) await sees(tab, 'for those that are left');
-  assert.equal(all.proxy.webSockets.size, 1);
+  await until(() => all.proxy.webSockets.size === 1, 'the end of the socket of the tab that was closed');
+  assert.equal(all.proxy.webSocketCount, 2);
 });
 
 test('a socket that is cut is opened again, and nothing is missed', async (t) => {
