@@ -6,7 +6,7 @@ import { held, test, until, world } from './harness.mjs';
 const AFTER_CRASH_MS = 5_000;
 const AFTER_FREEZE_MS = 30_000;
 
-/** A browser with the database open in two tabs, each with a process of its own; the one that syncs comes first. */
+/** A browser with the database open in two tabs, each with a process of its own; the one that syncs comes first, and has synced. */
 async function start(t) {
   const all = await world(t);
   const browser = await all.openBrowser();
@@ -14,10 +14,9 @@ async function start(t) {
   for (const _ of [1, 2]) {
     const tab = await browser.openTab();
     await all.ledger.watch(tab);
-    await tab.evaluate(async () => {
-      window.db = await openDb({ sync: { auto: true } });
-      await until(() => db.status.leader || db.status.state !== 'syncing', 'it is open');
-    });
+    await tab.evaluate(async () => { window.db = await openDb({ sync: { auto: true } }); });
+    // A fault that a test sets is for its own request, not for the first pull.
+    if (tabs.length === 0) await tab.evaluate(() => until(() => db.status.leader && db.status.lastSyncedAt, 'the first sync'));
     tabs.push(tab);
   }
   const [leader, follower] = tabs;

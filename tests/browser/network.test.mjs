@@ -264,7 +264,7 @@ test('what was written offline is pushed by itself when the browser is online ag
   await session.send('Network.emulateNetworkConditions', { ...conditions, offline: false });
   await tab.evaluate(() => until(() => db.status.pending === 0, 'drained'));
   assert.ok((await server.records()).has('a'));
-  assert.equal(await tab.evaluate(() => db.status.state), 'idle');
+  await tab.evaluate(() => until(() => db.status.state === 'idle', 'the end of the sync'));
 });
 
 test('being online again counts also right after a sync that went well', async (t) => {
