@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { reload, test, until, world } from './harness.mjs';
 
-/** A world with a tab; the database is opened by the test. */
+/**
+ * A world with a tab; the database is opened by the test. One that watches what is written syncs first: a tab that begins to lead
+ * writes a row of its own, at any time after the database is open.
+ */
 async function start(t) {
   const all = await world(t);
   return { ...all, tab: await all.openTab() };
@@ -16,6 +19,7 @@ test('1,000 writes made at once cost at most 3 transactions', async (t) => {
   const { tab } = await start(t);
   const transactions = await tab.evaluate(async () => {
     window.db = await openDb();
+    await db.sync();
     let count = 0;
     const stop = watchTransactions((_, mode) => { count += mode === 'readwrite' ? 1 : 0; });
     await Promise.all(stories(1_000).map((story) => db.create('story', story)));
@@ -45,6 +49,7 @@ test('a write resolves after its transaction is complete, and the transaction is
   const { tab } = await start(t);
   const seen = await tab.evaluate(async () => {
     window.db = await openDb();
+    await db.sync();
     const seen = [];
     watchTransactions((transaction, mode) => {
       if (mode === 'readwrite') transaction.addEventListener('complete', () => seen.push(`complete, ${transaction.durability}`));
@@ -68,6 +73,7 @@ test('what is not durable yet is not seen yet', async (t) => {
   const { tab } = await start(t);
   const { atSuccess, after } = await tab.evaluate(async () => {
     window.db = await openDb();
+    await db.sync();
     let atSuccess;
     const { add } = IDBObjectStore.prototype;
     IDBObjectStore.prototype.add = function (...args) {
@@ -85,6 +91,7 @@ test('a commit that is aborted after its request succeeded is made again', async
   const { tab } = await start(t);
   await tab.evaluate(async () => {
     window.db = await openDb();
+    await db.sync();
     const { add } = IDBObjectStore.prototype;
     IDBObjectStore.prototype.add = function (...args) {
       IDBObjectStore.prototype.add = add;
