@@ -237,6 +237,7 @@ impl<'a> Staged<'a> {
         let changed = changed.with("updated_at", &quoted(&stamp.to_string()));
         let after = before.merged(&changed);
         check_size(&after)?;
+        self.adopt_one(&key);
         let recorded = self.recorded(key, Operation::Update, Some(changed));
         self.stage(vec![recorded]);
         Ok(after)
@@ -263,6 +264,7 @@ impl<'a> Staged<'a> {
         if self.view(&key).is_none() {
             return Ok(Reply::Deleted(false));
         }
+        self.adopt_one(&key);
         let recorded = self.recorded(key, Operation::Delete, None);
         self.stage(vec![recorded]);
         Ok(Reply::Deleted(true))
@@ -391,16 +393,31 @@ impl<'a> Staged<'a> {
     pub(crate) fn adopt(&mut self) -> bool {
         let state = self.state;
         for (object, table) in state.tables.iter().filter(|(object, _)| self.config.pushes(object)) {
-            for record in table.records().filter(|record| record.is_local() && record.pending().is_empty()) {
+            for record in table.records().filter(|record| record.is_local()) {
                 if self.bytes > ROW_BYTES_WANTED {
                     return false;
                 }
-                let key = RecordKey { object: object.clone(), id: record.id.clone() };
-                let recorded = self.recorded(key, Operation::Create, record.complete_base().cloned());
-                self.stage(vec![recorded]);
+                self.adopt_one(&RecordKey { object: object.clone(), id: record.id.clone() });
             }
         }
         true
+    }
+
+    /// The create of a record that was written while its object was not synced, if it is now. It comes before anything else that
+    /// is done to the record: the server would find nothing to do it to.
+    fn adopt_one(&mut self, key: &RecordKey) {
+        let state = self.state;
+        let is_new = self.is_pushed(&key.object) && !self.views.contains_key(key);
+        if let Some(record) = state.record(key).filter(|record| is_new && record.is_local()) {
+            let create = self.recorded(key.clone(), Operation::Create, record.complete_base().cloned());
+            self.stage(vec![create]);
+        }
+    }
+
+    /// Whether what is written to the object is for the server: by the definitions of this tab, or by those last synced under,
+    /// which may be a later release's in another tab.
+    fn is_pushed(&self, object: &ObjectName) -> bool {
+        self.config.pushes(object) || self.state.pushes(object)
     }
 
     /// Two decisions on one mutation in one row: only the first counts.
@@ -417,7 +434,7 @@ impl<'a> Staged<'a> {
         // A record that the server has, or is to get, is changed for the server even while its object is not synced: it goes
         // when the object comes back.
         let is_known = record.is_some_and(|record| !record.is_local() && !record.is_gone());
-        let is_synced = is_known || self.config.pushes(&key.object);
+        let is_synced = is_known || self.is_pushed(&key.object);
         let sequence = is_synced.then(|| {
             if !has(Defect::SequenceStuck) || self.last_sequence == self.state.last_sequence {
                 self.last_sequence = self.last_sequence.next();

@@ -187,6 +187,10 @@ fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {
     };
     state.last_sequence = state.last_sequence.max(sequence);
     let entry = state.tables.entry(object).entry(record_id);
+    if *operation == Operation::Create && entry.is_local() {
+        // From here on it is the create's: where the server refuses that, nothing stays behind.
+        entry.set_base(None);
+    }
     let base = entry.complete_base().cloned();
     entry.push(sequence, *operation, data.as_ref());
     state.pending.insert(Pending {

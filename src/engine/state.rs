@@ -119,10 +119,18 @@ impl State {
     }
 
     /// Whether the server's changes of the object are taken.
-    pub(crate) fn pulls(&self, object: &ObjectName) -> bool {
+    #[must_use]
+    pub fn pulls(&self, object: &ObjectName) -> bool {
         let of_object = |subscription: &&Subscription| subscription.object == *object;
         let subscription = self.subscriptions.iter().flatten().find(of_object);
         subscription.is_some_and(|subscription| subscription.direction != Direction::PushOnly)
+    }
+
+    /// Whether local mutations of the object go to the server.
+    pub(crate) fn pushes(&self, object: &ObjectName) -> bool {
+        let of_object = |subscription: &&Subscription| subscription.object == *object;
+        let subscription = self.subscriptions.iter().flatten().find(of_object);
+        subscription.is_some_and(|subscription| subscription.direction != Direction::PullOnly)
     }
 
     /// The checkpoint a request has to carry.

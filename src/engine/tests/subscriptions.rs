@@ -198,3 +198,65 @@ fn what_is_written_while_an_object_is_away_goes_when_it_comes_back() {
     assert_eq!(world.get(back, "story", "deleted"), None);
     world.check(back);
 }
+
+/// Goal: during an update of the app a tab of the older release, to which the object is a local one, writes what the server gets all
+/// the same. (Seed 15 of the simulator.)
+#[test]
+fn a_tab_of_an_older_release_writes_for_the_server_too() {
+    let mut world = World::leading(with_story(json!({ "enabled": true })));
+    world.start_sync(0);
+    world.answer(0, json!({ "results": [], "serverChanges": [], "checkpoint": "c1" }));
+    world.config = with_story(json!({ "enabled": false }));
+    let older = world.open_tab();
+    world.write(older, create("story", json!({ "id": "a", "title": "t" }))).unwrap();
+    assert_eq!(world.pending(older).len(), 1);
+    world.settle();
+    world.start_sync(0);
+    let sent = world.sent(0).mutations();
+    assert_eq!(
+        (sent.len(), &sent[0]["operation"], &sent[0]["data"]["title"]),
+        (1, &json!("create"), &json!("t"))
+    );
+}
+
+/// Goal: what was written locally and is refused when its object joins is shown as that, and is no record any more. (Seed 178 of the
+/// simulator.)
+#[test]
+fn a_local_record_that_the_server_refuses_leaves_nothing_behind() {
+    let mut world = World::leading(with_story(json!({ "enabled": false })));
+    world.write(0, create("story", json!({ "id": "a" }))).unwrap();
+    let tab = reopen(&mut world, with_story(json!({ "enabled": true })));
+    world.start_sync(tab);
+    world.answer(tab, json!({ "results": [rejected("no")], "serverChanges": [], "checkpoint": "c1" }));
+    assert_eq!((world.pending(tab).len(), world.rejected(tab).len()), (0, 1));
+    assert_eq!(world.get(tab, "story", "a"), None);
+    world.check(tab);
+}
+
+/// Goal: a local record that is changed when its object is defined as synced, and no tab has synced it yet, is made on the server
+/// first.
+#[test]
+fn a_local_record_is_made_before_it_is_changed() {
+    let mut world = World::leading(with_story(json!({ "enabled": false })));
+    for id in ["changed", "deleted"] {
+        world.write(0, create("story", json!({ "id": id, "title": "t" }))).unwrap();
+    }
+    world.crash(0);
+    world.config = with_story(json!({ "enabled": true }));
+    let tab = world.open_tab();
+    world.write(tab, update("story", "changed", json!({ "title": "u" }))).unwrap();
+    world.write(tab, delete("story", "deleted")).unwrap();
+    world.give(tab, Input::Leader(true));
+    world.settle();
+    world.start_sync(tab);
+    let sent = world.sent(tab).mutations();
+    let seen: Vec<_> =
+        sent.iter().map(|it| (it["recordId"].as_str().unwrap(), it["operation"].as_str().unwrap())).collect();
+    assert_eq!(
+        seen,
+        [("changed", "create"), ("changed", "update"), ("deleted", "create"), ("deleted", "delete")]
+    );
+    assert_eq!(world.get(tab, "story", "changed").unwrap()["title"], "u");
+    assert_eq!(world.get(tab, "story", "deleted"), None);
+    world.check(tab);
+}
