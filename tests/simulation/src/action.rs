@@ -192,6 +192,11 @@ actions! {
     Steal = "steal" { client: usize, tab: usize, },
     /// The store does what a tab asked it to; the tab does not know yet.
     Disk = "disk" { client: usize, tab: usize, fate: DiskFate, },
+    /// The store's connections are closed underneath: what is under way ends so, and nothing is answered for a while, an
+    /// `open()` neither.
+    CloseStore = "close-store" { client: usize, fate: DiskFate, ms: u64, },
+    /// The app's next release defines its objects otherwise: tabs opened from now on have it.
+    Deploy = "deploy" { client: usize, edition: usize, },
     /// The tab hears what came of that.
     Report = "report" { client: usize, tab: usize, },
     /// A tab hears whether it has the lock.

@@ -29,6 +29,10 @@ pub(crate) struct Client {
     /// How wrong the device's clock is.
     pub(crate) skew_ms: i64,
     pub(crate) cut: Option<(Cut, Duration)>,
+    /// How long its database cannot be opened.
+    pub(crate) store_away_until: Option<Duration>,
+    /// Which of the app's editions the tabs have that are opened next.
+    pub(crate) edition: usize,
     /// The tokens of writes that were promised to be durable, and of those that were refused.
     pub(crate) promised: BTreeSet<usize>,
     pub(crate) refused: BTreeSet<usize>,
@@ -42,6 +46,8 @@ pub(crate) struct Tab {
     pub(crate) is_alive: bool,
     pub(crate) is_frozen: bool,
     pub(crate) is_open: bool,
+    /// The app's edition it was opened with.
+    pub(crate) edition: usize,
     /// How many rows there were when it was opened.
     pub(crate) opened_at: usize,
     pub(crate) store: Option<StoreCall>,
@@ -92,6 +98,8 @@ impl Client {
             waiting: VecDeque::new(),
             skew_ms,
             cut: None,
+            store_away_until: None,
+            edition: 0,
             promised: BTreeSet::new(),
             refused: BTreeSet::new(),
             next_request: 0,
@@ -100,7 +108,12 @@ impl Client {
 
     /// The same profile on another device: what is on the disk, and none of the tabs.
     pub(crate) fn copy(&self) -> Self {
-        Self { disk: self.disk.clone(), ledger: self.ledger.clone(), ..Self::new(self.skew_ms) }
+        Self {
+            disk: self.disk.clone(),
+            ledger: self.ledger.clone(),
+            edition: self.edition,
+            ..Self::new(self.skew_ms)
+        }
     }
 
     pub(crate) fn request(&mut self) -> u64 {
@@ -130,6 +143,7 @@ impl Client {
             is_alive: true,
             is_frozen: false,
             is_open: false,
+            edition: self.edition,
             opened_at: self.disk.len(),
             store: None,
             done: None,
@@ -186,6 +200,11 @@ impl Client {
             self.waiting.push_back(old);
         }
         self.tabs[tab].lock_news.push_back(true);
+    }
+
+    /// Whether its database cannot be opened at the moment.
+    pub(crate) fn is_store_away(&self, now: Duration) -> bool {
+        self.store_away_until.is_some_and(|until| now < until)
     }
 
     pub(crate) fn is_cut(&self, now: Duration, ways: [Cut; 2]) -> bool {

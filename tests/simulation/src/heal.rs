@@ -63,6 +63,8 @@ impl World {
     fn mend(&mut self) {
         for at in 0..self.clients.len() {
             self.clients[at].cut = None;
+            self.clients[at].store_away_until = None;
+            self.take_back(at);
             for tab in self.clients[at].alive().collect::<Vec<_>>() {
                 self.thaw(at, tab);
             }
@@ -78,6 +80,18 @@ impl World {
             // The app calls sync(): after a refusal of its credentials nothing else makes the driver try again.
             if let Some(tab) = self.clients[at].lock {
                 self.apply(&Action::Sync { client: at, tab });
+            }
+        }
+    }
+
+    /// The app is again as the server's definitions have it: its tabs are opened anew.
+    fn take_back(&mut self, at: usize) {
+        if self.clients[at].edition != 0 {
+            self.apply(&Action::Deploy { client: at, edition: 0 });
+        }
+        for tab in self.clients[at].alive().collect::<Vec<_>>() {
+            if self.clients[at].tabs[tab].edition != 0 {
+                self.apply(&Action::Crash { client: at, tab });
             }
         }
     }

@@ -5,7 +5,8 @@
 //! | S1 conservation | `check_account`: every mutation of a log is pending, refused, or has a verdict or decision; at opens, crashes and the end |
 //! | S2 at most once, S3 stable verdicts, S9, S10, S15, S16 | `server::history`, `server::witness`, `server::own`: every transaction and answer; the log's verdicts in `ledger` |
 //! | S4 order | `ledger` for what is recorded, `server::history` for what is judged |
-//! | S5 write-ahead, S20 bounds, S21 opt-outs | `check_request`: every request against the log on the disk |
+//! | S5 write-ahead, S21 opt-outs | `check_request`: every request against the log on the disk and the definitions of its tab |
+//! | S20 bounds | `ledger`: every batch that is frozen; `network`: one request at a time |
 //! | S6 view, S7 base, S11, S19, S22 | `check_record`: every record that a row touched, in every tab that folds it |
 //! | S8 checkpoint | `ledger`: every answer in a log |
 //! | S12, S13, S14 decisions | `oracle`: every mutation that the server judged |
@@ -19,17 +20,18 @@ use objectql_offline::engine::{Event, Notice, Query, Recorded, Reply};
 use objectql_offline::error::Error;
 use objectql_sync_protocol::{Fields, Operation, ReceivedMutation, ReceivedPush, RecordKey};
 
+use crate::client::Tab;
 use crate::coverage::Sight;
 use crate::ledger::Fate;
 use crate::server::parse_checkpoint;
-use crate::setup::{AUDIT, DRAFT, OBJECTS};
+use crate::setup::OBJECTS;
 use crate::world::World;
 
 /// What a request must be: durable, in order, a batch that was frozen, within its bounds.
-pub(crate) fn check_request(world: &World, at: usize, push: &ReceivedPush) -> Result<(), String> {
+pub(crate) fn check_request(world: &World, at: usize, tab: usize, push: &ReceivedPush) -> Result<(), String> {
     let ledger = &world.clients[at].ledger;
+    let edition = &world.editions[world.clients[at].tabs[tab].edition];
     let mut batch = Vec::new();
-    let mut of_object: Vec<(&str, usize)> = Vec::new();
     for mutation in &push.mutations {
         let ReceivedMutation::Valid(mutation) = mutation else {
             return Err(format!("a mutation that no server reads: {mutation:?}"));
@@ -48,18 +50,8 @@ pub(crate) fn check_request(world: &World, at: usize, push: &ReceivedPush) -> Re
             return Err(format!("S5: {} is sent otherwise than it was recorded", mutation.id));
         }
         let name = entry.recorded.object.as_str();
-        let count = match of_object.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, count)) => {
-                *count += 1;
-                *count
-            }
-            None => {
-                of_object.push((name, 1));
-                1
-            }
-        };
-        if count > world.setup.batch_size(name) {
-            return Err(format!("S20: {count} mutations of {name} in one request"));
+        if !edition.pushes(name) {
+            return Err(format!("S21: a mutation of {name} is sent, which does not push"));
         }
         batch.push(mutation.sequence);
     }
@@ -147,7 +139,11 @@ pub(crate) fn check_rows(world: &mut World, at: usize, tab: usize, before: u64, 
 
 /// What is seen is the base with what is pending on top; and the base is what the server had at the checkpoint.
 fn check_record(world: &World, at: usize, tab: usize, key: &RecordKey) -> Result<(), String> {
-    let engine = &world.clients[at].tabs[tab].engine;
+    let Tab { engine, edition, .. } = &world.clients[at].tabs[tab];
+    let edition = &world.editions[*edition];
+    if !edition.defines(key.object.as_str()) {
+        return Ok(());
+    }
     let state = engine.state();
     let base = state.base(key);
     let known = base.filter(|(_, _, is_partial)| !is_partial).map(|(_, fields, _)| fields.clone());
@@ -156,8 +152,11 @@ fn check_record(world: &World, at: usize, tab: usize, key: &RecordKey) -> Result
     if !is_same(seen, expected.as_ref()) {
         return Err(format!("S6: client {at} sees {seen:?} of {key:?} instead of {expected:?}"));
     }
-    let name = key.object.as_str();
-    if name == OBJECTS[AUDIT] || name == OBJECTS[DRAFT] {
+    // The changes of an object that takes part again are behind the checkpoint, until a snapshot has brought them.
+    let is_joining = state.is_collecting() && world.setup.faults.deploy > 0;
+    // What was written while the object took no part is the server's in no version.
+    let is_local = base.is_some_and(|(version, ..)| version.get() == 0);
+    if !state.pulls(&key.object) || is_joining || is_local {
         return Ok(());
     }
     let line = state.checkpoint().and_then(|checkpoint| parse_checkpoint(checkpoint.as_str()));
@@ -213,7 +212,8 @@ fn check_all_records(world: &World, at: usize, tab: usize) -> Result<(), String>
     for key in engine.state().keys() {
         check_record(world, at, tab, &key)?;
     }
-    for object in OBJECTS {
+    let edition = &world.editions[world.clients[at].tabs[tab].edition];
+    for object in OBJECTS.into_iter().filter(|object| edition.defines(object)) {
         let count = engine.count(object, None).map_err(|error| error.to_string())?;
         let query = Query::parse("{}").map_err(|error| error.to_string())?;
         let found = engine.find(object, &query).map_err(|error| error.to_string())?;

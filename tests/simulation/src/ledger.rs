@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use objectql_offline::engine::{Event, Received, Recorded, Row, Verdict};
-use objectql_sync_protocol::{MutationId, ObjectName, Sequence};
+use objectql_offline::engine::{Event, Received, Recorded, Row, Subscription, Verdict};
+use objectql_sync_protocol::{Direction, MutationId, ObjectName, Sequence};
 
 use crate::coverage::{Coverage, Sight};
 use crate::server::history::History;
 use crate::server::parse_checkpoint;
-use crate::setup::{AUDIT, DRAFT, OBJECTS, PRICE};
+use crate::setup::{AUDIT, DRAFT, Edition, OBJECTS, PRICE};
 
 /// What became of a mutation so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub(crate) struct Ledger {
     pub(crate) batches: HashSet<Vec<Sequence>>,
     pub(crate) frozen: Vec<Sequence>,
     pub(crate) checkpoint: Option<String>,
+    /// The objects whose mutations go to the server, as the log last says.
+    pushed: Option<BTreeSet<ObjectName>>,
     is_collecting: bool,
     ids: BTreeSet<MutationId>,
     /// The tokens of the writes that are in the log.
@@ -61,6 +63,7 @@ impl Ledger {
     pub(crate) fn add(
         &mut self,
         row: &Row,
+        edition: &Edition,
         history: Option<&History>,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
@@ -68,11 +71,11 @@ impl Ledger {
         for event in &row.events {
             match event {
                 Event::Recorded(mutations) => {
-                    mutations.iter().try_for_each(|recorded| self.record(recorded, coverage))?;
+                    mutations.iter().try_for_each(|recorded| self.record(recorded, edition, coverage))?;
                 }
-                Event::Frozen { batch } => self.freeze(batch)?,
+                Event::Frozen { batch } => self.freeze(batch, edition)?,
                 Event::Thawed => self.frozen.clear(),
-                Event::Received(received) => self.receive(received, history, coverage)?,
+                Event::Received(received) => self.receive(received, edition, history, coverage)?,
                 Event::ResetBegan { .. } => {
                     self.is_collecting = true;
                     coverage.saw(Sight::Reset);
@@ -84,10 +87,14 @@ impl Ledger {
                     if let Some(entry) = self.entries.get_mut(&sequence.get()) {
                         entry.fate = Fate::Decided;
                     }
-                    instead.iter().try_for_each(|recorded| self.record(recorded, coverage))?;
+                    instead.iter().try_for_each(|recorded| self.record(recorded, edition, coverage))?;
                 }
-                // What is wanted from now on is behind the checkpoint.
-                Event::Subscribed(_) => self.is_collecting |= self.checkpoint.is_some(),
+                Event::Subscribed(subscriptions) => {
+                    // What is wanted from now on is behind the checkpoint.
+                    self.is_collecting |= self.checkpoint.is_some();
+                    let is_adopting = row.events.iter().any(|event| matches!(event, Event::Recorded(_)));
+                    self.note_subscribed(subscriptions, is_adopting, coverage);
+                }
                 Event::Renamed { .. } => coverage.saw(Sight::Renamed),
                 Event::Opened { .. } => {}
             }
@@ -95,7 +102,42 @@ impl Ledger {
         Ok(())
     }
 
-    fn record(&mut self, recorded: &Recorded, coverage: &mut Coverage) -> Result<(), String> {
+    /// Takes note of what takes part from now on.
+    fn note_subscribed(
+        &mut self,
+        subscriptions: &[Subscription],
+        is_adopting: bool,
+        coverage: &mut Coverage,
+    ) {
+        let now = subscriptions.iter();
+        let now: BTreeSet<ObjectName> = now
+            .filter(|subscription| subscription.direction != Direction::PullOnly)
+            .map(|subscription| subscription.object.clone())
+            .collect();
+        let before = self.pushed.replace(now.clone());
+        let Some(before) = before else { return };
+        coverage.saw(Sight::Joined);
+        if is_adopting {
+            coverage.saw(Sight::Adopted);
+        }
+        let mut pending = self.entries.values().filter(|entry| entry.is_pending());
+        if pending
+            .clone()
+            .any(|it| before.contains(&it.recorded.object) && !now.contains(&it.recorded.object))
+        {
+            coverage.saw(Sight::LeftPending);
+        }
+        if pending.any(|it| !before.contains(&it.recorded.object) && now.contains(&it.recorded.object)) {
+            coverage.saw(Sight::ReturnedPending);
+        }
+    }
+
+    fn record(
+        &mut self,
+        recorded: &Recorded,
+        edition: &Edition,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
         for token in tokens(recorded) {
             self.tokens.insert(token);
         }
@@ -105,7 +147,11 @@ impl Ledger {
         }
         let Some(sequence) = recorded.sequence else {
             coverage.saw(Sight::NotSynced);
-            return if is(DRAFT, &recorded.object) { Ok(()) } else { Err("S4: no sequence".to_owned()) };
+            return if edition.pushes(recorded.object.as_str()) {
+                Err("S4: no sequence".to_owned())
+            } else {
+                Ok(())
+            };
         };
         if is(DRAFT, &recorded.object) || is(PRICE, &recorded.object) {
             return Err(format!("S21: a mutation of {} wants to be sent", recorded.object));
@@ -122,15 +168,23 @@ impl Ledger {
         Ok(())
     }
 
-    fn freeze(&mut self, batch: &[Sequence]) -> Result<(), String> {
+    fn freeze(&mut self, batch: &[Sequence], edition: &Edition) -> Result<(), String> {
         if !self.frozen.is_empty() {
             return Err("S20: a batch is frozen while another one is".to_owned());
         }
         if batch.is_empty() || !batch.is_sorted() {
             return Err(format!("S4: a batch out of order: {batch:?}"));
         }
+        let mut of_object: BTreeMap<&str, usize> = BTreeMap::new();
         for sequence in batch {
-            let fate = self.entries.get(&sequence.get()).map(|entry| entry.fate);
+            let entry = self.entries.get(&sequence.get());
+            let name = entry.map_or("", |entry| entry.recorded.object.as_str());
+            let count = of_object.entry(name).or_default();
+            *count += 1;
+            if *count > edition.batch_size(name) {
+                return Err(format!("S20: {count} mutations of {name} in one batch"));
+            }
+            let fate = entry.map(|entry| entry.fate);
             // A conflict that turned out to be none is sent again.
             if !matches!(fate, Some(Fate::Pending | Fate::Conflict | Fate::Probed)) {
                 return Err(format!("S1: {} is frozen although it is {fate:?}", sequence.get()));
@@ -144,6 +198,7 @@ impl Ledger {
     fn receive(
         &mut self,
         received: &Received,
+        edition: &Edition,
         history: Option<&History>,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
@@ -166,8 +221,8 @@ impl Ledger {
             self.judge(*sequence, verdict, history, coverage)?;
         }
         for change in &received.changes {
-            if change.object.as_str() == OBJECTS[AUDIT] && change.data.is_some() {
-                return Err("S21: a change of a push-only object was taken".to_owned());
+            if !edition.pulls(change.object.as_str()) && change.data.is_some() {
+                return Err(format!("S21: a change of {} was taken, which does not pull", change.object));
             }
             if change.object.as_str() == OBJECTS[PRICE] {
                 coverage.saw(Sight::PullOnly);

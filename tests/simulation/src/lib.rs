@@ -10,6 +10,7 @@
 mod action;
 mod client;
 mod coverage;
+mod disk;
 mod heal;
 mod invariants;
 mod ledger;
@@ -20,6 +21,7 @@ mod run;
 mod server;
 mod setup;
 mod shrink;
+mod tabs;
 mod trace;
 mod user;
 mod workload;

@@ -93,7 +93,7 @@ impl World {
         self.clients[at].tabs[tab].sending = Some((send, self.now));
         let mutations: Vec<MutationId> = match ReceivedPush::parse(&body) {
             Ok(push) => {
-                let checked = invariants::check_request(self, at, &push);
+                let checked = invariants::check_request(self, at, tab, &push);
                 checked.unwrap_or_else(|violation| self.violate(violation));
                 let valid = |mutation: &ReceivedMutation| match mutation {
                     ReceivedMutation::Valid(mutation) => Some(mutation.id),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use objectql_offline::engine::{Config, SyncSettings};
-use objectql_sync_protocol::ObjectDefinition;
+use objectql_sync_protocol::{ObjectDefinition, SyncConfig};
 use serde_json::{Value, json};
 
 use crate::random::Random;
@@ -22,6 +22,15 @@ pub(crate) const PRICE: usize = 5;
 pub(crate) const DRAFT: usize = 6;
 /// The objects by their place.
 pub(crate) const OBJECTS: [&str; 7] = ["story", "task", "note", "case", "audit", "price", "draft"];
+
+/// How many releases of its definitions an app has.
+const EDITIONS: u64 = 4;
+const DEBOUNCES_MS: [u64; 5] = [0, 50, 300, 1000, 5000];
+const BATCH_SIZES: [usize; 5] = [1, 2, 3, 7, 50];
+
+/// How one release of an app defines the objects.
+#[derive(Debug, Clone)]
+pub(crate) struct Edition(Vec<ObjectDefinition>);
 
 /// Which server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +68,8 @@ pub(crate) struct Faults {
     pub(crate) prune: usize,
     pub(crate) restore: usize,
     pub(crate) clone: usize,
+    pub(crate) store_closed: usize,
+    pub(crate) deploy: usize,
 }
 
 /// A world before anything happened.
@@ -115,10 +126,10 @@ impl Setup {
             is_automatic: !random.chance(100),
             is_realtime: random.chance(300),
             poll_interval: Duration::from_secs(random.pick(&[5, 20, 60])),
-            faults: Faults::draw(random),
+            faults: Faults::draw(random).with_later(seed),
             writing: random.pick(&[30, 80, 150, 300]),
-            debounce_ms: std::array::from_fn(|_| random.pick(&[0, 50, 300, 1000, 5000])),
-            batch_size: std::array::from_fn(|_| random.pick(&[1, 2, 3, 7, 50])),
+            debounce_ms: std::array::from_fn(|_| random.pick(&DEBOUNCES_MS)),
+            batch_size: std::array::from_fn(|_| random.pick(&BATCH_SIZES)),
         }
     }
 
@@ -130,44 +141,62 @@ impl Setup {
 
     /// The definitions that clients and server share.
     pub(crate) fn definitions(&self) -> Vec<ObjectDefinition> {
-        self.definitions_with(&json!({ "direction": "pull-only" }))
+        self.define(sync_of_all())
     }
 
     /// The same for somebody on the server, who may write everything.
     pub(crate) fn server_definitions(&self) -> Vec<ObjectDefinition> {
-        self.definitions_with(&json!({}))
+        let mut sync = sync_of_all();
+        sync[PRICE] = json!({});
+        self.define(sync)
     }
 
-    fn definitions_with(&self, price: &Value) -> Vec<ObjectDefinition> {
-        let sync: [Value; 7] = [
-            json!({}),
-            json!({ "conflict_fields": ["a"] }),
-            json!({ "strategy": "crdt" }),
-            json!({ "strategy": "manual" }),
-            json!({ "direction": "push-only" }),
-            price.clone(),
-            json!({ "enabled": false }),
-        ];
-        let define = |(place, mut sync): (usize, Value)| {
-            let members = sync.as_object_mut().expect("an object");
-            members.entry("enabled").or_insert(Value::Bool(true));
-            members.insert("debounce_ms".to_owned(), json!(self.debounce_ms[place]));
-            members.insert("batch_size".to_owned(), json!(self.batch_size[place]));
-            let fields = json!({ "a": { "type": "json" }, "status": { "type": "select", "options": ["open", "done"] } });
-            let definition = json!({ "name": OBJECTS[place], "fields": fields, "sync": sync });
-            serde_json::from_value(definition).expect("a valid definition")
-        };
+    fn define(&self, sync: [Value; 7]) -> Vec<ObjectDefinition> {
+        let numbers = |place| (self.debounce_ms[place], self.batch_size[place]);
+        let define = |(place, sync)| definition(place, sync, numbers(place));
         sync.into_iter().enumerate().map(define).collect()
     }
 
+    /// What an app defines, release by release; the first is what the server goes by. Nothing is ever sent that the server
+    /// would refuse for its definition alone: it would wait for a release that takes it back.
+    pub(crate) fn editions(&self) -> Vec<Edition> {
+        let first = Edition(self.definitions());
+        std::iter::once(first).chain((1..EDITIONS).map(|number| self.later_edition(number))).collect()
+    }
+
+    fn later_edition(&self, number: u64) -> Edition {
+        let random = &mut Random::new(self.seed ^ (number << 32));
+        let all = sync_of_all();
+        let mut definitions = Vec::new();
+        for (place, own) in all.iter().enumerate() {
+            let mut sync =
+                if place <= CASE && random.chance(300) { all[random.below(4)].clone() } else { own.clone() };
+            let direction = match place {
+                STORY..=CASE => random.pick(&["", "", "push-only", "pull-only", "off", "gone"]),
+                AUDIT => random.pick(&["", "off", "gone"]),
+                _ => random.pick(&["", "gone"]),
+            };
+            let members = sync.as_object_mut().expect("an object");
+            match direction {
+                "gone" => continue,
+                "off" => drop(members.insert("enabled".to_owned(), Value::Bool(false))),
+                "" => {}
+                direction => drop(members.insert("direction".to_owned(), json!(direction))),
+            }
+            let numbers = (random.pick(&DEBOUNCES_MS), random.pick(&BATCH_SIZES));
+            definitions.push(definition(place, sync, numbers));
+        }
+        Edition(definitions)
+    }
+
     /// What an engine is started with.
-    pub(crate) fn config(&self) -> Config {
+    pub(crate) fn config(&self, edition: &Edition) -> Config {
         let settings = SyncSettings {
             is_automatic: self.is_automatic,
             poll_interval: Some(self.poll_interval),
             is_realtime: self.is_realtime,
         };
-        Config::new(self.definitions(), Some(settings)).expect("valid definitions")
+        Config::new(edition.0.clone(), Some(settings)).expect("valid definitions")
     }
 
     /// Whether a request may arrive after its sender has given it up. A server that cannot tell a repeat would apply it again,
@@ -175,11 +204,53 @@ impl Setup {
     pub(crate) fn has_late_requests(&self) -> bool {
         self.server != ServerKind::Plain
     }
+}
+
+impl Edition {
+    fn sync_of(&self, object: &str) -> Option<&SyncConfig> {
+        self.0.iter().find(|definition| definition.name.as_str() == object).map(|definition| &definition.sync)
+    }
+
+    pub(crate) fn defines(&self, object: &str) -> bool {
+        self.sync_of(object).is_some()
+    }
+
+    pub(crate) fn pushes(&self, object: &str) -> bool {
+        self.sync_of(object).is_some_and(SyncConfig::pushes)
+    }
+
+    /// Whether the server's changes are taken: those of an object that is not defined are, for it may come back.
+    pub(crate) fn pulls(&self, object: &str) -> bool {
+        self.sync_of(object).is_none_or(SyncConfig::pulls)
+    }
 
     pub(crate) fn batch_size(&self, object: &str) -> usize {
-        let place = OBJECTS.iter().position(|name| *name == object);
-        place.map_or(0, |place| self.batch_size[place])
+        self.sync_of(object).map_or(0, |sync| usize::try_from(sync.batch_size).unwrap_or(usize::MAX))
     }
+}
+
+/// How each object takes part in sync, as the server has it.
+fn sync_of_all() -> [Value; 7] {
+    [
+        json!({}),
+        json!({ "conflict_fields": ["a"] }),
+        json!({ "strategy": "crdt" }),
+        json!({ "strategy": "manual" }),
+        json!({ "direction": "push-only" }),
+        json!({ "direction": "pull-only" }),
+        json!({ "enabled": false }),
+    ]
+}
+
+fn definition(place: usize, mut sync: Value, (debounce_ms, batch_size): (u64, usize)) -> ObjectDefinition {
+    let members = sync.as_object_mut().expect("an object");
+    members.entry("enabled").or_insert(Value::Bool(true));
+    members.insert("debounce_ms".to_owned(), json!(debounce_ms));
+    members.insert("batch_size".to_owned(), json!(batch_size));
+    let fields =
+        json!({ "a": { "type": "json" }, "status": { "type": "select", "options": ["open", "done"] } });
+    let definition = json!({ "name": OBJECTS[place], "fields": fields, "sync": sync });
+    serde_json::from_value(definition).expect("a valid definition")
 }
 
 impl Faults {
@@ -211,6 +282,16 @@ impl Faults {
             prune: draw([1, 2, 4]),
             restore: draw([1, 2, 3]),
             clone: draw([1, 1, 2]),
+            ..Self::default()
         }
+    }
+
+    /// Those that came later: drawn apart, so that the worlds of older scripts stay what they were.
+    fn with_later(self, seed: u64) -> Self {
+        let random = &mut Random::new(seed ^ 0x1a7e);
+        let mut draw = |rates: [usize; 3]| {
+            if random.chance(700) { 0 } else { random.pick(&rates) }
+        };
+        Self { store_closed: draw([2, 4, 10]), deploy: draw([3, 6, 12]), ..self }
     }
 }

@@ -70,6 +70,9 @@ impl Workload {
         };
         let place = &world.clients[client].tabs[tab];
         if place.store.is_some() {
+            if world.clients[client].is_store_away(world.now) {
+                return None;
+            }
             return Some(Action::Disk { client, tab, fate: self.disk_fate(&world.setup.faults) });
         }
         if place.is_frozen {
@@ -246,6 +249,16 @@ impl Workload {
                 return Some(Action::Backup { number: self.backups });
             }
             return Some(Action::Restore { number: self.random.within(1, self.backups) });
+        }
+        if self.random.chance(faults.store_closed) {
+            const FATES: [DiskFate; 3] = [DiskFate::Failed, DiskFate::UnknownMade, DiskFate::UnknownNotMade];
+            // Up to some minutes: an upgrade in another tab, or a browser that does not answer.
+            let ms = 50 << self.random.below(13);
+            return Some(Action::CloseStore { client, fate: self.random.pick(&FATES), ms });
+        }
+        if self.random.chance(faults.deploy) {
+            let edition = self.random.below(world.editions.len());
+            return Some(Action::Deploy { client, edition });
         }
         if world.setup.has_late_requests() && self.random.chance(faults.clone) {
             return Some(Action::Clone { client });

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use objectql_offline::engine::{Announcement, Answer, Event, Input, Now, Output, Reply, RequestId, Row};
+use objectql_offline::engine::{Announcement, Answer, Event, Input, Now, Output, Reply, RequestId};
 use objectql_offline::error::Error;
 use objectql_sync_protocol::{Timestamp, realtime::ServerFrame};
 
-use crate::action::{Action, Cut, DiskFate, SocketWord};
-use crate::client::{Call, Client, DiskRow, StoreCall};
+use crate::action::{Action, Cut, SocketWord};
+use crate::client::{Call, Client, StoreCall};
 use crate::coverage::{Coverage, Sight};
 use crate::invariants;
 use crate::network::Network;
 use crate::random::Random;
 use crate::server::{self, Server};
-use crate::setup::{EPOCH_MS, Setup};
+use crate::setup::{EPOCH_MS, Edition, Setup};
 use crate::trace::Trace;
 
 /// How long a shell waits for an answer.
@@ -24,6 +24,8 @@ const MAX_CLIENTS: usize = 10;
 /// Everything there is.
 pub(crate) struct World {
     pub(crate) setup: Setup,
+    /// The app's definitions, release by release.
+    pub(crate) editions: Vec<Edition>,
     pub(crate) now: Duration,
     pub(crate) clients: Vec<Client>,
     pub(crate) network: Network,
@@ -37,7 +39,7 @@ pub(crate) struct World {
     pub(crate) violation: Option<String>,
     pub(crate) next_token: usize,
     pub(crate) server_writes: u64,
-    seeds: Random,
+    pub(crate) seeds: Random,
 }
 
 impl World {
@@ -56,6 +58,7 @@ impl World {
             next_token: 0,
             server_writes: 0,
             seeds: seeds.clone(),
+            editions: setup.editions(),
             setup,
         };
         for _ in 0..world.setup.clients {
@@ -85,6 +88,8 @@ impl World {
             Action::Thaw { client, tab } => self.thaw(client, tab),
             Action::Steal { client, tab } => self.steal(client, tab),
             Action::Disk { client, tab, fate } => self.use_disk(client, tab, fate),
+            Action::CloseStore { client, fate, ms } => self.close_store(client, fate, ms),
+            Action::Deploy { client, edition } => self.deploy(client, edition),
             Action::Report { client, tab } => self.report(client, tab),
             Action::Lock { client, tab } => self.hear_lock(client, tab),
             Action::Hear { client, tab, place } => self.hear(client, tab, place, true),
@@ -212,15 +217,6 @@ impl World {
         }
     }
 
-    fn ask_store(&mut self, at: usize, tab: usize, call: StoreCall) {
-        let place = &mut self.clients[at].tabs[tab];
-        if place.store.is_some() || place.done.is_some() {
-            self.violate("an engine asks the store for two things at a time".to_owned());
-            return;
-        }
-        place.store = Some(call);
-    }
-
     fn announce(&mut self, at: usize, tab: usize, text: &str) {
         let Some(announcement) = Announcement::parse(text) else {
             return self.violate(format!("an announcement that no tab understands: {text}"));
@@ -262,201 +258,6 @@ impl World {
         let is_follower = self.clients[at].lock != Some(tab);
         self.clients[at].tabs[tab].calls.insert(request, Call::Sync { is_follower });
         self.give(at, tab, Input::Sync { request: RequestId(request) });
-    }
-
-    pub(crate) fn open(&mut self, at: usize) {
-        let Some(client) = self.clients.get_mut(at) else { return };
-        if client.alive().count() >= self.setup.max_tabs {
-            return;
-        }
-        if client.alive().count() > 0 {
-            self.coverage.saw(Sight::TabOpened);
-        }
-        let tab = client.start_tab(self.setup.config(), &mut self.seeds);
-        self.give(at, tab, Input::Wake);
-    }
-
-    fn crash(&mut self, at: usize, tab: usize) {
-        if !self.clients.get(at).is_some_and(|client| client.is_alive(tab)) {
-            return;
-        }
-        let place = &self.clients[at].tabs[tab];
-        match (&place.store, &place.done) {
-            (Some(StoreCall::Append { .. }), _) => self.coverage.saw(Sight::CrashBeforeAppend),
-            (None, Some(_)) if place.is_row_made => self.coverage.saw(Sight::CrashAfterAppend),
-            _ => {}
-        }
-        if place.sending.is_some() {
-            self.coverage.saw(Sight::CrashWithAnswer);
-        }
-        invariants::check_tab(self, at, tab);
-        self.clients[at].end_tab(tab);
-        self.network.forget_tab(at, tab);
-    }
-
-    fn crash_browser(&mut self, at: usize) {
-        let Some(client) = self.clients.get(at) else { return };
-        let tabs: Vec<usize> = client.alive().collect();
-        if tabs.len() > 1 {
-            self.coverage.saw(Sight::BrowserCrash);
-        }
-        tabs.into_iter().for_each(|tab| self.crash(at, tab));
-    }
-
-    fn freeze(&mut self, at: usize, tab: usize) {
-        if self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
-            let client = &mut self.clients[at];
-            client.tabs[tab].is_frozen = true;
-            self.coverage.saw(Sight::TabFrozen);
-            if client.lock == Some(tab) {
-                self.coverage.saw(Sight::LeaderFrozen);
-            }
-        }
-    }
-
-    pub(crate) fn thaw(&mut self, at: usize, tab: usize) {
-        if !self.clients.get(at).is_some_and(|client| client.is_alive(tab) && !client.is_awake(tab)) {
-            return;
-        }
-        let place = &mut self.clients[at].tabs[tab];
-        place.is_frozen = false;
-        if place.lock_news.contains(&false) {
-            self.coverage.saw(Sight::ExLeaderThawed);
-        }
-        self.pass_time(Duration::ZERO);
-    }
-
-    fn steal(&mut self, at: usize, tab: usize) {
-        if self.clients.get(at).is_some_and(|client| client.is_awake(tab) && client.lock != Some(tab)) {
-            self.clients[at].steal_lock(tab);
-            self.coverage.saw(Sight::LockStolen);
-        }
-    }
-
-    pub(crate) fn hear_lock(&mut self, at: usize, tab: usize) {
-        if !self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
-            return;
-        }
-        let place = &mut self.clients[at].tabs[tab];
-        if let Some(is_leader) = place.lock_news.pop_front() {
-            if !is_leader {
-                // Nobody waits for the answer any more; it may come all the same.
-                place.sending = None;
-            }
-            self.give(at, tab, Input::Leader(is_leader));
-        }
-    }
-
-    pub(crate) fn hear(&mut self, at: usize, tab: usize, place: usize, is_heard: bool) {
-        if !self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
-            return;
-        }
-        let inbox = &mut self.clients[at].tabs[tab].inbox;
-        if inbox.is_empty() {
-            return;
-        }
-        let place = place % inbox.len();
-        let Some(announcement) = inbox.remove(place) else { return };
-        if !is_heard {
-            return self.coverage.saw(Sight::AnnouncementLost);
-        }
-        if place > 0 {
-            self.coverage.saw(Sight::AnnouncementReordered);
-        }
-        self.give(at, tab, Input::Announced(announcement));
-    }
-
-    pub(crate) fn use_disk(&mut self, at: usize, tab: usize, fate: DiskFate) {
-        if !self.clients.get(at).is_some_and(|client| client.is_alive(tab)) {
-            return;
-        }
-        let Some(call) = self.clients[at].tabs[tab].store.take() else { return };
-        let (done, is_row_made) = match call {
-            StoreCall::Read { read, after } => (self.use_disk_to_read(at, read, after, fate), false),
-            StoreCall::Append { append, key, bytes } => self.use_disk_to_append(at, append, key, bytes, fate),
-        };
-        let place = &mut self.clients[at].tabs[tab];
-        place.done = Some(done);
-        place.is_row_made = is_row_made;
-    }
-
-    fn use_disk_to_read(&mut self, at: usize, read: u64, after: u64, fate: DiskFate) -> Input {
-        match fate {
-            DiskFate::Failed | DiskFate::UnknownMade | DiskFate::UnknownNotMade => {
-                self.coverage.saw(Sight::ReadFailed);
-                Input::ReadFailed { read, error: Error::StorageFailed("the disk is away".to_owned()) }
-            }
-            DiskFate::Done => Input::Rows { read, rows: self.clients[at].rows_after(after), is_last: true },
-            DiskFate::Quota => {
-                // A read has no quota; instead it comes in several parts.
-                let mut rows = self.clients[at].rows_after(after);
-                let is_last = rows.len() < 2;
-                rows.truncate(rows.len().div_ceil(2));
-                Input::Rows { read, rows, is_last }
-            }
-        }
-    }
-
-    fn use_disk_to_append(
-        &mut self,
-        at: usize,
-        append: u64,
-        key: u64,
-        bytes: Vec<u8>,
-        fate: DiskFate,
-    ) -> (Input, bool) {
-        let is_first = u64::try_from(self.clients[at].disk.len()) == Ok(key - 1);
-        let unknown = || Error::StorageUnknown("the connection closed".to_owned());
-        match fate {
-            DiskFate::Quota => {
-                self.coverage.saw(Sight::QuotaExceeded);
-                (Input::AppendFailed { append, error: Error::QuotaExceeded }, false)
-            }
-            DiskFate::Failed => {
-                self.coverage.saw(Sight::AppendFailed);
-                let error = Error::StorageFailed("the connection closed".to_owned());
-                (Input::AppendFailed { append, error }, false)
-            }
-            DiskFate::UnknownNotMade => {
-                self.coverage.saw(Sight::UnknownNotMade);
-                (Input::AppendUnknown { append, error: unknown() }, false)
-            }
-            DiskFate::Done | DiskFate::UnknownMade if !is_first => {
-                self.coverage.saw(Sight::Behind);
-                (Input::Behind { append }, false)
-            }
-            DiskFate::UnknownMade => {
-                self.coverage.saw(Sight::UnknownMade);
-                self.add_row(at, bytes);
-                (Input::AppendUnknown { append, error: unknown() }, true)
-            }
-            DiskFate::Done => {
-                self.add_row(at, bytes);
-                (Input::Appended { append }, true)
-            }
-        }
-    }
-
-    fn add_row(&mut self, at: usize, bytes: Vec<u8>) {
-        let row = match Row::decode(&bytes) {
-            Ok(row) => row,
-            Err(error) => return self.violate(format!("a row that cannot be read: {error}")),
-        };
-        self.trace.tell(|| format!("           {at} appends {:?}", row.events));
-        let history = self.server.history();
-        let added = self.clients[at].ledger.add(&row, history, &mut self.coverage);
-        self.clients[at].disk.push(DiskRow { bytes, row });
-        if let Err(violation) = added {
-            self.violate(format!("client {at}: {violation}"));
-        }
-    }
-
-    pub(crate) fn report(&mut self, at: usize, tab: usize) {
-        if self.clients.get(at).is_some_and(|client| client.is_awake(tab))
-            && let Some(done) = self.clients[at].tabs[tab].done.take()
-        {
-            self.give(at, tab, done);
-        }
     }
 
     /// The clocks go on; the timers that are due fire, once, and requests that hang are given up.

@@ -1,0 +1,144 @@
+//! The store of a client: what becomes of the reads and appends of its tabs.
+
+use std::time::Duration;
+
+use objectql_offline::engine::{Input, Row};
+use objectql_offline::error::Error;
+
+use crate::action::DiskFate;
+use crate::client::{DiskRow, StoreCall};
+use crate::coverage::Sight;
+use crate::world::World;
+
+impl World {
+    pub(crate) fn use_disk(&mut self, at: usize, tab: usize, fate: DiskFate) {
+        if !self.clients.get(at).is_some_and(|client| client.is_alive(tab)) {
+            return;
+        }
+        if self.clients[at].is_store_away(self.now) {
+            return;
+        }
+        self.finish_store_call(at, tab, fate);
+    }
+
+    /// The connections of a client's tabs are closed underneath: what is under way ends so, and whoever asks from now on waits
+    /// until the database can be opened again.
+    pub(crate) fn close_store(&mut self, at: usize, fate: DiskFate, ms: u64) {
+        let Some(client) = self.clients.get_mut(at) else { return };
+        client.store_away_until = Some(self.now + Duration::from_millis(ms));
+        self.coverage.saw(Sight::StoreClosed);
+        for tab in self.clients[at].alive().collect::<Vec<_>>() {
+            self.finish_store_call(at, tab, fate);
+        }
+    }
+
+    /// A tab asks the store for something.
+    pub(crate) fn ask_store(&mut self, at: usize, tab: usize, call: StoreCall) {
+        let is_away = self.clients[at].is_store_away(self.now);
+        let place = &mut self.clients[at].tabs[tab];
+        if place.store.is_some() || place.done.is_some() {
+            return self.violate("an engine asks the store for two things at a time".to_owned());
+        }
+        if is_away {
+            self.coverage.saw(match (&call, place.is_open) {
+                (_, false) => Sight::OpenHangs,
+                (StoreCall::Append { .. }, true) => Sight::AppendWaited,
+                (StoreCall::Read { .. }, true) => Sight::ReadWaited,
+            });
+        }
+        place.store = Some(call);
+    }
+
+    fn finish_store_call(&mut self, at: usize, tab: usize, fate: DiskFate) {
+        let Some(call) = self.clients[at].tabs[tab].store.take() else { return };
+        let (done, is_row_made) = match call {
+            StoreCall::Read { read, after } => (self.use_disk_to_read(at, read, after, fate), false),
+            StoreCall::Append { append, key, bytes } => {
+                self.use_disk_to_append((at, tab), append, key, bytes, fate)
+            }
+        };
+        let place = &mut self.clients[at].tabs[tab];
+        place.done = Some(done);
+        place.is_row_made = is_row_made;
+    }
+
+    fn use_disk_to_read(&mut self, at: usize, read: u64, after: u64, fate: DiskFate) -> Input {
+        match fate {
+            DiskFate::Failed | DiskFate::UnknownMade | DiskFate::UnknownNotMade => {
+                self.coverage.saw(Sight::ReadFailed);
+                Input::ReadFailed { read, error: Error::StorageFailed("the disk is away".to_owned()) }
+            }
+            DiskFate::Done => Input::Rows { read, rows: self.clients[at].rows_after(after), is_last: true },
+            DiskFate::Quota => {
+                // A read has no quota; instead it comes in several parts.
+                let mut rows = self.clients[at].rows_after(after);
+                let is_last = rows.len() < 2;
+                rows.truncate(rows.len().div_ceil(2));
+                Input::Rows { read, rows, is_last }
+            }
+        }
+    }
+
+    fn use_disk_to_append(
+        &mut self,
+        (at, tab): (usize, usize),
+        append: u64,
+        key: u64,
+        bytes: Vec<u8>,
+        fate: DiskFate,
+    ) -> (Input, bool) {
+        let is_first = u64::try_from(self.clients[at].disk.len()) == Ok(key - 1);
+        let unknown = || Error::StorageUnknown("the connection closed".to_owned());
+        match fate {
+            DiskFate::Quota => {
+                self.coverage.saw(Sight::QuotaExceeded);
+                (Input::AppendFailed { append, error: Error::QuotaExceeded }, false)
+            }
+            DiskFate::Failed => {
+                self.coverage.saw(Sight::AppendFailed);
+                let error = Error::StorageFailed("the connection closed".to_owned());
+                (Input::AppendFailed { append, error }, false)
+            }
+            DiskFate::UnknownNotMade => {
+                self.coverage.saw(Sight::UnknownNotMade);
+                (Input::AppendUnknown { append, error: unknown() }, false)
+            }
+            DiskFate::Done | DiskFate::UnknownMade if !is_first => {
+                self.coverage.saw(Sight::Behind);
+                (Input::Behind { append }, false)
+            }
+            DiskFate::UnknownMade => {
+                self.coverage.saw(Sight::UnknownMade);
+                self.add_row(at, tab, bytes);
+                (Input::AppendUnknown { append, error: unknown() }, true)
+            }
+            DiskFate::Done => {
+                self.add_row(at, tab, bytes);
+                (Input::Appended { append }, true)
+            }
+        }
+    }
+
+    fn add_row(&mut self, at: usize, tab: usize, bytes: Vec<u8>) {
+        let row = match Row::decode(&bytes) {
+            Ok(row) => row,
+            Err(error) => return self.violate(format!("a row that cannot be read: {error}")),
+        };
+        self.trace.tell(|| format!("           {at} appends {:?}", row.events));
+        let edition = &self.editions[self.clients[at].tabs[tab].edition];
+        let history = self.server.history();
+        let added = self.clients[at].ledger.add(&row, edition, history, &mut self.coverage);
+        self.clients[at].disk.push(DiskRow { bytes, row });
+        if let Err(violation) = added {
+            self.violate(format!("client {at}: {violation}"));
+        }
+    }
+
+    pub(crate) fn report(&mut self, at: usize, tab: usize) {
+        if self.clients.get(at).is_some_and(|client| client.is_awake(tab))
+            && let Some(done) = self.clients[at].tabs[tab].done.take()
+        {
+            self.give(at, tab, done);
+        }
+    }
+}
