@@ -70,6 +70,16 @@ defects! {
     PromiseTooEarly,
     /// What the app sees is not computed anew after the base changed.
     ViewStale,
+    /// A tab of an older release keeps to itself what it writes to an object that takes part already.
+    OlderReleaseUnheard,
+    /// A frozen tab that leads is never replaced.
+    LeaderUnwatched,
+    /// A mutation that is refused alone is sent again for ever.
+    PoisonHeld,
+    /// A push waits as long as somebody writes.
+    MaxWaitForgotten,
+    /// Settled mutations are remembered as applied for ever.
+    AppliedKept,
 }
 
 #[cfg(feature = "defects")]

@@ -256,7 +256,11 @@ fn reject_dependants(state: &mut State, create: &Recorded, reason: &str, folded:
 
 /// Settles what is applied, once the changes up to the answer's checkpoint are in the base.
 fn settle_applied(state: &mut State, folded: &mut Folded) {
-    for sequence in std::mem::take(&mut state.applied) {
+    let applied = std::mem::take(&mut state.applied);
+    if has(Defect::AppliedKept) {
+        state.applied.clone_from(&applied);
+    }
+    for sequence in applied {
         let Some(Pending { progress: Progress::Applied { version, is_echoed, is_superseded }, .. }) =
             state.pending.get(&sequence)
         else {

@@ -3,6 +3,7 @@
 use objectql_sync_protocol::{Checkpoint, ClientId, Fields, RecordKey, Sequence, ServerVersion};
 
 use super::Engine;
+use super::record::Record;
 use super::row::Recorded;
 use super::state::State;
 
@@ -47,6 +48,14 @@ impl State {
     pub fn unsettled_of(&self, key: &RecordKey) -> impl Iterator<Item = &Recorded> {
         let sequences = self.record(key).map(|record| record.pending()).unwrap_or_default();
         sequences.iter().filter_map(|sequence| self.pending.get(sequence)).map(|pending| &pending.recorded)
+    }
+
+    /// Whether nothing is left of what was on its way: no batch, no verdict that waits for its page, no record that is none.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let is_on_its_way = !self.frozen.is_empty() || !self.applied.is_empty() || self.is_behind;
+        let is_nothing_left = |record: &Record| !record.is_gone();
+        !is_on_its_way && self.tables.iter().flat_map(|(_, table)| table.records()).all(is_nothing_left)
     }
 
     /// The mutations the server will never take, until the app decides.

@@ -1,6 +1,7 @@
 //! The state: what one gets by folding the rows of the log in order.
 
 use hashbrown::HashMap;
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{
     Checkpoint, ClientId, Direction, Fields, MutationId, ObjectName, RecordId, RecordKey, Sequence,
     ServerVersion,
@@ -130,7 +131,8 @@ impl State {
     pub(crate) fn pushes(&self, object: &ObjectName) -> bool {
         let of_object = |subscription: &&Subscription| subscription.object == *object;
         let subscription = self.subscriptions.iter().flatten().find(of_object);
-        subscription.is_some_and(|subscription| subscription.direction != Direction::PullOnly)
+        !has(Defect::OlderReleaseUnheard)
+            && subscription.is_some_and(|subscription| subscription.direction != Direction::PullOnly)
     }
 
     /// The checkpoint a request has to carry.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use objectql_sync_protocol::ObjectName;
+use objectql_sync_protocol::defect::{Defect, has};
 
 use crate::engine::config::Config;
 use crate::engine::random::Random;
@@ -45,7 +46,8 @@ impl Debounce {
             .iter()
             .filter_map(|waiting| {
                 let debounce = Duration::from_millis(config.sync_of(&waiting.object)?.debounce_ms.into());
-                Some((waiting.last + debounce).min(waiting.first + debounce * MAX_WAIT_DEBOUNCES))
+                let begins = if has(Defect::MaxWaitForgotten) { waiting.last } else { waiting.first };
+                Some((waiting.last + debounce).min(begins + debounce * MAX_WAIT_DEBOUNCES))
             })
             .min()
     }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use objectql_sync_protocol::defect::{Defect, has};
+
 use crate::engine::{Announcement, Engine, Now, Output};
 
 /// How often a follower asks. A leader that does not answer is replaced after three times this, in 24 seconds.
@@ -44,7 +46,7 @@ impl Engine {
         if is_first {
             return;
         }
-        if watch.unanswered >= MOST_UNANSWERED {
+        if watch.unanswered >= MOST_UNANSWERED && !has(Defect::LeaderUnwatched) {
             watch.unanswered = 0;
             self.outputs.push_back(Output::Steal);
         } else {

@@ -6,6 +6,7 @@
 //! as no push was taken, it is set *aside*: the others go first, and show whether it is the mutation or the endpoint.
 
 use objectql_sync_protocol::Sequence;
+use objectql_sync_protocol::defect::{Defect, has};
 
 /// So many mutations may be refused in a row, before any is taken, until it must be the endpoint.
 const MOST_ASIDE: usize = 20;
@@ -87,6 +88,9 @@ impl Trial {
         self.refusals += 1;
         self.is_final = is_final;
         let [only] = batch else { return Refusal::Open };
+        if has(Defect::PoisonHeld) {
+            return Refusal::Open;
+        }
         let was_aside = self.aside.contains(only);
         if was_aside && self.is_push_taken {
             return Refusal::Quarantine;

@@ -96,6 +96,11 @@ sights! {
     PullOnly = "a pull-only object was pulled",
     NotSynced = "an object that is not synced was written",
     Agreed = "a run ended with all in agreement",
+    SameResult = "the same writes led to the same records in another variation",
+    InTime = "a write was judged within its time",
+    ClosedReplaced = "another tab pushed after the leading one was closed",
+    FrozenReplaced = "another tab pushed after the leading one was frozen",
+    PoisonPassed = "the others went past a mutation for which whole requests are refused",
     FollowerSync = "sync() of a tab that does not lead was answered",
 }
 

@@ -8,7 +8,7 @@ use objectql_offline::engine::{Input, Query};
 use objectql_sync_protocol::{Fields, Json, ObjectName, RecordId, RecordKey};
 
 use crate::action::{Action, CarryFate, Choice, DiskFate};
-use crate::client::Call;
+use crate::client::{Call, Client};
 use crate::coverage::Sight;
 use crate::invariants;
 use crate::ledger::Fate;
@@ -17,8 +17,10 @@ use crate::world::World;
 
 /// How long it may take until all agree, in virtual time.
 const BOUND: Duration = Duration::from_secs(4 * 3600);
+/// No timer of a client with something to send is further away: the longest pause that a server may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// More steps at one moment than this are a circle.
-const MANY_STEPS: usize = 200_000;
+pub(crate) const MANY_STEPS: usize = 200_000;
 
 impl World {
     /// Heals everything, and sees to it that all agree.
@@ -31,6 +33,7 @@ impl World {
         let mut decisions = 0;
         while self.violation.is_none() {
             self.drain();
+            self.check_not_idle();
             let requests = self.network.handled - handled;
             if requests > bound || decisions > 100 + 10 * waiting {
                 return self.violate(format!(
@@ -58,6 +61,7 @@ impl World {
         }
         self.check_agreement();
         self.sync_once_more();
+        self.forget_everything();
     }
 
     fn mend(&mut self) {
@@ -99,14 +103,20 @@ impl World {
     /// Does everything that is to be done at this moment, in a fixed order.
     fn drain(&mut self) {
         for _ in 0..MANY_STEPS {
-            if self.violation.is_some() || !self.drain_once() {
+            if self.violation.is_some() || !self.step() {
                 return;
             }
         }
         self.violate(format!("L3: something runs in a circle: {}", self.describe_rest()));
     }
 
-    fn drain_once(&mut self) -> bool {
+    /// One thing that is to be done at this moment; whether there was any.
+    pub(crate) fn step(&mut self) -> bool {
+        self.step_tabs() || self.step_network()
+    }
+
+    /// One thing that is to be done in a tab.
+    pub(crate) fn step_tabs(&mut self) -> bool {
         for client in 0..self.clients.len() {
             for tab in 0..self.clients[client].tabs.len() {
                 if !self.clients[client].is_awake(tab) {
@@ -128,8 +138,13 @@ impl World {
                 return true;
             }
         }
-        if !self.network.answers.is_empty() {
-            self.apply(&Action::Answer { packet: 0 });
+        false
+    }
+
+    /// One packet arrives.
+    pub(crate) fn step_network(&mut self) -> bool {
+        if let Some(packet) = self.next_answer() {
+            self.apply(&Action::Answer { packet });
             return true;
         }
         if !self.network.requests.is_empty() {
@@ -192,6 +207,28 @@ impl World {
         })
     }
 
+    /// A tab that leads and has something to send has a request under way or a timer for one, once everything is done that can be done now (L6).
+    fn check_not_idle(&mut self) {
+        if !self.setup.is_automatic {
+            return;
+        }
+        let is_idle = |client: &Client| {
+            let leader = client.lock.map(|tab| &client.tabs[tab]);
+            leader.is_some_and(|tab| {
+                let has_more = tab.engine.state().unsettled().any(|(_, _, is_parked)| !is_parked);
+                has_more
+                    && tab.sending.is_none()
+                    && tab.wake_at.is_none_or(|wake| wake > self.now + LONGEST_WAIT)
+            })
+        };
+        if let Some(at) = self.clients.iter().position(is_idle) {
+            self.violate(format!(
+                "L6: client {at} is idle and has something to send: {}",
+                self.describe_rest()
+            ));
+        }
+    }
+
     fn describe_rest(&self) -> String {
         let clients = self.clients.iter().enumerate().map(|(at, client)| {
             let tabs = client.alive().map(|tab| {
@@ -231,6 +268,9 @@ impl World {
                 invariants::check_tab(self, at, tab);
                 let checked = self.check_view(at, tab, &there);
                 checked.unwrap_or_else(|problem| self.violate(problem));
+                if !self.clients[at].tabs[tab].engine.state().is_drained() {
+                    self.violate(format!("L8: client {at} keeps something of what is settled"));
+                }
             }
             let checked = self.check_promises(at).and_then(|()| self.check_delivery(at));
             checked.unwrap_or_else(|problem| self.violate(problem));
@@ -312,6 +352,23 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The server can forget everything but the records, and nobody who is as far as it notices (L8).
+    fn forget_everything(&mut self) {
+        if self.violation.is_some() {
+            return;
+        }
+        if let Err(problem) = self.server.forget_everything() {
+            self.violate(problem);
+        }
+        let rows: Vec<usize> = self.clients.iter().map(|client| client.disk.len()).collect();
+        self.sync_once_more();
+        if self.violation.is_none()
+            && self.clients.iter().zip(rows).any(|(client, rows)| client.disk.len() != rows)
+        {
+            self.violate("L8: what the server forgot was needed by a client that had it all".to_owned());
+        }
     }
 
     /// Syncing once more sends no mutation and changes nothing.

@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "a simulator that is out of bounds is to stop at once")]
 
 mod action;
+mod calm;
 mod client;
 mod coverage;
 mod disk;
@@ -27,6 +28,7 @@ mod user;
 mod workload;
 mod world;
 
+pub use calm::{Calm, calm};
 pub use coverage::Coverage;
 pub use run::{Options, Outcome, run};
 pub use server::memory::MemoryStore;

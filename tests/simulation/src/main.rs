@@ -4,7 +4,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use simulation::{Coverage, Options, Script, Setup, run};
+use simulation::{Coverage, Options, Script, Setup, calm, run};
+
+/// Every so manieth seed also has calm worlds.
+const CALM_EVERY: u64 = 8;
 
 /// Runs worlds of faults over the production engine and server, and checks what must hold.
 #[derive(Debug, Parser)]
@@ -43,6 +46,15 @@ fn main() -> ExitCode {
         let outcome = run(&setup, &Options { actions: arguments.steps, is_told: arguments.tell });
         steps += outcome.steps;
         coverage.add(&outcome.coverage);
+        if seed.is_multiple_of(CALM_EVERY) {
+            let calm = calm(seed);
+            steps += calm.steps;
+            coverage.add(&calm.coverage);
+            if let Some(violation) = calm.violation {
+                println!("calm seed {seed}: {violation}");
+                failed += 1;
+            }
+        }
         if let Some(violation) = &outcome.violation {
             println!("seed {seed}: {violation}");
             failed += 1;

@@ -28,6 +28,17 @@ pub(crate) struct Network {
     is_prompt: bool,
     /// How many requests the server handled.
     pub(crate) handled: u64,
+    /// A mutation that makes whatever is in front of the server refuse whole requests.
+    pub(crate) poison: Option<Poison>,
+}
+
+/// A mutation for which whole requests are refused.
+#[derive(Debug)]
+pub(crate) struct Poison {
+    pub(crate) mutation: MutationId,
+    pub(crate) status: u16,
+    /// How many requests with mutations came since.
+    pub(crate) pushes: usize,
 }
 
 /// A request on its way.
@@ -163,6 +174,14 @@ impl World {
 
     /// The server handles a request, and something may happen to the answer.
     fn handle(&mut self, request: Request, fate: CarryFate, trouble: Trouble) {
+        if let Some(poison) = &mut self.network.poison {
+            poison.pushes += usize::from(!request.mutations.is_empty());
+            if request.mutations.contains(&poison.mutation) {
+                let status = poison.status;
+                let answer = self.refusal(status);
+                return self.network.answers.push(Answered { request, answer });
+            }
+        }
         if request.mutations.len() > self.setup.proxy_takes {
             let answer = self.refusal(413);
             if !request.is_copy {
@@ -248,6 +267,13 @@ impl World {
             body: b"<html>no</html>".to_vec(),
             ..Answer::default()
         }
+    }
+
+    /// The first answer whose tab is awake.
+    pub(crate) fn next_answer(&self) -> Option<usize> {
+        let is_heard =
+            |Answered { request, .. }: &Answered| self.clients[request.client].is_awake(request.tab);
+        self.network.answers.iter().position(is_heard)
     }
 
     /// An answer reaches its tab, if it is there; a frozen one gets it later.

@@ -133,6 +133,32 @@ impl Setup {
         }
     }
 
+    /// A world without faults, over the store in memory.
+    pub(crate) fn calm(seed: u64, clients: usize, variation: &Variation) -> Self {
+        let Variation { page, max_mutations, is_realtime, poll_interval, debounce_ms, batch_size, .. } =
+            *variation;
+        Self {
+            server: ServerKind::Memory,
+            clients,
+            max_tabs: 4,
+            page,
+            max_mutations,
+            proxy_takes: usize::MAX,
+            is_automatic: true,
+            is_realtime,
+            poll_interval,
+            faults: Faults::default(),
+            debounce_ms,
+            batch_size,
+            ..Self::new(seed)
+        }
+    }
+
+    /// How many mutations at least go in one request, if there are so many.
+    pub(crate) fn smallest_batch(&self) -> usize {
+        self.batch_size.into_iter().min().unwrap_or(1).min(self.max_mutations)
+    }
+
     /// The same world over another server.
     #[must_use]
     pub fn over(self, server: ServerKind) -> Self {
@@ -206,6 +232,35 @@ impl Setup {
     }
 }
 
+/// In what a calm world differs from another one with the same writes.
+#[derive(Debug)]
+pub(crate) struct Variation {
+    pub(crate) tabs: usize,
+    /// How likely a packet is not to arrive at the moment in which it is sent, in a thousand.
+    pub(crate) delayed: usize,
+    page: usize,
+    max_mutations: usize,
+    is_realtime: bool,
+    poll_interval: Duration,
+    debounce_ms: [u64; 7],
+    batch_size: [usize; 7],
+}
+
+impl Variation {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        Self {
+            tabs: random.within(1, 3),
+            delayed: random.pick(&[0, 0, 300, 700]),
+            page: random.pick(&[1, 2, 7, 1000]),
+            max_mutations: random.pick(&[1, 5, 100]),
+            is_realtime: random.chance(500),
+            poll_interval: Duration::from_secs(random.pick(&[5, 20, 60])),
+            debounce_ms: std::array::from_fn(|_| random.pick(&DEBOUNCES_MS)),
+            batch_size: std::array::from_fn(|_| random.pick(&BATCH_SIZES)),
+        }
+    }
+}
+
 impl Edition {
     fn sync_of(&self, object: &str) -> Option<&SyncConfig> {
         self.0.iter().find(|definition| definition.name.as_str() == object).map(|definition| &definition.sync)
@@ -222,6 +277,10 @@ impl Edition {
     /// Whether the server's changes are taken: those of an object that is not defined are, for it may come back.
     pub(crate) fn pulls(&self, object: &str) -> bool {
         self.sync_of(object).is_none_or(SyncConfig::pulls)
+    }
+
+    pub(crate) fn debounce_ms(&self, object: &str) -> u64 {
+        self.sync_of(object).map_or(0, |sync| sync.debounce_ms.into())
     }
 
     pub(crate) fn batch_size(&self, object: &str) -> usize {

@@ -1,7 +1,7 @@
 //! Whether the simulator would find anything: deliberate defects, one at a time, each found within 500 seeds.
 
 use objectql_sync_protocol::defect::{Defect, choose};
-use simulation::{Options, Setup, run};
+use simulation::{Options, Setup, calm, run};
 
 const SEEDS: u64 = 500;
 
@@ -12,8 +12,7 @@ fn every_deliberate_defect_is_found() {
     let mut highest = 0;
     for defect in Defect::ALL {
         choose(Some(*defect));
-        let violation = |seed| run(&Setup::new(seed), &Options { actions: 600, is_told: false }).violation;
-        let found = (0..SEEDS).find_map(|seed| violation(seed).map(|text| (seed, text)));
+        let found = (0..SEEDS).find_map(|seed| violation_of(seed).map(|text| (seed, text)));
         choose(None);
         match found {
             Some((seed, text)) => {
@@ -25,8 +24,11 @@ fn every_deliberate_defect_is_found() {
     }
     let _ = std::panic::take_hook();
     // Found means: by the defect. Without one, none of these seeds fails.
-    let is_sound =
-        |seed| run(&Setup::new(seed), &Options { actions: 600, is_told: false }).violation.is_none();
-    assert!((0..=highest).all(is_sound));
+    assert!((0..=highest).all(|seed| violation_of(seed).is_none()));
     assert!(unfound.is_empty(), "not found within {SEEDS} seeds: {unfound:?}");
+}
+
+fn violation_of(seed: u64) -> Option<String> {
+    let outcome = run(&Setup::new(seed), &Options { actions: 600, is_told: false });
+    outcome.violation.or_else(|| seed.is_multiple_of(8).then(|| calm(seed).violation)?)
 }

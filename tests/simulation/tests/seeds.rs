@@ -1,6 +1,6 @@
 //! Many seeds, each twice: nothing is violated, both runs are the same, and all that is worth meeting is met.
 
-use simulation::{Coverage, Options, Outcome, Script, ServerKind, Setup, run};
+use simulation::{Coverage, Options, Outcome, Script, ServerKind, Setup, calm, run};
 
 const SEEDS: u64 = 320;
 
@@ -22,6 +22,16 @@ fn every_seed_is_safe_and_heals_and_is_the_same_twice() {
         let (first, second) = (survive(&setup, 1200), survive(&setup, 1200));
         assert_eq!(first.digest, second.digest, "seed {seed} is another the second time");
         coverage.add(&first.coverage);
+        if seed.is_multiple_of(8) {
+            let calm = self::calm(seed);
+            assert_eq!(calm.violation, None, "the calm worlds of seed {seed}");
+            assert_eq!(
+                calm.steps,
+                self::calm(seed).steps,
+                "the calm worlds of seed {seed} are others the second time"
+            );
+            coverage.add(&calm.coverage);
+        }
     }
     println!("{}", coverage.report());
     assert_eq!(coverage.missing(), Vec::<&str>::new(), "never met in {SEEDS} seeds");

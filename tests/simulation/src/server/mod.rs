@@ -47,6 +47,12 @@ pub(crate) trait Server {
     /// Forgets what is older.
     fn prune(&mut self, before: Timestamp) -> bool;
 
+    /// Forgets everything it may ever forget.
+    ///
+    /// # Errors
+    /// What it keeps all the same.
+    fn forget_everything(&mut self) -> Result<(), String>;
+
     /// Makes a backup.
     fn backup(&mut self, number: usize);
 

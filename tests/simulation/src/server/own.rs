@@ -22,6 +22,9 @@ use crate::setup::Setup;
 /// The most bytes of a request, small enough that nobody meets it.
 const MAX_BODY_BYTES: usize = 8 << 20;
 
+/// Later than any time that was ever seen.
+const FAR_FUTURE_MS: i64 = 200_000_000_000_000;
+
 /// What the production server says of itself.
 const FEATURES: &str = "idempotent,chains,echoes,paged,snapshot,strategies";
 
@@ -256,6 +259,30 @@ impl<S: Shelf> Server for Own<S> {
         });
         read.expect("the store can be read");
         pruned.changes > 0
+    }
+
+    fn forget_everything(&mut self) -> Result<(), String> {
+        let before = Timestamp::from_millis(FAR_FUTURE_MS);
+        self.prune(before);
+        let mut kept = Ok(());
+        let looked = self.shelf.store().write(&mut |store| {
+            let all = PageLimit { changes: usize::MAX - 1, bytes: usize::MAX };
+            let changes = store.changes_after(0, all)?.changes.len();
+            let records = store.records_after(0, 0, all)?.changes;
+            let tombstones = records.iter().filter(|record| record.data.is_none()).count();
+            let mut verdicts = 0;
+            for id in self.history.verdicts.keys() {
+                verdicts += usize::from(store.verdict(*id)?.is_some());
+            }
+            if changes + tombstones + verdicts > 0 {
+                kept = Err(format!(
+                    "L8: {changes} changes, {tombstones} tombstones, {verdicts} verdicts are kept"
+                ));
+            }
+            Ok(())
+        });
+        looked.expect("the store can be read");
+        kept
     }
 
     fn backup(&mut self, number: usize) {

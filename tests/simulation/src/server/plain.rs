@@ -58,6 +58,10 @@ impl Server for Plain {
         false
     }
 
+    fn forget_everything(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn backup(&mut self, _: usize) {}
 
     /// A restart, rather: its versions were in memory.
