@@ -1,12 +1,12 @@
 //! The surface for the TypeScript facade. It translates, and nothing else: text into types, replies into values.
 //!
 //! Records, ids, filters and lists cross as JSON text, because one `JSON.parse` of many records is several times faster
-//! than building their objects one property at a time.
+//! than building their objects one property at a time; and each state of a record crosses once: after that, its stamp does.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use js_sys::{Function, Promise, Reflect};
+use js_sys::{Array, Function, Promise, Reflect, Uint32Array};
 use objectql_sync_protocol::{
     Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ProtocolError, RecordId, normalise,
 };
@@ -19,7 +19,8 @@ use crate::browser::log::Durability;
 use crate::browser::schema;
 use crate::browser::transport::Transport;
 use crate::engine::{
-    Command, Config, Filter, Input, MAX_COMMAND_BYTES, Query, RequestId, Resolution, SyncSettings,
+    Command, Config, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Query, RequestId, Resolution,
+    SyncSettings, places,
 };
 use crate::error::Error;
 
@@ -140,26 +141,73 @@ impl Driver {
         self.write(|_| Ok(Command::Discard { mutation: MutationId::parse(mutation)? }))
     }
 
-    /// One record as JSON.
-    #[wasm_bindgen(unchecked_return_type = "string | undefined")]
-    pub fn get(&self, object: &str, id: &str) -> Result<JsValue, JsValue> {
-        self.read(|engine| {
-            let record = engine.get(object, RecordId::parse_json(id)?)?;
-            Ok(record.map_or(JsValue::UNDEFINED, |record| JsValue::from_str(record.as_str())))
-        })
+    /// One record, as the rows a query finds.
+    #[wasm_bindgen(unchecked_return_type = "[Uint32Array, string, Uint32Array]")]
+    pub fn get(&self, object: &str, id: &str) -> Result<Array, JsValue> {
+        self.read(|engine| engine.get_row(object, &RecordId::parse_json(id)?).map(found_to_js))
     }
 
-    /// The records a query finds, as a JSON array.
-    pub fn find(&self, object: &str, query: &str) -> Result<String, JsValue> {
-        self.read(|engine| engine.find(object, &Query::parse(query)?))
+    /// The rows a query finds: `[stamps, unknown, stale]`, see `Found`.
+    #[wasm_bindgen(unchecked_return_type = "[Uint32Array, string, Uint32Array]")]
+    pub fn find(&self, object: &str, query: &str) -> Result<Array, JsValue> {
+        self.read(|engine| engine.find_rows(object, &Query::parse(query)?).map(found_to_js))
     }
 
     /// How many records match a `where`.
     pub fn count(&self, object: &str, filter: &str) -> Result<u32, JsValue> {
         self.read(|engine| {
-            let count = engine.count(object, Filter::parse(filter)?.as_ref())?;
+            let count = engine.count_rows(object, &Filter::parse(filter)?.into())?;
             Ok(u32::try_from(count).unwrap_or(u32::MAX))
         })
+    }
+
+    /// How a query is answered, as JSON.
+    pub fn explain(&self, object: &str, query: &str) -> Result<String, JsValue> {
+        self.read(|engine| engine.explain(object, &Query::parse(query)?))
+    }
+
+    /// The places in a JSON array of records that a query finds, whatever object they are of.
+    #[wasm_bindgen(js_name = findAmong)]
+    pub fn find_among(&self, records: &str, query: &str) -> Result<Vec<u32>, JsValue> {
+        self.read(|_| {
+            let text = normalise(records, MAX_DEPTH + 1)?;
+            Ok(places(Json::from_normalised(&text), &Query::parse(query)?)?)
+        })
+    }
+
+    /// Changes whenever a record does.
+    pub fn revision(&self) -> u32 {
+        self.0.read(|engine| Ok(engine.revision())).unwrap_or_default()
+    }
+
+    /// The stamps that the page need not keep any more.
+    #[wasm_bindgen(js_name = takeStale)]
+    pub fn take_stale(&self) -> Result<Vec<u32>, JsValue> {
+        self.read(|engine| Ok(engine.take_stale()))
+    }
+
+    /// Begins to keep the result of a query up to date; gives its number.
+    pub fn watch(&self, object: &str, query: &str) -> Result<u32, JsValue> {
+        self.read(|engine| engine.watch_query(object, Query::parse(query)?))
+    }
+
+    /// Keeps it up to date no more.
+    pub fn unwatch(&self, live: u32) -> Result<(), JsValue> {
+        self.read(|engine| {
+            engine.unwatch_query(live);
+            Ok(())
+        })
+    }
+
+    /// What changed in the results of live queries, or of one of them, since they were last told: `[live, start, removed, found]`
+    /// each.
+    #[wasm_bindgen(js_name = liveChanges, unchecked_return_type = "[number, number, number, [Uint32Array, string, Uint32Array]][]")]
+    pub fn live_changes(&self, only: Option<u32>) -> Result<Array, JsValue> {
+        let to_js = |(LiveChange { live, start, removed, .. }, found): (LiveChange, Found)| {
+            let found = JsValue::from(found_to_js(found));
+            [JsValue::from(live), start.into(), removed.into(), found].into_iter().collect::<Array>()
+        };
+        self.read(|engine| Ok(engine.live_changes(only).into_iter().map(to_js).collect()))
     }
 
     /// Pushes and pulls until both are drained; gives a report.
@@ -210,7 +258,10 @@ impl Driver {
         self.0.close()
     }
 
-    fn read<T>(&self, look: impl FnOnce(&crate::engine::Engine) -> Result<T, Error>) -> Result<T, JsValue> {
+    fn read<T>(
+        &self,
+        look: impl FnOnce(&mut crate::engine::Engine) -> Result<T, Error>,
+    ) -> Result<T, JsValue> {
         self.0.read(look).map_err(|error| to_js(&error))
     }
 
@@ -222,6 +273,11 @@ impl Driver {
             }),
         )
     }
+}
+
+fn found_to_js(Found { stamps, unknown, stale }: Found) -> Array {
+    let numbers = |list: &[u32]| JsValue::from(Uint32Array::from(list));
+    [numbers(&stamps), JsValue::from_str(&unknown), numbers(&stale)].into_iter().collect()
 }
 
 fn or_rejected(started: Result<Promise, Error>) -> Promise {

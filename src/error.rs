@@ -28,6 +28,16 @@ pub enum Error {
         /// The id as JSON.
         id: String,
     },
+    /// Another record has the values that only one may have.
+    #[error("there is a {object} with this value of {fields} already: {id}")]
+    UniqueViolation {
+        /// The object's name.
+        object: String,
+        /// The fields.
+        fields: String,
+        /// The id of the other record as JSON.
+        id: String,
+    },
     /// The object is `pull-only`.
     #[error("{0} is pull-only: its records change on the server only")]
     ReadOnlyObject(String),
@@ -113,7 +123,7 @@ pub enum Error {
 }
 
 /// Every code there is; the npm package has the same list.
-pub const CODES: [&str; 33] = [
+pub const CODES: [&str; 34] = [
     "INVALID_JSON",
     "INVALID_VALUE",
     "VALUE_TOO_DEEP",
@@ -126,6 +136,7 @@ pub const CODES: [&str; 33] = [
     "UNKNOWN_OBJECT",
     "NOT_FOUND",
     "ALREADY_EXISTS",
+    "UNIQUE_VIOLATION",
     "READ_ONLY_OBJECT",
     "INVALID_QUERY",
     "INVALID_OPTIONS",
@@ -158,6 +169,7 @@ impl Error {
             Self::UnknownObject(_) => "UNKNOWN_OBJECT",
             Self::NotFound { .. } => "NOT_FOUND",
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
+            Self::UniqueViolation { .. } => "UNIQUE_VIOLATION",
             Self::ReadOnlyObject(_) => "READ_ONLY_OBJECT",
             Self::InvalidQuery(_) => "INVALID_QUERY",
             Self::InvalidOptions(_) => "INVALID_OPTIONS",

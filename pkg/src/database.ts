@@ -1,11 +1,13 @@
 import type { Driver } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import type { Events } from './events.js';
-import { LiveQuery } from './live-query.js';
+import { LiveQuery, type Watch } from './live-query.js';
+import type { Reading } from './reading.js';
 import type {
   AnySchema,
   Conflict,
   DatabaseEvents,
+  Explanation,
   FieldName,
   MutationEntry,
   MutationOutcome,
@@ -31,6 +33,7 @@ import { encodeId, encodeQuery, encodeRecord, encodeRecords, encodeResolution, e
 export interface Handle {
   readonly name: string;
   readonly driver: Driver;
+  readonly reading: Reading;
   readonly events: Events;
   close(): Promise<void>;
   destroy(): Promise<void>;
@@ -41,7 +44,8 @@ export interface Handle {
  *
  * A write is in the log on disk when its promise resolves, and in what is read from then on; it goes to the server later.
  * What a write takes is read before the call returns, so the app may change it afterwards. Writes made without waiting for
- * each other share a commit. Reads see what is in memory and cost no I/O; what they return belongs to the caller.
+ * each other share a commit. Reads see what is in memory and cost no I/O. The records they return are frozen and shared: as long as a
+ * record does not change, every read returns the same object. What a write returns belongs to the caller.
  *
  * Every method but `status`, `on` and `liveQuery` returns a promise, which rejects with an `ObjectqlError` and nothing else.
  * All of them reject with `CLOSED` after `close()`. Those that take an object's name reject with `UNKNOWN_OBJECT` where it is not among
@@ -71,7 +75,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * Creates a record; resolves with it as it was stored, with `id`, `created_at` and `updated_at`.
    *
    * # Errors
-   * `ALREADY_EXISTS`, `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
+   * `ALREADY_EXISTS`, `UNIQUE_VIOLATION`, `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
    *
    * ```ts
    * const { id } = await db.create('story', { title: 'Ship it', due: new Date() });
@@ -103,7 +107,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * Changes the fields that are given and leaves the others; resolves with the record as it then is.
    *
    * # Errors
-   * `NOT_FOUND`, `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
+   * `NOT_FOUND`, `UNIQUE_VIOLATION`, `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
    *
    * ```ts
    * await db.update('story', id, { status: 'done', due: null });
@@ -121,7 +125,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * Creates the record, or changes the one with its id; resolves with the record as it then is.
    *
    * # Errors
-   * `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
+   * `UNIQUE_VIOLATION`, `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
    *
    * ```ts
    * await db.upsert('setting', { id: 'theme', value: 'dark' });
@@ -155,11 +159,8 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * const story = await db.get('story', id);
    * ```
    */
-  get<Name extends ObjectName<Schema>>(object: Name, id: RecordId): Promise<Stored<Schema[Name]> | undefined> {
-    return this.#call((driver) => {
-      const json = driver.get(objectName(object), encodeId(id));
-      return json === undefined ? undefined : (JSON.parse(json) as Stored<Schema[Name]>);
-    });
+  get<Name extends ObjectName<Schema>>(object: Name, id: RecordId): Promise<Readonly<Stored<Schema[Name]>> | undefined> {
+    return this.#call(() => this.#handle.reading.get(objectName(object), id) as Readonly<Stored<Schema[Name]>> | undefined);
   }
 
   /**
@@ -180,7 +181,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
     object: Name,
     query?: Query<Schema[Name], Field>,
   ): Promise<Row<Schema[Name], Field>[]> {
-    return this.#read((driver) => driver.find(objectName(object), encodeQuery(query)));
+    return this.#call(() => this.#handle.reading.find(objectName(object), encodeQuery(query)) as unknown as Row<Schema[Name], Field>[]);
   }
 
   /**
@@ -216,26 +217,39 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   /**
+   * Tells how a query is answered: by which index, and how many records are looked at for it.
+   *
+   * # Errors
+   * `INVALID_QUERY`.
+   *
+   * ```ts
+   * const { index, rowsExamined } = await db.explain('story', { where: { status: 'open' } });
+   * ```
+   */
+  explain<Name extends ObjectName<Schema>>(object: Name, query?: Query<Schema[Name]>): Promise<Explanation> {
+    return this.#read((driver) => driver.explain(objectName(object), encodeQuery(query).json));
+  }
+
+  /**
    * Makes a query whose result is delivered anew whenever it changes: by this tab, another one, or the server.
    *
    * # Errors
    * Throws what `find` would reject with for the query itself.
    *
    * ```ts
-   * const stop = db.liveQuery('story', { where: { status: 'open' } }).subscribe((rows) => render(rows));
-   * for await (const rows of db.liveQuery('story')) render(rows);
+   * const stop = db.liveQuery('story', { where: { status: 'open' } }).subscribe(({ rows }) => render(rows));
+   * for await (const { rows, added } of db.liveQuery('story')) render(rows, added);
    * ```
    */
   liveQuery<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never>(
     object: Name,
     query?: Query<Schema[Name], Field>,
   ): LiveQuery<Row<Schema[Name], Field>> {
-    const name = objectName(object);
-    const queryJson = encodeQuery(query);
-    const { driver, events } = this.#handle;
-    return new LiveQuery(name, () => {
+    const { reading, events } = this.#handle;
+    const watch = reading.watch(objectName(object), encodeQuery(query)) as unknown as Watch<Row<Schema[Name], Field>>;
+    return new LiveQuery((onRows) => {
       this.#throwIfClosed();
-      return driver.find(name, queryJson);
+      return watch(onRows);
     }, events);
   }
 

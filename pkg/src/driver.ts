@@ -2,16 +2,24 @@ import init, { Driver as WasmDriver } from '../wasm/objectql_offline.js';
 import { errorWithCode } from './errors.js';
 import type { OpenOptions } from './types.js';
 
-/** What the wasm side offers. Records, queries and lists cross as JSON text; what is thrown is an `Error` with a `code`. */
+/** What the wasm side offers. Queries and lists cross as JSON text, records as `Found`; what is thrown is an `Error` with a `code`. */
 export interface Driver {
   create(object: string, recordJson: string): Promise<string>;
   bulkCreate(object: string, recordsJson: string): Promise<string>;
   update(object: string, idJson: string, patchJson: string): Promise<string>;
   upsert(object: string, recordJson: string): Promise<string>;
   delete(object: string, idJson: string): Promise<boolean>;
-  get(object: string, idJson: string): string | undefined;
-  find(object: string, queryJson: string): string;
+  get(object: string, idJson: string): Found;
+  find(object: string, queryJson: string): Found;
+  findAmong(recordsJson: string, queryJson: string): Uint32Array;
   count(object: string, whereJson: string): number;
+  explain(object: string, queryJson: string): string;
+  /** Changes whenever a record does. */
+  revision(): number;
+  takeStale(): Uint32Array;
+  watch(object: string, queryJson: string): number;
+  unwatch(live: number): void;
+  liveChanges(only?: number): LiveChange[];
   sync(): Promise<object>;
   settled(mutationId: string): Promise<string>;
   status(): string;
@@ -23,6 +31,15 @@ export interface Driver {
   discard(mutationId: string): Promise<void>;
   close(): Promise<void>;
 }
+
+/**
+ * Records that the driver found: the stamps of their states in order; those that this page does not know yet, as the JSON text of an
+ * array in the order of their first places, or empty; and stamps that are to be forgotten first.
+ */
+export type Found = [stamps: Uint32Array, unknown: string, stale: Uint32Array];
+
+/** How the result of a live query changed: from `start`, so many rows are gone, and those found stand there. */
+export type LiveChange = [live: number, start: number, removed: number, found: Found];
 
 /** What the driver calls back. */
 export interface DriverHooks {

@@ -4,7 +4,7 @@
  * What was passed in ({@link ValueError}): `INVALID_VALUE` `VALUE_TOO_DEEP` `VALUE_TOO_LARGE` `INVALID_JSON` `INVALID_ID`
  * `INVALID_NAME` `INVALID_MUTATION` `INVALID_DEFINITION` `INVALID_OPTIONS` `UNKNOWN_OBJECT`.
  * A query ({@link QueryError}): `INVALID_QUERY`.
- * What the call found ({@link StateError}): `NOT_FOUND` `ALREADY_EXISTS` `READ_ONLY_OBJECT` `UNKNOWN_MUTATION` `CLOSED`.
+ * What the call found ({@link StateError}): `NOT_FOUND` `ALREADY_EXISTS` `UNIQUE_VIOLATION` `READ_ONLY_OBJECT` `UNKNOWN_MUTATION` `CLOSED`.
  * The server or the way to it ({@link SyncError}): `NETWORK` `TIMEOUT` `HTTP_STATUS` `UNAUTHORIZED` `INVALID_ANSWER`
  * `INVALID_MESSAGE` `SYNC_OFF` `CLIENT_ID_CLONED`.
  * IndexedDB ({@link StorageError}): `QUOTA_EXCEEDED` `STORAGE_FAILED` `STORAGE_UNKNOWN` `STORAGE_BLOCKED`
@@ -38,6 +38,7 @@ export type ErrorCode =
   | 'NOT_FOUND'
   /** There is a record with this id. */
   | 'ALREADY_EXISTS'
+  | 'UNIQUE_VIOLATION'
   /** The object's `sync.direction` is `pull-only`: only the server writes it. */
   | 'READ_ONLY_OBJECT'
   /** There is no such mutation among the conflicts or the rejected ones; it may have been settled in another tab. */
@@ -152,6 +153,7 @@ export const errorClasses: { readonly [Code in ErrorCode]: ErrorClass } = {
   INVALID_QUERY: QueryError,
   NOT_FOUND: StateError,
   ALREADY_EXISTS: StateError,
+  UNIQUE_VIOLATION: StateError,
   READ_ONLY_OBJECT: StateError,
   UNKNOWN_MUTATION: StateError,
   CLOSED: StateError,

@@ -25,10 +25,11 @@ export class Databases {
     const user: User = { events: new Events(), options: { ...options } };
     return await this.#inTurn(name, async () => {
       const shared = await this.#join(name, settings, user);
-      const driver = await shared.driver();
+      const [driver, reading] = await Promise.all([shared.driver(), shared.reading()]);
       return new Database<Schema>({
         name,
         driver,
+        reading,
         events: user.events,
         close: () => this.#leave(name, shared, user),
         destroy: () => this.#destroy(name),

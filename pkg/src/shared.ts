@@ -1,6 +1,7 @@
 import type { Driver, DriverClass, DriverHooks } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { type Events, report } from './events.js';
+import { Reading } from './reading.js';
 import { connect } from './realtime.js';
 import type { Conflict, DatabaseEvents, OpenOptions } from './types.js';
 import { encodeResolution } from './values.js';
@@ -28,6 +29,7 @@ export class SharedDatabase {
   /** In the order in which they came: where only one function can be called, it is the newest handle's. */
   readonly users = new Set<User>();
   readonly #opening: Promise<Driver>;
+  #reading: Reading | undefined;
   /** The conflicts that the app was asked about. */
   readonly #asked = new Set<string>();
 
@@ -58,11 +60,20 @@ export class SharedDatabase {
     return this.#opening;
   }
 
+  /** Reads records; once the driver is open. */
+  async reading(): Promise<Reading> {
+    const driver = await this.#opening;
+    return (this.#reading ??= new Reading(driver));
+  }
+
   #hooks(options: OpenOptions, realtimeUrl: string | undefined): DriverHooks {
     return {
       event: (kind, json) => {
         // Not at once: the driver may be in the middle of a step, and a handler that reads would meet it there.
-        queueMicrotask(() => this.#dispatch(kind as keyof DatabaseEvents, json));
+        queueMicrotask(() => {
+          if (kind === 'change') this.#reading?.tell();
+          this.#dispatch(kind as keyof DatabaseEvents, json);
+        });
       },
       ...(options.sync?.headers && { headers: () => this.#headers() }),
       ...(realtimeUrl && { connect: (clientId, tell) => connect(realtimeUrl, clientId, () => this.#headers(), tell) }),

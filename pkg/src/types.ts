@@ -49,24 +49,57 @@ export type Patch<T> = { [Name in keyof Writable<T>]?: Writable<T>[Name] | undef
 export type FieldName<T> = Extract<keyof Stored<T>, string>;
 
 /** What a query returns of each record: all of it, or `id` and the fields it asked for. */
-export type Row<T, Field extends FieldName<T> = never> = [Field] extends [never] ? Stored<T> : Pick<Stored<T>, Field | 'id'>;
+export type Row<T, Field extends FieldName<T> = never> = Readonly<[Field] extends [never] ? Stored<T> : Pick<Stored<T>, Field | 'id'>>;
+
+/** A result of a live query, and what is different from the one before it; of the first, all rows are `added`. */
+export interface LiveResult<Row> {
+  readonly rows: readonly Row[];
+  readonly added: readonly Row[];
+  /** As they are now. */
+  readonly changed: readonly Row[];
+  /** As they were. */
+  readonly removed: readonly Row[];
+  /** Those whose order among the rows that stayed is another one; they may have changed as well. */
+  readonly moved: readonly Row[];
+}
+
+/** How a query is answered. */
+export interface Explanation {
+  /** The fields of the index that served it, `['id']` for one record; null: all records were looked at. */
+  index: string[] | null;
+  /** Whether the index gave the order, so that the query could stop at its limit. */
+  sortedByIndex: boolean;
+  /** How many records were looked at. */
+  rowsExamined: number;
+  rowsReturned: number;
+}
+
+/** Another field of the same record, to compare with. */
+export interface FieldReference {
+  $field: string;
+}
 
 /** Operators on one field. Several in one object must all hold. */
 export interface FieldOperators<V = unknown> {
-  $eq?: V | null;
-  $ne?: V | null;
-  $gt?: V;
-  $gte?: V;
-  $lt?: V;
-  $lte?: V;
+  $eq?: V | FieldReference | null;
+  $ne?: V | FieldReference | null;
+  $gt?: V | FieldReference;
+  $gte?: V | FieldReference;
+  $lt?: V | FieldReference;
+  $lte?: V | FieldReference;
+  /** The lowest and the highest value, both included. */
+  $between?: readonly [V | FieldReference, V | FieldReference];
   $in?: readonly (V | null)[];
   $nin?: readonly (V | null)[];
   /** Text that the value must contain; case matters. */
   $contains?: string;
+  $notContains?: string;
   $startsWith?: string;
   $endsWith?: string;
   /** True: the field is null or absent. False: it has a value. */
   $null?: boolean;
+  /** True: the field is there, null or not. False: it is absent. */
+  $exists?: boolean;
 }
 
 /** A filter: fields with a value (equality) or with operators, all of which must hold; `$and`, `$or` and `$not` combine. */
@@ -91,6 +124,13 @@ export interface Query<T, Field extends FieldName<T> = FieldName<T>> {
   orderBy?: readonly OrderBy<T>[];
   /** The most records to return. Default: all. */
   limit?: number;
+  /** The same as `limit`. */
+  top?: number;
+  /**
+   * Goes on after the record with these values: those of the last record's `orderBy` fields. `orderBy` must end with `id`, so that no two
+   * records stand at the same place.
+   */
+  cursor?: { readonly [Name in FieldName<T>]?: Stored<T>[Name] | null };
   /** How many records to pass over first. Default: 0. */
   offset?: number;
   /** The fields to return; `id` always comes along. Default: all. */

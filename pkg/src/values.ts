@@ -54,16 +54,28 @@ export function encodeRecords(records: unknown, objectName: string): string {
   return `[${Array.from(records, (record, at) => encodeRecord(record, `${objectName}[${at}]`)).join(',')}]`;
 }
 
-/** Turns a query or a filter into JSON text; a filter's `undefined` is refused: it would match every record. */
-export function encodeQuery(query: { where?: unknown } | undefined): string {
-  if (query === undefined || query === null) return '{}';
+/** A query as the driver takes it, and the fields that are to be picked from what it finds. */
+export interface EncodedQuery {
+  readonly json: string;
+  readonly fields: readonly string[] | undefined;
+}
+
+/** Turns a query into JSON text; a filter's `undefined` is refused: it would match every record. */
+export function encodeQuery(query: { where?: unknown; fields?: unknown } | undefined): EncodedQuery {
+  if (query === undefined || query === null) return { json: '{}', fields: undefined };
   if (typeof query !== 'object' || Array.isArray(query)) {
     throw new QueryError('INVALID_QUERY', `a query must be an object, not ${describe(query)}`);
   }
-  const { where, ...rest } = query;
+  const { where, fields, ...rest } = query;
   const text = encode(rest, 'query');
-  if (where === undefined) return text;
-  return `{"where":${encodeWhere(where)}${text === '{}' ? '' : ','}${text.slice(1)}`;
+  const json = where === undefined ? text : `{"where":${encodeWhere(where)}${text === '{}' ? '' : ','}${text.slice(1)}`;
+  return { json, fields: readFields(fields) };
+}
+
+function readFields(fields: unknown): readonly string[] | undefined {
+  if (fields === undefined || fields === null) return undefined;
+  if (Array.isArray(fields) && fields.every((name) => typeof name === 'string')) return [...(fields as string[])];
+  throw new QueryError('INVALID_QUERY', `fields must be an array of names, not ${describe(fields)}`);
 }
 
 /** Turns a filter into JSON text; none matches every record. */

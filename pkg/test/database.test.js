@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { StateError, WasmError } from '../dist/errors.js';
+import { changesBetween } from '../dist/live-query.js';
 import { Databases } from '../dist/open.js';
 import { coded, FakeDriver } from './fake-driver.js';
 
@@ -212,7 +213,7 @@ test('a conflict that comes while the database opens is decided, too', async () 
 test('a live query gives its first result at once and a new one per turn in which it differs', async () => {
   const db = await open();
   const seen = [];
-  const stop = db.liveQuery('story', { where: { status: 'open' } }).subscribe((rows) => seen.push(rows.map((row) => row.id).join()));
+  const stop = db.liveQuery('story', { where: { status: 'open' } }).subscribe(({ rows }) => seen.push(rows.map((row) => row.id).join()));
   assert.deepEqual(seen, ['']);
   await Promise.all(['a', 'b', 'c'].map((id) => db.create('story', { id, status: 'open' })));
   await settle();
@@ -242,7 +243,7 @@ test('iterating over a live query skips what is outdated and ends with the datab
   const db = await open();
   const seen = [];
   const iterating = (async () => {
-    for await (const rows of db.liveQuery('story')) {
+    for await (const { rows } of db.liveQuery('story')) {
       seen.push(rows.length);
       await settle();
     }
@@ -259,14 +260,68 @@ test('iterating over a live query skips what is outdated and ends with the datab
 
 test('leaving a loop over a live query ends it', async () => {
   const db = await open();
-  for await (const rows of db.liveQuery('story')) {
+  for await (const { rows } of db.liveQuery('story')) {
     assert.deepEqual(rows, []);
     break;
   }
-  let runs = 0;
-  const [driver] = FakeDriver.opened;
-  driver.find = () => (runs++, '[]');
-  await db.create('story', {});
+  assert.deepEqual(FakeDriver.opened[0].lives, []);
+});
+
+test('a live query tells what is different, and what is not is the same object', async () => {
+  const db = await open();
+  const seen = [];
+  const told = ({ rows, ...changes }) => {
+    const names = Object.entries(changes).filter(([, list]) => list.length > 0);
+    seen.push([rows.map(({ id }) => id).join(''), Object.fromEntries(names.map(([name, list]) => [name, list.map(({ id }) => id).join('')]))]);
+    last = rows;
+  };
+  let last;
+  for (const id of ['a', 'b', 'c', 'd']) await db.create('story', { id });
+  db.liveQuery('story').subscribe(told);
+  const [a] = last;
+  await db.delete('story', 'b');
   await settle();
-  assert.equal(runs, 0);
+  await Promise.all([db.delete('story', 'd'), db.create('story', { id: 'e' })]);
+  await settle();
+  assert.deepEqual(seen, [['abcd', { added: 'abcd' }], ['acd', { removed: 'b' }], ['ace', { added: 'e', removed: 'd' }]]);
+  assert.equal(last[0], a);
+  assert.equal(await db.get('story', 'a'), a);
+  assert.equal((await db.find('story'))[0], a);
+  assert.throws(() => { a.id = 'other'; }, TypeError);
+});
+
+test('what is different is found by identity, and what moved by the order of those that stayed', () => {
+  const row = (id, value = 0) => ({ id, value });
+  const [a, b, c, d, e] = ['a', 'b', 'c', 'd', 'e'].map((id) => row(id));
+  const newC = row('c', 1);
+  const ids = (result) => Object.fromEntries(Object.entries(result).filter(([name]) => name !== 'rows').map(([name, rows]) => [name, rows.map(({ id }) => id).join('')]));
+  for (const [before, after, expected] of [
+    [[], [], { added: '', changed: '', removed: '', moved: '' }],
+    [[a, b], [a, b], { added: '', changed: '', removed: '', moved: '' }],
+    [[a, b, c], [a, newC, b], { added: '', changed: 'c', removed: '', moved: 'c' }],
+    [[a, b, c], [a, b, newC], { added: '', changed: 'c', removed: '', moved: '' }],
+    [[a, b, c, d, e], [e, a, b, c, d], { added: '', changed: '', removed: '', moved: 'e' }],
+    [[a, b, c, d, e], [b, c, d, e, a], { added: '', changed: '', removed: '', moved: 'a' }],
+    [[a, b, c], [d, b, e], { added: 'de', changed: '', removed: 'ac', moved: '' }],
+    [[a, b, c, d], [d, c, b, a], { added: '', changed: '', removed: '', moved: 'dcb' }],
+  ]) {
+    const result = changesBetween(before, after);
+    assert.equal(result.rows, after);
+    assert.deepEqual(ids(result), expected);
+  }
+});
+
+test('what is picked from a record has its id, is frozen, and stays the same object in a live query', async () => {
+  const db = await open();
+  await db.create('story', JSON.parse('{"id":"a","title":"A","n":1,"__proto__":{"x":1}}'));
+  const [picked] = await db.find('story', { fields: ['title', '__proto__'] });
+  assert.deepEqual(Object.entries(picked), [['id', 'a'], ['title', 'A'], ['__proto__', { x: 1 }]]);
+  assert.ok(Object.isFrozen(picked));
+  const seen = [];
+  db.liveQuery('story', { fields: ['title'] }).subscribe(({ rows }) => seen.push(rows[0]));
+  await db.create('story', { id: 'b', title: 'B' });
+  await settle();
+  assert.equal(seen.length, 2);
+  assert.equal(seen[0], seen[1]);
+  await refuses(db.find('story', { fields: 'title' }), 'INVALID_QUERY');
 });

@@ -9,6 +9,9 @@ export class FakeDriver {
   static gate = undefined;
 
   #records = new Map();
+  #lastStamp = 0;
+  #known = new Set();
+  lives = [];
   #isClosed = false;
   answers = [];
 
@@ -37,13 +40,14 @@ export class FakeDriver {
   async create(object, recordJson) {
     const record = { id: `made-${this.#records.size}`, ...JSON.parse(recordJson), created_at: 'now', updated_at: 'now' };
     if (this.#records.has(record.id)) throw coded('ALREADY_EXISTS', `there is a ${object} with this id`);
-    this.#records.set(record.id, { object, record });
+    this.#records.set(record.id, { object, record, stamp: ++this.#lastStamp });
     await this.#write(object, [record.id]);
     return JSON.stringify(record);
   }
 
   async delete(object, idJson) {
     const wasThere = this.#records.delete(JSON.parse(idJson));
+    this.#lastStamp++;
     await this.#write(object, [JSON.parse(idJson)]);
     return wasThere;
   }
@@ -51,15 +55,62 @@ export class FakeDriver {
   get(object, idJson) {
     this.#check();
     const found = this.#records.get(JSON.parse(idJson));
-    return found && JSON.stringify(found.record);
+    return this.#found(found?.object === object ? [found] : []);
   }
 
   find(object, queryJson) {
+    return this.#found(this.#select(object, queryJson));
+  }
+
+  #select(object, queryJson) {
     this.#check();
     const { where = {}, limit } = JSON.parse(queryJson);
     if (object === 'unknown') throw coded('UNKNOWN_OBJECT', 'there is no object unknown');
-    const rows = [...this.#records.values()].filter((row) => row.object === object).map((row) => row.record);
-    return JSON.stringify(rows.filter((row) => Object.entries(where).every(([k, v]) => row[k] === v)).slice(0, limit));
+    const entries = [...this.#records.values()].filter((entry) => entry.object === object);
+    return entries.filter(({ record }) => Object.entries(where).every(([k, v]) => record[k] === v)).slice(0, limit);
+  }
+
+  /** Each state crosses once. */
+  #found(entries) {
+    const unknown = entries.filter(({ stamp }) => !this.#known.has(stamp));
+    for (const { stamp } of unknown) this.#known.add(stamp);
+    const stale = this.takeStale();
+    const text = unknown.length === 0 ? '' : JSON.stringify(unknown.map(({ record }) => record));
+    return [Uint32Array.from(entries, ({ stamp }) => stamp), text, stale];
+  }
+
+  revision() {
+    return this.#lastStamp;
+  }
+
+  takeStale() {
+    const current = new Set([...this.#records.values()].map(({ stamp }) => stamp));
+    const stale = [...this.#known].filter((stamp) => !current.has(stamp));
+    for (const stamp of stale) this.#known.delete(stamp);
+    return Uint32Array.from(stale);
+  }
+
+  watch(object, queryJson) {
+    this.#select(object, queryJson);
+    this.lives.push({ id: ++this.#lastStamp, object, queryJson, told: [] });
+    return this.#lastStamp;
+  }
+
+  unwatch(id) {
+    this.#check();
+    this.lives = this.lives.filter((live) => live.id !== id);
+  }
+
+  /** The coarsest of what the contract allows: all that was told goes, all that is comes. */
+  liveChanges(only) {
+    return this.lives.filter(({ id }) => only === undefined || id === only).flatMap((live) => {
+      const entries = this.#select(live.object, live.queryJson);
+      const stamps = entries.map(({ stamp }) => stamp);
+      const isSame = stamps.join() === live.told.join();
+      const change = [live.id, 0, live.told.length];
+      live.told = stamps;
+      return isSame ? [] : [[...change, this.#found(entries)]];
+    });
   }
 
   status() {

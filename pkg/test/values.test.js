@@ -92,14 +92,14 @@ test('a list of records says which one is wrong', () => {
 });
 
 test('a query may leave out what it likes, but its filter nothing', () => {
-  assert.equal(encodeQuery(undefined), '{}');
-  assert.equal(encodeQuery({}), '{}');
-  assert.equal(encodeQuery({ where: undefined, limit: undefined }), '{}');
-  assert.deepEqual(JSON.parse(encodeQuery({ limit: 1, where: { due: { $lt: new Date(0) } } })), {
+  assert.equal(encodeQuery(undefined).json, '{}');
+  assert.equal(encodeQuery({}).json, '{}');
+  assert.equal(encodeQuery({ where: undefined, limit: undefined }).json, '{}');
+  assert.deepEqual(JSON.parse(encodeQuery({ limit: 1, where: { due: { $lt: new Date(0) } } }).json), {
     where: { due: { $lt: '1970-01-01T00:00:00.000Z' } },
     limit: 1,
   });
-  assert.equal(encodeQuery({ where: { a: null } }), '{"where":{"a":null}}');
+  assert.equal(encodeQuery({ where: { a: null } }).json, '{"where":{"a":null}}');
   assert.throws(() => encodeQuery({ where: { $or: [{ owner: undefined }] } }), {
     code: 'INVALID_QUERY',
     message: /^where\.\$or\[0\]\.owner is undefined/,

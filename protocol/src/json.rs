@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::ProtocolError;
+use crate::number::parse_number;
 
 /// The largest integer up to which every integer is a double: 2^53.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
@@ -258,16 +259,13 @@ impl Reader<'_> {
             self.out.push_str(text);
             return Ok(());
         }
-        match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => {
-                push_number(&mut self.out, number);
-                Ok(())
-            }
-            _ => Err(ProtocolError::InvalidJson(format!(
-                "the number {} is out of range",
-                text.get(..40).unwrap_or(text)
-            ))),
+        let number = parse_number(text);
+        if !number.is_finite() {
+            let start = text.get(..40).unwrap_or(text);
+            return Err(ProtocolError::InvalidJson(format!("the number {start} is out of range")));
         }
+        push_number(&mut self.out, number);
+        Ok(())
     }
 
     /// Goes past digits, of which there must be one at least.
@@ -513,7 +511,7 @@ impl<'a> Json<'a> {
             Some(b't') => Scalar::Bool(true),
             Some(b'f') => Scalar::Bool(false),
             Some(b'{' | b'[') => Scalar::Nested(self),
-            Some(b'-' | b'0'..=b'9') => self.0.parse().map_or(Scalar::Null, Scalar::Number),
+            Some(b'-' | b'0'..=b'9') => Scalar::Number(parse_number(self.0)),
             _ => Scalar::Null,
         }
     }

@@ -15,6 +15,7 @@ mod json;
 pub mod merge;
 mod message;
 pub mod mutation;
+mod number;
 pub mod object;
 pub mod realtime;
 pub mod timestamp;

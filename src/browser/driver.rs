@@ -148,8 +148,8 @@ impl Shell {
     ///
     /// # Errors
     /// `CLOSED`
-    pub(crate) fn read<T>(&self, look: impl FnOnce(&Engine) -> Result<T, Error>) -> Result<T, Error> {
-        match &*self.engine.borrow() {
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, Error> {
+        match &mut *self.engine.borrow_mut() {
             Some(engine) if !self.is_closed.get() => look(engine),
             _ => Err(Error::Closed),
         }

@@ -1,16 +1,17 @@
 //! What an app asks to be written, and the decision what to record for it.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{
-    ClientId, Fields, MAX_FIELDS_BYTES, MutationId, ObjectDefinition, ObjectName, Operation, ProtocolError,
-    RecordId, RecordKey, Sequence, Timestamp, quoted,
+    ClientId, Fields, Json, MAX_FIELDS_BYTES, MutationId, ObjectDefinition, ObjectName, Operation,
+    ProtocolError, RecordId, RecordKey, Sequence, Timestamp, quoted,
 };
 
 use super::clock::Clock;
 use super::config::Config;
 use super::fold::Outcome;
 use super::log::{MAX_COMMAND_BYTES, ROW_BYTES_WANTED};
+use super::query::{Collections, Path};
 use super::random::Random;
 use super::record::apply;
 use super::row::{Event, Recorded};
@@ -111,11 +112,14 @@ pub enum Reply {
 pub(crate) struct Staged<'a> {
     state: &'a State,
     config: &'a Config,
+    collections: &'a Collections,
     random: &'a mut Random,
     now: Timestamp,
     clock: Clock,
     last_sequence: Sequence,
     views: HashMap<RecordKey, Option<Fields>>,
+    /// Which record of the row took values that only one may have; it may have lost them since.
+    taken: HashMap<String, RecordId>,
     decided: Vec<Sequence>,
     /// The events so far.
     pub(crate) events: Vec<Event>,
@@ -127,15 +131,23 @@ pub(crate) struct Staged<'a> {
 const RECORDED_BYTES: usize = 64;
 
 impl<'a> Staged<'a> {
-    pub(crate) fn new(state: &'a State, config: &'a Config, random: &'a mut Random, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        state: &'a State,
+        config: &'a Config,
+        collections: &'a Collections,
+        random: &'a mut Random,
+        now: Timestamp,
+    ) -> Self {
         Self {
             state,
             config,
+            collections,
             random,
             now,
             clock: state.clock,
             last_sequence: state.last_sequence,
             views: HashMap::new(),
+            taken: HashMap::new(),
             decided: Vec::new(),
             events: Vec::new(),
             bytes: 0,
@@ -185,29 +197,20 @@ impl<'a> Staged<'a> {
         made.pop().map(Reply::Record).ok_or_else(|| Error::Internal("a create made no record".to_owned()))
     }
 
+    /// Makes all of them or none.
     fn create(&mut self, object: &ObjectName, records: &[Fields]) -> Result<Vec<Fields>, Error> {
         self.writable(object)?;
-        // All are checked before any is staged: a bulk create is all or nothing.
         let mut ready = Vec::with_capacity(records.len());
-        let mut ids = HashSet::with_capacity(records.len());
         let mut bytes = 0;
         let stamp = self.clock.issue(self.now);
         for record in records {
-            let id = match record.get("id") {
-                Some(id) => RecordId::parse_json(id.as_str())?,
-                None => RecordId::string(self.random.uuid(self.now).to_string())?,
-            };
-            let key = RecordKey { object: object.clone(), id };
-            if self.view(&key).is_some() || !ids.insert(key.id.clone()) {
-                return Err(Error::AlreadyExists { object: object.to_string(), id: key.id.to_json() });
+            if let Err(error) = self.ready(object, record, stamp, &mut bytes, &mut ready) {
+                // Those before it were shown to it, but do not come to be.
+                for (key, _) in ready {
+                    self.views.insert(key, None);
+                }
+                return Err(error);
             }
-            let fields = stamped(record, &key.id, stamp, stamp)?;
-            bytes += recorded_bytes(&key, Some(&fields));
-            if bytes > MAX_COMMAND_BYTES {
-                // Refused alone: a row that is too large would fail with all that share it.
-                return Err(ProtocolError::ValueTooLarge.into());
-            }
-            ready.push((key, fields));
         }
         let fields = ready.iter().map(|(_, fields)| fields.clone()).collect();
         let recorded = ready
@@ -216,6 +219,35 @@ impl<'a> Staged<'a> {
             .collect();
         self.stage(recorded);
         Ok(fields)
+    }
+
+    /// Checks a record that is to be made beside those that are ready, and puts it with them.
+    fn ready(
+        &mut self,
+        object: &ObjectName,
+        record: &Fields,
+        stamp: Timestamp,
+        bytes: &mut usize,
+        ready: &mut Vec<(RecordKey, Fields)>,
+    ) -> Result<(), Error> {
+        let id = match record.get("id") {
+            Some(id) => RecordId::parse_json(id.as_str())?,
+            None => RecordId::string(self.random.uuid(self.now).to_string())?,
+        };
+        let key = RecordKey { object: object.clone(), id };
+        if self.view(&key).is_some() {
+            return Err(Error::AlreadyExists { object: object.to_string(), id: key.id.to_json() });
+        }
+        let fields = stamped(record, &key.id, stamp, stamp)?;
+        self.take_unique(&key, &fields)?;
+        *bytes += recorded_bytes(&key, Some(&fields));
+        if *bytes > MAX_COMMAND_BYTES {
+            // Refused alone: a row that is too large would fail with all that share it.
+            return Err(ProtocolError::ValueTooLarge.into());
+        }
+        self.views.insert(key.clone(), Some(fields.clone()));
+        ready.push((key, fields));
+        Ok(())
     }
 
     fn update(&mut self, object: &ObjectName, id: &RecordId, patch: &Fields) -> Result<Fields, Error> {
@@ -237,6 +269,7 @@ impl<'a> Staged<'a> {
         let changed = changed.with("updated_at", &quoted(&stamp.to_string()));
         let after = before.merged(&changed);
         check_size(&after)?;
+        self.take_unique(&key, &after)?;
         self.adopt_one(&key);
         let recorded = self.recorded(key, Operation::Update, Some(changed));
         self.stage(vec![recorded]);
@@ -256,6 +289,38 @@ impl<'a> Staged<'a> {
             return self.update(object, &id, record).map(Reply::Record);
         }
         self.create_one(object, record)
+    }
+
+    /// Checks that nobody else has the values that only one record may have, and takes them.
+    fn take_unique(&mut self, key: &RecordKey, fields: &Fields) -> Result<(), Error> {
+        let collections = self.collections;
+        for paths in collections.unique(&key.object) {
+            let values = || paths.iter().map(|path| path.find(fields).filter(|value| !value.is_null()));
+            if values().any(|value| value.is_none()) {
+                // Null is no value.
+                continue;
+            }
+            let names: Vec<&str> = paths.iter().map(Path::name).collect();
+            let values: Vec<&str> = values().flatten().map(Json::as_str).collect();
+            let taken = format!("{}{}:{}", key.object, names.join(","), values.join(","));
+            let has_same = |id: &RecordId| {
+                let other = RecordKey { object: key.object.clone(), id: id.clone() };
+                let is_same = |(path, value): (&Path, &&str)| {
+                    self.view(&other)
+                        .and_then(|other| path.find(other))
+                        .is_some_and(|it| it.as_str() == *value)
+                };
+                paths.iter().zip(&values).all(is_same)
+            };
+            let known = collections.with_same(&key.object, paths, fields).chain(self.taken.get(&taken));
+            let other = known.filter(|id| **id != key.id).find(|id| has_same(id));
+            if let Some(other) = other {
+                let (object, id) = (key.object.to_string(), other.to_json());
+                return Err(Error::UniqueViolation { object, fields: names.join(", "), id });
+            }
+            self.taken.insert(taken, key.id.clone());
+        }
+        Ok(())
     }
 
     fn delete(&mut self, object: &ObjectName, id: &RecordId) -> Result<Reply, Error> {

@@ -14,7 +14,7 @@ const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The objects. There are few: they are looked up by going through them.
-    objects: Vec<ObjectDefinition>,
+    pub(super) objects: Vec<ObjectDefinition>,
     /// How to sync; none for a local database.
     pub sync: Option<SyncSettings>,
 }

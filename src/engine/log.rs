@@ -174,9 +174,11 @@ impl Engine {
     fn decide_next_writes(&mut self, now: Now) -> Append {
         let mut jobs = Vec::new();
         let mut replies = Vec::new();
-        let mut staged = Staged::new(&self.state, &self.config, &mut self.random, now.wall);
+        self.collections.prepare_unique();
+        let Self { state, config, collections, random, log, .. } = self;
+        let mut staged = Staged::new(state, config, collections, random, now.wall);
         while staged.bytes <= ROW_BYTES_WANTED
-            && let Some(job) = self.log.queue.pop_front_if(|job| !matches!(job, Job::Sync(_)))
+            && let Some(job) = log.queue.pop_front_if(|job| !matches!(job, Job::Sync(_)))
         {
             match &job {
                 Job::Write { request, command } => replies.push((*request, staged.decide(command))),
@@ -200,6 +202,7 @@ impl Engine {
         self.log.error = None;
         self.log.phase = Phase::Idle;
         let folded = fold(&mut self.state, &append.row);
+        self.show(&folded);
         self.note_writes(now, &append.row, &folded);
         self.tell(&folded, true);
         self.finish(now, append, &folded);
@@ -288,6 +291,7 @@ impl Engine {
         })?;
         self.log.folded = key;
         let folded = fold(&mut self.state, &row);
+        self.show(&folded);
         let unsure = self.log.unsure.take_if(|unsure| unsure.append.row.is_same_append(&row));
         if self.is_open {
             self.note_writes(now, &row, &folded);

@@ -51,7 +51,8 @@ pub use self::command::{Command, Reply, Resolution};
 pub use self::config::{Config, SyncSettings};
 pub use self::fold::Outcome;
 pub use self::log::MAX_COMMAND_BYTES;
-pub use self::query::{Filter, Query};
+use self::query::Collections;
+pub use self::query::{Filter, Found, LiveChange, Query, places};
 pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
 pub use self::row::{
     Change, Event, MAX_ROW_BYTES, Received, Recorded, Row, RowError, Subscription, TabId, Verdict,
@@ -261,6 +262,8 @@ pub struct Engine {
     random: Random,
     tab: TabId,
     state: State,
+    /// What an app sees of the state, for queries.
+    collections: Collections,
     log: Log,
     sync: Sync,
     realtime: Realtime,
@@ -283,6 +286,7 @@ impl Engine {
         let mut log = Log::default();
         log.push(Job::Open { request: open });
         Self {
+            collections: Collections::of(&config.objects),
             config,
             random,
             tab,
@@ -345,8 +349,71 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`
     pub fn find(&self, object: &str, query: &Query) -> Result<String, Error> {
-        let definition = self.config.object(object)?;
-        Ok(self.state.tables.get(&definition.name).map_or_else(|| "[]".to_owned(), |table| query.run(table)))
+        Ok(self.collections.text(&self.config.object(object)?.name, query))
+    }
+
+    /// The records a query finds, those that the page knows already by their stamps only.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn find_rows(&mut self, object: &str, query: &Query) -> Result<Found, Error> {
+        Ok(self.collections.find(&self.config.object(object)?.name, query))
+    }
+
+    /// How many records match.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn count_rows(&mut self, object: &str, query: &Query) -> Result<usize, Error> {
+        let object = &self.config.object(object)?.name;
+        self.collections.prepare(object, query);
+        Ok(self.collections.count(object, query))
+    }
+
+    /// One record, likewise.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn get_row(&mut self, object: &str, id: &RecordId) -> Result<Found, Error> {
+        Ok(self.collections.get_one(&self.config.object(object)?.name, id))
+    }
+
+    /// How a query is answered, as JSON.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn explain(&mut self, object: &str, query: &Query) -> Result<String, Error> {
+        Ok(self.collections.explain(&self.config.object(object)?.name, query))
+    }
+
+    /// Begins to keep the result of a query up to date; gives its number. What the result is comes with the next
+    /// [`live_changes`](Self::live_changes).
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn watch_query(&mut self, object: &str, query: Query) -> Result<u32, Error> {
+        Ok(self.collections.watch(&self.config.object(object)?.name, query))
+    }
+
+    /// Keeps it up to date no more.
+    pub fn unwatch_query(&mut self, live: u32) {
+        self.collections.unwatch(live);
+    }
+
+    /// What changed in the results of live queries, or of one of them, since they were last told.
+    pub fn live_changes(&mut self, only: Option<u32>) -> Vec<(LiveChange, Found)> {
+        self.collections.changes(only)
+    }
+
+    /// The stamps that the page need not keep any more.
+    pub fn take_stale(&mut self) -> Vec<u32> {
+        self.collections.take_stale()
+    }
+
+    /// Changes whenever a record does.
+    #[must_use]
+    pub fn revision(&self) -> u32 {
+        self.collections.last_stamp()
     }
 
     /// One record.
@@ -363,8 +430,8 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`
     pub fn count(&self, object: &str, filter: Option<&Filter>) -> Result<usize, Error> {
-        let definition = self.config.object(object)?;
-        Ok(self.state.tables.get(&definition.name).map_or(0, |table| query::count(table, filter)))
+        let query = Query::from(filter.cloned());
+        Ok(self.collections.count(&self.config.object(object)?.name, &query))
     }
 
     /// The name of a defined object.
@@ -440,6 +507,16 @@ impl Engine {
             None => Err(Error::UnknownMutation(mutation.to_string())),
         };
         self.reply(request, outcome.map(Reply::Settled));
+    }
+
+    /// Shows queries what a row changed.
+    fn show(&mut self, folded: &Folded) {
+        let Self { state, collections, .. } = self;
+        for (object, ids) in &folded.touched {
+            let table = state.tables.get(object);
+            let records = ids.iter().map(|id| (id, table.and_then(|table| table.get(id)?.visible())));
+            collections.update(object, records);
+        }
     }
 
     /// Tells the app what a row changed.

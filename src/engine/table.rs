@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use objectql_sync_protocol::{Fields, ObjectName, RecordId};
+use objectql_sync_protocol::{ObjectName, RecordId};
 
 use super::record::Record;
 
@@ -33,8 +33,7 @@ impl Tables {
 
 /// The records of one object.
 ///
-/// Records sit in slots in the order in which they came, which is the order queries return them in; a hash table finds the
-/// slot of an id. A removed record leaves an empty slot, and the table closes up when most slots are empty.
+/// Records sit in slots in the order in which they came; a hash table finds the slot of an id. A removed record leaves an empty slot, and the table closes up when most slots are empty.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     slots: Vec<Option<Record>>,
@@ -116,11 +115,6 @@ impl Table {
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         self.slots.iter().flatten()
     }
-
-    /// What an app sees, in the order in which the records came.
-    pub(crate) fn visible(&self) -> impl Iterator<Item = &Fields> {
-        self.records().filter_map(Record::visible)
-    }
 }
 
 fn hash_of_slot(slots: &[Option<Record>], hasher: &DefaultHashBuilder, slot: usize) -> u64 {
@@ -141,7 +135,7 @@ impl PartialEq for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use objectql_sync_protocol::{Operation, ServerVersion};
+    use objectql_sync_protocol::{Fields, Operation, ServerVersion};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -163,7 +157,7 @@ mod tests {
                 if is_delete { model.remove(&number); } else { model.insert(number, data); }
                 prop_assert_eq!(table.get(&id(number)).and_then(Record::visible), model.get(&number));
             }
-            prop_assert_eq!(table.visible().count(), model.len());
+            prop_assert_eq!(table.records().filter_map(Record::visible).count(), model.len());
             for (number, data) in &model {
                 prop_assert_eq!(table.get(&id(*number)).and_then(Record::visible), Some(data));
             }

@@ -133,7 +133,7 @@ test('a live query follows local writes, and those of the server', async (t) => 
   await one.evaluate(async () => {
     window.db = await openDb();
     window.results = [];
-    db.liveQuery('story', { where: { status: 'open' }, orderBy: [{ field: 'title' }] }).subscribe((rows) => results.push(rows.map(({ title }) => title)));
+    db.liveQuery('story', { where: { status: 'open' }, orderBy: [{ field: 'title' }] }).subscribe(({ rows }) => results.push(rows.map(({ title }) => title)));
     await db.create('story', { id: 'a', title: 'A', status: 'open' });
     await db.create('story', { id: 'b', title: 'B', status: 'done' });
     await db.sync();

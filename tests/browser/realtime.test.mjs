@@ -22,7 +22,7 @@ async function open(tab, { isLeader = true, headers } = {}) {
     const sync = { auto: true, pollIntervalMs: 0, realtime: true, ...(headers && { headers: ask }) };
     window.db = await openDb({ objects: objectsWith({ debounce_ms: 0 }), sync });
     window.live = [];
-    db.liveQuery('story').subscribe((rows) => { live = rows.map((row) => ({ ...row, at: Date.now() })); });
+    db.liveQuery('story').subscribe(({ rows }) => { live = rows.map((row) => ({ ...row, at: Date.now() })); });
   }, { headers });
   if (isLeader) await rings(tab);
 }

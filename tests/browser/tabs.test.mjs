@@ -73,7 +73,7 @@ test('a write in one tab is a change in the other, and its live queries follow',
     window.seen = [];
     window.rows = [];
     db.on('change', ({ changes, origin }) => seen.push([origin, changes]));
-    db.liveQuery('story').subscribe((stories) => rows.push(stories.map(({ title }) => title)));
+    db.liveQuery('story').subscribe(({ rows: stories }) => rows.push(stories.map(({ title }) => title)));
   });
   await leader.evaluate(() => db.create('story', { id: 'a', title: 'A' }));
   await follower.evaluate(() => until(() => rows.length === 2, 'the second result'));

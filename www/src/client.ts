@@ -109,7 +109,7 @@ export class Client {
       if (origin !== 'local') return;
       for (const id of changes.flatMap(({ recordIds }) => recordIds)) this.#ownWrites.add(String(id));
     });
-    db.liveQuery('story', { orderBy: [{ field: 'position' }, { field: 'id' }] }).subscribe((rows) => this.#show(rows));
+    db.liveQuery('story', { orderBy: [{ field: 'position' }, { field: 'id' }] }).subscribe(({ rows }) => this.#show(rows));
   }
 
   /** The title of a mutation's record, also of one that was deleted while the page was open. */

@@ -62,14 +62,14 @@ const rows = await db.find('story', {
   orderBy: [{ field: 'created_at', order: 'desc' }],
   limit: 5,
 });
-same<(typeof rows)[number], Stored<Story>>(true);
+same<(typeof rows)[number], Readonly<Stored<Story>>>(true);
 const some = await db.find('story', { fields: ['title', 'updated_at'] });
 some[0]?.title.length;
 some[0]?.id;
 // @ts-expect-error it was not asked for
 some[0]?.status;
 const one = await db.findOne('story', { fields: ['points'], where: { title: 'a' } });
-same<NonNullable<typeof one>, Pick<Stored<Story>, 'points' | 'id'>>(true);
+same<NonNullable<typeof one>, Readonly<Pick<Stored<Story>, 'points' | 'id'>>>(true);
 await db.count('story', { status: 'open' });
 // @ts-expect-error there is no such field
 await db.find('story', { where: { colour: 'red' } });
@@ -83,8 +83,8 @@ await db.find('story', { orderBy: [{ field: 'colour' }] });
 await db.findOne('story', { limit: 5 });
 
 // Live queries and events
-const stop: () => void = db.liveQuery('story', { where: { status: 'open' } }).subscribe((rows) => rows[0]?.title);
-for await (const rows of db.liveQuery('task', { fields: ['name'] })) same<typeof rows, Pick<Stored<{ name: string }>, 'name' | 'id'>[]>(true);
+const stop: () => void = db.liveQuery('story', { where: { status: 'open' } }).subscribe(({ rows, added }) => [rows[0]?.title, added.length]);
+for await (const { rows } of db.liveQuery('task', { fields: ['name'] })) same<typeof rows, readonly Readonly<Pick<Stored<{ name: string }>, 'name' | 'id'>>[]>(true);
 db.on('status', ({ state, pending }) => [state === 'idle', pending > 0]);
 db.on('error', (error) => error instanceof ObjectqlError && error.code === 'QUOTA_EXCEEDED');
 // @ts-expect-error there is no such event

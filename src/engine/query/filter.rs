@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use objectql_sync_protocol::{Fields, Json, RecordId, Scalar};
 
 use super::Path;
+use super::order::{OrderBy, compare_values};
 
 /// Which records are wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub(super) enum Condition {
     Not(Box<Self>),
     /// A test of one field.
     Field(Path, Test),
+    /// The record comes after these values in the order of their keys.
+    After(Vec<(OrderBy, Value)>),
 }
 
 /// A test of one value; an absent field is null.
@@ -30,8 +33,12 @@ pub(super) enum Test {
     Equal(Value),
     /// Deeply equal to one of them.
     In(Vec<Value>),
+    /// Deeply equal to another field of the record.
+    EqualField(Path),
     /// Comparable, and so ordered.
     Ordered(Bound, Value),
+    /// Comparable to another field of the record, and so ordered.
+    OrderedField(Bound, Path),
     /// A string that contains the text, or an array that contains it as an element.
     Contains(String),
     /// A string that starts so.
@@ -40,6 +47,8 @@ pub(super) enum Test {
     EndsWith(String),
     /// Null or absent.
     Null,
+    /// Not absent.
+    Exists,
 }
 
 /// Which way a value must be from a bound.
@@ -76,7 +85,7 @@ impl Value {
         Self(text)
     }
 
-    fn as_json(&self) -> Json<'_> {
+    pub(super) fn as_json(&self) -> Json<'_> {
         Json::from_normalised(&self.0)
     }
 
@@ -95,7 +104,13 @@ impl Condition {
             Self::And(filters) => filters.iter().all(|filter| filter.matches(record)),
             Self::Or(filters) => filters.iter().any(|filter| filter.matches(record)),
             Self::Not(filter) => !filter.matches(record),
-            Self::Field(path, test) => test.holds(path.find(record)),
+            Self::Field(path, test) => path.any(record, &mut |value| test.holds(value, record)),
+            Self::After(values) => {
+                let mut orders = values.iter().map(|(key, value)| {
+                    compare_values(&key.path.value(record), &value.as_json().scalar(), key.direction)
+                });
+                orders.find(|order| order.is_ne()) == Some(Ordering::Greater)
+            }
         }
     }
 
@@ -112,8 +127,27 @@ impl Condition {
 }
 
 impl Test {
-    fn holds(&self, value: Option<Json<'_>>) -> bool {
+    /// How few rows an index would leave of it, in a rough order; none where it would be of no use.
+    pub(super) const fn selectivity(&self) -> Option<u8> {
         match self {
+            Self::Equal(_) => Some(0),
+            Self::In(_) | Self::StartsWith(_) => Some(1),
+            Self::Null => Some(2),
+            Self::Ordered(..) => Some(3),
+            _ => None,
+        }
+    }
+
+    fn holds(&self, value: Option<Json<'_>>, record: &Fields) -> bool {
+        match self {
+            Self::EqualField(path) => match (value, path.find(record)) {
+                (Some(value), Some(other)) => value.deep_equals(other),
+                (value, other) => value.or(other).is_none_or(Json::is_null),
+            },
+            Self::OrderedField(bound, path) => value
+                .and_then(|value| compare(&value.scalar(), &path.value(record)))
+                .is_some_and(|ordering| bound.holds(ordering)),
+            Self::Exists => value.is_some(),
             Self::Equal(operand) => operand.equals(value),
             Self::In(operands) => operands.iter().any(|operand| operand.equals(value)),
             Self::Ordered(bound, operand) => value

@@ -1,25 +1,38 @@
 //! Queries over the records of one object.
 //!
-//! The meaning of values, the same everywhere: an absent field is null. Equality is deep; null equals null. Order is defined
-//! between two numbers, two strings (by code point) and two booleans (false first); between anything else `$gt` and its like
-//! do not hold. In `orderBy`, different kinds are sorted as booleans, numbers, strings, nested values; nulls come last in both
-//! directions; records that compare equal stay in the order in which they came.
+//! The meaning of values, the same everywhere: an absent field is null, except for `$exists`. Equality is deep; null equals
+//! null. Order is defined between two numbers, two strings (by code point; dates are ISO 8601 strings) and two booleans (false
+//! first); between anything else `$gt` and its like do not hold. In `orderBy`, different kinds are sorted as booleans, numbers,
+//! strings, nested values; nulls come last in both directions; records that compare equal stay in the order in which they
+//! came. A path that leads through an array means any of its elements, unless it names one by its number.
 
+mod collection;
 mod filter;
+mod index;
+mod live;
 mod order;
 mod parse;
+mod plan;
+mod rows;
+mod sort;
 
-use objectql_sync_protocol::{Fields, Json, RecordId, quoted};
+use std::cell::Cell;
 
+use objectql_sync_protocol::{Fields, Json, quoted};
+
+pub(crate) use collection::Collections;
+pub use collection::{Found, places};
 use filter::Condition;
 pub use filter::Filter;
+use index::Index;
+pub use live::LiveChange;
 use order::OrderBy;
-
-use super::table::Table;
+use plan::Plan;
+use rows::{RowNumber, Rows};
 
 /// The path of a field: its name, or names joined by dots that lead into nested values.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Path {
+pub(crate) struct Path {
     /// The whole path as one quoted name: a field may have dots in its name.
     whole: String,
     /// The first name, quoted, and the others; none when there is no dot.
@@ -34,11 +47,40 @@ impl Path {
         Self { whole: quoted(text), parts: (!rest.is_empty()).then(|| (quoted(first), rest)) }
     }
 
-    fn find<'a>(&self, record: &'a Fields) -> Option<Json<'a>> {
+    /// The value in a record.
+    pub(crate) fn find<'a>(&self, record: &'a Fields) -> Option<Json<'a>> {
         record.get_quoted(&self.whole).or_else(|| {
             let (first, rest) = self.parts.as_ref()?;
             rest.iter().try_fold(record.get_quoted(first)?, |value, name| value.child(name))
         })
+    }
+
+    /// The name, as JSON text.
+    pub(crate) fn name(&self) -> &str {
+        &self.whole
+    }
+
+    /// Whether a test holds for the value in a record, or for one of the values where the path leads through arrays.
+    fn any(&self, record: &Fields, holds: &mut dyn FnMut(Option<Json<'_>>) -> bool) -> bool {
+        let value = record.get_quoted(&self.whole);
+        match &self.parts {
+            Some((first, rest)) if value.is_none() => any_below(record.get_quoted(first), rest, holds),
+            _ => holds(value),
+        }
+    }
+}
+
+fn any_below(
+    value: Option<Json<'_>>,
+    names: &[String],
+    holds: &mut dyn FnMut(Option<Json<'_>>) -> bool,
+) -> bool {
+    let (Some(value), Some((name, rest))) = (value, names.split_first()) else { return holds(value) };
+    match value.child(name) {
+        None if value.as_str().starts_with('[') => {
+            value.elements().any(|element| any_below(Some(element), names, holds))
+        }
+        child => any_below(child, rest, holds),
     }
 }
 
@@ -53,42 +95,39 @@ pub struct Query {
     limit: Option<usize>,
     /// How many to pass over first.
     offset: usize,
-    /// Which fields, by their quoted names; none: all.
-    fields: Option<Vec<String>>,
+}
+
+/// What a query did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Effort {
+    /// How many rows it looked at.
+    looked_at: usize,
 }
 
 impl Query {
-    /// The records found, as a JSON array.
-    pub(crate) fn run(&self, table: &Table) -> String {
-        let mut out = String::from("[");
-        for record in self.select(table) {
-            if out.len() > 1 {
-                out.push(',');
+    /// The rows found, in order.
+    fn run(&self, rows: &Rows, indexes: &[Index]) -> (Vec<RowNumber>, Plan, Effort) {
+        let plan = self.plan(rows, indexes);
+        let looked_at = Cell::new(0);
+        let condition = self.condition().filter(|_| !plan.is_exact);
+        let found = {
+            let candidates = self.candidates(&plan, rows, indexes).filter(|number| {
+                looked_at.set(looked_at.get() + 1);
+                let matches =
+                    |condition: &Condition| rows.fields(*number).is_some_and(|it| condition.matches(it));
+                condition.is_none_or(matches)
+            });
+            let limit = self.limit.unwrap_or(usize::MAX);
+            if plan.sorted_by.is_some() {
+                candidates.skip(self.offset).take(limit).collect()
+            } else {
+                let records = candidates.filter_map(|number| Some((number, rows.fields(number)?)));
+                let mut sorted = order::sort(records, &self.order_by, limit.saturating_add(self.offset));
+                sorted.drain(..self.offset.min(sorted.len()));
+                sorted
             }
-            match &self.fields {
-                None => out.push_str(record.as_str()),
-                Some(names) => out
-                    .push_str(record.filtered(|name, _| names.iter().any(|wanted| wanted == name)).as_str()),
-            }
-        }
-        out.push(']');
-        out
-    }
-
-    fn select<'a>(&self, table: &'a Table) -> Vec<&'a Fields> {
-        let matching: Box<dyn Iterator<Item = &'a Fields> + '_> =
-            match self.condition().and_then(Condition::only_id) {
-                Some(id) => Box::new(find_id(table, &id).filter(|record| self.matches(record)).into_iter()),
-                None => Box::new(table.visible().filter(|record| self.matches(record))),
-            };
-        let limit = self.limit.unwrap_or(usize::MAX);
-        if self.order_by.is_empty() {
-            return matching.skip(self.offset).take(limit).collect();
-        }
-        let wanted = limit.saturating_add(self.offset);
-        let mut sorted = order::sort(matching, &self.order_by, wanted);
-        sorted.drain(..self.offset.min(sorted.len()));
-        sorted
+        };
+        (found, plan, Effort { looked_at: looked_at.get() })
     }
 
     fn condition(&self) -> Option<&Condition> {
@@ -100,13 +139,11 @@ impl Query {
     }
 }
 
-/// How many records match.
-pub(crate) fn count(table: &Table, filter: Option<&Filter>) -> usize {
-    table.visible().filter(|record| filter.is_none_or(|filter| filter.0.matches(record))).count()
-}
-
-fn find_id<'a>(table: &'a Table, id: &RecordId) -> Option<&'a Fields> {
-    table.get(id)?.visible()
+/// A query for how many records match.
+impl From<Option<Filter>> for Query {
+    fn from(filter: Option<Filter>) -> Self {
+        Self { filter, ..Self::default() }
+    }
 }
 
 #[cfg(test)]

@@ -17,21 +17,29 @@ impl Query {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let object = Fields::parse(text)?;
         let mut query = Self::default();
+        let mut cursor = None;
         for (key, value) in object.iter() {
             match key {
                 "\"where\"" => query.filter = filter(value)?.map(Filter),
                 "\"orderBy\"" => {
                     query.order_by = elements(value, "orderBy")?.map(order_by).collect::<Result<_, _>>()?
                 }
-                "\"limit\"" => query.limit = Some(whole_number(value, "limit")?),
+                "\"limit\"" | "\"top\"" => query.limit = Some(whole_number(value, "limit")?),
                 "\"offset\"" => query.offset = whole_number(value, "offset")?,
-                "\"fields\"" => query.fields = Some(fields(value)?),
+                "\"cursor\"" => cursor = Some(value),
                 _ => {
                     return Err(wrong(format!(
-                        "a query has no {key}: use where, orderBy, limit, offset, fields"
+                        "a query has no {key}: use where, orderBy, limit, offset, top, cursor"
                     )));
                 }
             }
+        }
+        if let Some(cursor) = cursor.filter(|cursor| !cursor.is_null()) {
+            let after = after(cursor, &query.order_by)?;
+            query.filter = Some(Filter(match query.filter.take() {
+                Some(Filter(filter)) => Condition::And(vec![filter, after]),
+                None => after,
+            }));
         }
         Ok(query)
     }
@@ -94,25 +102,43 @@ fn field(name: &str, operand: Json<'_>, filters: &mut Vec<Condition>) -> Result<
         return Ok(());
     }
     for (operator, operand) in members(operand, name)? {
-        let test = |test| Condition::Field(path.clone(), test);
-        let not = |test| Condition::Not(Box::new(Condition::Field(path.clone(), test)));
+        let is = |test| Condition::Field(path.clone(), test);
+        let not = |test| Condition::Not(Box::new(is(test)));
         filters.push(match operator.as_str() {
-            "$eq" => test(Test::Equal(to_value(operand))),
-            "$ne" => not(Test::Equal(to_value(operand))),
-            "$gt" => test(Test::Ordered(Bound::Above, to_value(operand))),
-            "$gte" => test(Test::Ordered(Bound::AtLeast, to_value(operand))),
-            "$lt" => test(Test::Ordered(Bound::Below, to_value(operand))),
-            "$lte" => test(Test::Ordered(Bound::AtMost, to_value(operand))),
-            "$in" => test(Test::In(elements(operand, "$in")?.map(to_value).collect())),
+            "$eq" => is(equal(operand)?),
+            "$ne" => not(equal(operand)?),
+            "$gt" => is(ordered(Bound::Above, operand)?),
+            "$gte" => is(ordered(Bound::AtLeast, operand)?),
+            "$lt" => is(ordered(Bound::Below, operand)?),
+            "$lte" => is(ordered(Bound::AtMost, operand)?),
+            "$between" => {
+                let bounds: Vec<Json<'_>> = elements(operand, "$between")?.collect();
+                let [low, high] = bounds.as_slice() else {
+                    return Err(wrong("$between takes the lowest and the highest value".to_owned()));
+                };
+                let bounds = [ordered(Bound::AtLeast, *low)?, ordered(Bound::AtMost, *high)?];
+                Condition::And(bounds.map(is).into())
+            }
+            "$in" => is(Test::In(elements(operand, "$in")?.map(to_value).collect())),
             "$nin" => not(Test::In(elements(operand, "$nin")?.map(to_value).collect())),
-            "$contains" => test(Test::Contains(string(operand, "$contains")?)),
-            "$startsWith" => test(Test::StartsWith(string(operand, "$startsWith")?)),
-            "$endsWith" => test(Test::EndsWith(string(operand, "$endsWith")?)),
-            "$null" => match operand.scalar() {
-                Scalar::Bool(true) => test(Test::Null),
-                Scalar::Bool(false) => not(Test::Null),
-                _ => return Err(wrong("$null takes true or false".to_owned())),
-            },
+            "$contains" => is(Test::Contains(string(operand, "$contains")?)),
+            "$notContains" => not(Test::Contains(string(operand, "$notContains")?)),
+            "$startsWith" => is(Test::StartsWith(string(operand, "$startsWith")?)),
+            "$endsWith" => is(Test::EndsWith(string(operand, "$endsWith")?)),
+            "$null" => {
+                if flag(operand, "$null")? {
+                    is(Test::Null)
+                } else {
+                    not(Test::Null)
+                }
+            }
+            "$exists" => {
+                if flag(operand, "$exists")? {
+                    is(Test::Exists)
+                } else {
+                    not(Test::Exists)
+                }
+            }
             "$not" => {
                 let mut inner = Vec::new();
                 field(name, operand, &mut inner)?;
@@ -122,6 +148,49 @@ fn field(name: &str, operand: Json<'_>, filters: &mut Vec<Condition>) -> Result<
         });
     }
     Ok(())
+}
+
+/// The path in `{ "$field": "other" }`.
+fn reference(operand: Json<'_>) -> Result<Option<Path>, Error> {
+    match operand.member("\"$field\"") {
+        Some(name) => string(name, "$field").map(|name| Some(Path::new(&name))),
+        None => Ok(None),
+    }
+}
+
+fn equal(operand: Json<'_>) -> Result<Test, Error> {
+    Ok(reference(operand)?.map_or_else(|| Test::Equal(to_value(operand)), Test::EqualField))
+}
+
+fn ordered(bound: Bound, operand: Json<'_>) -> Result<Test, Error> {
+    let other = reference(operand)?;
+    Ok(other.map_or_else(|| Test::Ordered(bound, to_value(operand)), |path| Test::OrderedField(bound, path)))
+}
+
+fn flag(operand: Json<'_>, name: &str) -> Result<bool, Error> {
+    match operand.scalar() {
+        Scalar::Bool(flag) => Ok(flag),
+        _ => Err(wrong(format!("{name} takes true or false"))),
+    }
+}
+
+/// The condition that a record comes after the one with those values.
+fn after(cursor: Json<'_>, order_by: &[OrderBy]) -> Result<Condition, Error> {
+    if order_by.last().is_none_or(|key| key.path.whole != "\"id\"") {
+        return Err(wrong("a cursor needs an order without ties: end orderBy with id".to_owned()));
+    }
+    let values = members(cursor, "cursor")?;
+    let value_of = |key: &OrderBy| {
+        let (_, value) = values
+            .iter()
+            .find(|(name, _)| quoted(name) == key.path.whole)
+            .ok_or_else(|| wrong(format!("the cursor has no {}, which orderBy has", key.path.whole)))?;
+        match value.scalar() {
+            Scalar::Nested(_) => Err(wrong(format!("the cursor's {} is no plain value", key.path.whole))),
+            _ => Ok((key.clone(), to_value(*value))),
+        }
+    };
+    order_by.iter().map(value_of).collect::<Result<_, _>>().map(Condition::After)
 }
 
 /// Whether an operand is an object of operators rather than a value to equal.
@@ -142,14 +211,6 @@ fn order_by(value: Json<'_>) -> Result<OrderBy, Error> {
     }
     let path = path.ok_or_else(|| wrong("orderBy needs a field".to_owned()))?;
     Ok(OrderBy { path, direction })
-}
-
-fn fields(value: Json<'_>) -> Result<Vec<String>, Error> {
-    let mut names = vec![quoted("id")];
-    for element in elements(value, "fields")? {
-        names.push(quoted(&string(element, "fields")?));
-    }
-    Ok(names)
 }
 
 fn to_value(value: Json<'_>) -> Value {

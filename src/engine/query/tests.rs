@@ -1,24 +1,34 @@
-use super::*;
-use objectql_sync_protocol::{Operation, ServerVersion};
+use objectql_sync_protocol::{ObjectDefinition, RecordId};
 
-fn table() -> Table {
-    let mut table = Table::default();
-    for (id, text) in [
-        (1, r#"{"id":1,"title":"beta","points":3,"tags":["x","y"],"n":{"a":{"b":1}},"done":false}"#),
-        (2, r#"{"id":2,"title":"alpha","points":null,"a.b":"dotted"}"#),
-        (3, r#"{"id":3,"title":"Gamma","points":"3","done":true}"#),
-        (4, r#"{"id":4,"points":10}"#),
-    ] {
-        let fields = Fields::parse(text).unwrap();
-        let id = RecordId::number(id).unwrap();
-        table.entry(&id).rebase(Operation::Create, Some(&fields), ServerVersion::default());
-    }
-    table
+use super::*;
+
+fn collections(texts: &[&str], indexes: &str) -> (Collections, ObjectDefinition) {
+    let definition = format!(r#"{{"name":"thing","indexes":{indexes}}}"#);
+    let definition: ObjectDefinition = serde_json::from_str(&definition).unwrap();
+    let mut collections = Collections::of(std::slice::from_ref(&definition));
+    let records: Vec<(RecordId, Fields)> = texts.iter().map(|text| record(text)).collect();
+    collections.update(&definition.name, records.iter().map(|(id, fields)| (id, Some(fields))));
+    (collections, definition)
+}
+
+fn record(text: &str) -> (RecordId, Fields) {
+    let fields = Fields::parse(text).unwrap();
+    (RecordId::parse_json(fields.get("id").unwrap().as_str()).unwrap(), fields)
 }
 
 fn ids(query: &str) -> Vec<i64> {
-    let found = Query::parse(query).unwrap_or_else(|error| panic!("{query}: {error}")).run(&table());
-    let rows: Vec<serde_json::Value> = serde_json::from_str(&found).unwrap();
+    let (collections, definition) = collections(
+        &[
+            r#"{"id":1,"title":"beta","points":3,"tags":["x","y"],"n":{"a":{"b":1}},"done":false}"#,
+            r#"{"id":2,"title":"alpha","points":null,"a.b":"dotted","steps":[{"n":1},{"n":5}]}"#,
+            r#"{"id":3,"title":"Gamma","points":"3","done":true,"least":3}"#,
+            r#"{"id":4,"points":10,"least":3}"#,
+        ],
+        "{}",
+    );
+    let query = Query::parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_str(&collections.text(&definition.name, &query)).unwrap();
     rows.iter().map(|row| row["id"].as_i64().unwrap()).collect()
 }
 
@@ -53,6 +63,16 @@ fn every_operator_means_what_the_module_says() {
         (r#"{"$and":[{"done":false},{"points":3}]}"#, vec![1]),
         (r#"{"$not":{"points":3}}"#, vec![2, 3, 4]),
         (r#"{"points":{"$not":{"$gt":3}}}"#, vec![1, 2, 3]),
+        (r#"{"points":{"$between":[3,9]}}"#, vec![1]),
+        (r#"{"title":{"$notContains":"a"}}"#, vec![4]),
+        (r#"{"points":{"$exists":true}}"#, vec![1, 2, 3, 4]),
+        (r#"{"title":{"$exists":false}}"#, vec![4]),
+        (r#"{"points":{"$gt":{"$field":"least"}}}"#, vec![4]),
+        (r#"{"points":{"$eq":{"$field":"least"}}}"#, vec![2]),
+        (r#"{"title":{"$eq":{"$field":"nothing"}}}"#, vec![4]),
+        (r#"{"steps.n":5}"#, vec![2]),
+        (r#"{"steps.1.n":5}"#, vec![2]),
+        (r#"{"steps.n":{"$gt":5}}"#, vec![]),
         (r#"{"id":2}"#, vec![2]),
         (r#"{"id":2,"title":"beta"}"#, vec![]),
         (r#"{"id":"2"}"#, vec![]),
@@ -79,9 +99,17 @@ fn orders_by_kind_and_puts_nulls_last_both_ways() {
 }
 
 #[test]
-fn returns_only_the_fields_asked_for() {
-    let query = Query::parse(r#"{"fields":["title"],"limit":1}"#).unwrap();
-    assert_eq!(query.run(&table()), r#"[{"id":1,"title":"beta"}]"#);
+fn a_cursor_goes_on_after_the_record_it_is_of() {
+    let order = r#""orderBy":[{"field":"done","order":"desc"},{"field":"id"}]"#;
+    assert_eq!(ids(&format!("{{{order}}}")), [3, 1, 2, 4]);
+    for (cursor, expected) in [
+        (r#"{"done":true,"id":3}"#, vec![1, 2, 4]),
+        (r#"{"done":false,"id":1}"#, vec![2, 4]),
+        (r#"{"done":null,"id":2}"#, vec![4]),
+        (r#"{"done":true,"id":0}"#, vec![3, 1, 2, 4]),
+    ] {
+        assert_eq!(ids(&format!(r#"{{{order},"cursor":{cursor}}}"#)), expected, "{cursor}");
+    }
 }
 
 #[test]
@@ -102,10 +130,18 @@ fn what_is_not_understood_is_refused() {
         r#"{"limit":-1}"#,
         r#"{"limit":1.5}"#,
         r#"{"offset":"1"}"#,
-        r#"{"fields":[1]}"#,
+        r#"{"fields":["a"]}"#,
+        r#"{"where":{"a":{"$between":[1]}}}"#,
+        r#"{"where":{"a":{"$exists":1}}}"#,
+        r#"{"where":{"a":{"$gt":{"$field":1}}}}"#,
+        r#"{"cursor":{"id":1}}"#,
+        r#"{"cursor":{"a":1},"orderBy":[{"field":"a"}]}"#,
+        r#"{"cursor":{"a":1},"orderBy":[{"field":"a"},{"field":"id"}]}"#,
     ] {
         assert_eq!(Query::parse(query).unwrap_err().code(), "INVALID_QUERY", "{query}");
     }
     assert_eq!(Query::parse("[]").unwrap_err().code(), "INVALID_VALUE");
     assert_eq!(Query::parse("{").unwrap_err().code(), "INVALID_JSON");
 }
+
+mod oracle;

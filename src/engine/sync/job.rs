@@ -118,7 +118,8 @@ impl Engine {
             }
             SyncJob::Receive { .. } | SyncJob::BeginReset { .. } | SyncJob::Rename { .. } => None,
             SyncJob::Subscribe { term } if *term == self.sync.term => {
-                let mut staged = Staged::new(&self.state, &self.config, &mut self.random, now.wall);
+                let Self { state, config, collections, random, .. } = self;
+                let mut staged = Staged::new(state, config, collections, random, now.wall);
                 let is_whole = staged.adopt();
                 let mut events = staged.events;
                 if is_whole {

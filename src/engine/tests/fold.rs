@@ -35,7 +35,7 @@ pub(super) fn check_state(state: &State) {
             visible += usize::from(view.is_some());
             assert_eq!(table.get(&record.id).map(|found| &found.id), Some(&record.id));
         }
-        assert_eq!(table.visible().count(), visible);
+        assert_eq!(table.records().filter(|record| record.visible().is_some()).count(), visible);
     }
     assert_eq!(seen, state.pending.len(), "every pending mutation has its record");
     let parked: Vec<_> = of_progress(state, |progress| matches!(progress, Progress::Parked(_)));

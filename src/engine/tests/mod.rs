@@ -14,6 +14,7 @@ mod statuses;
 mod subscriptions;
 mod tabs;
 mod takeover;
+mod unique;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

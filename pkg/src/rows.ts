@@ -1,0 +1,74 @@
+import type { Driver, Found } from './driver.js';
+import type { RecordId } from './types.js';
+import { encodeId } from './values.js';
+
+/** A record as it is read: frozen, and one object for as long as it does not change. */
+export type ReadRecord = { readonly id: RecordId; readonly [field: string]: unknown };
+
+/**
+ * The records that this page has made objects of, by the stamp of their state. The driver knows which they are, hands over the JSON of
+ * the others only, and says which are not needed any more.
+ */
+export class Rows {
+  readonly #driver: Driver;
+  readonly #byStamp = new Map<number, ReadRecord>();
+  /** The last known stamp of a record; it may be one that is forgotten. */
+  readonly #stamps = new Map<string, Map<RecordId, number>>();
+  #revision = 0;
+
+  constructor(driver: Driver) {
+    this.#driver = driver;
+  }
+
+  /** One record. Errors: those of the driver, where the page does not know it. */
+  get(object: string, id: RecordId): ReadRecord | undefined {
+    const revision = this.#driver.revision();
+    if (revision !== this.#revision) {
+      this.#revision = revision;
+      this.#forget(this.#driver.takeStale());
+    }
+    let stamps = this.#stamps.get(object);
+    const stamp = stamps?.get(id);
+    const known = stamp === undefined ? undefined : this.#byStamp.get(stamp);
+    if (known !== undefined) return known;
+    const found = this.#driver.get(object, encodeId(id));
+    const [row] = this.read(found);
+    if (stamps === undefined) this.#stamps.set(object, (stamps = new Map()));
+    if (row === undefined) stamps.delete(id);
+    else stamps.set(id, found[0][0] as number);
+    return row;
+  }
+
+  /** The records that the driver found. Each `Found` must be read, once, in the order in which they came. */
+  read([stamps, unknown, stale]: Found): ReadRecord[] {
+    this.#forget(stale);
+    const news = unknown === '' ? [] : (JSON.parse(unknown) as ReadRecord[]);
+    let next = 0;
+    return Array.from(stamps, (stamp) => {
+      const known = this.#byStamp.get(stamp);
+      if (known !== undefined) return known;
+      const row = freeze(news[next++] as ReadRecord);
+      this.#byStamp.set(stamp, row);
+      return row;
+    });
+  }
+
+  #forget(stale: Uint32Array): void {
+    for (const stamp of stale) this.#byStamp.delete(stamp);
+  }
+}
+
+/** The record with `id` and these fields only, as far as it has them. */
+export function pick(row: ReadRecord, fields: readonly string[]): ReadRecord {
+  const picked: { [field: string]: unknown } = {};
+  for (const name of Object.keys(row)) {
+    // Not by assignment: a field may be called `__proto__`.
+    if (name === 'id' || fields.includes(name)) Object.defineProperty(picked, name, { value: row[name], enumerable: true });
+  }
+  return Object.freeze(picked) as ReadRecord;
+}
+
+function freeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) if (typeof inner === 'object' && inner !== null) freeze(inner as object);
+  return Object.freeze(value);
+}

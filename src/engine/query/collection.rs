@@ -1,0 +1,452 @@
+//! The records of all objects as an app sees them: rows, their indexes, and the live queries over them.
+
+use objectql_sync_protocol::{Fields, Json, ObjectDefinition, ObjectName, ObjectText, RecordId, array_text};
+
+use super::index::Index;
+use super::live::{Live, LiveChange};
+use super::plan::{Plan, Source, clauses};
+use super::rows::{Row, RowNumber, Rows, Stamp};
+use super::{Condition, Effort, Path, Query};
+
+/// An index is built without being declared once queries have looked at so many times as many rows for want of it as there are.
+const WASTE: usize = 8;
+/// With fewer rows no index is built that is not declared.
+const FEW: usize = 256;
+/// The most indexes of an object that are not declared.
+const MOST_UNDECLARED: usize = 8;
+/// When more than a quarter of the rows and of this number change at once, indexes are built anew with the next query.
+const MANY: usize = 256;
+/// How many bytes of records a page may know: 48 MiB of JSON text. Beyond, it forgets them all.
+const MOST_KNOWN: usize = 48 << 20;
+
+/// The records of all objects. There are few objects: one is found by going through them.
+#[derive(Debug, Default)]
+pub(crate) struct Collections {
+    list: Vec<(ObjectName, Collection)>,
+    last_stamp: Stamp,
+    last_live: u32,
+    page: Page,
+}
+
+/// What the page knows: objects it has made of records' JSON, by stamp.
+#[derive(Debug)]
+struct Page {
+    /// The number of its memory: it begins a new one when it forgets all.
+    memory: u32,
+    /// How many bytes of JSON text are in it.
+    bytes: usize,
+    /// Stamps that it knows and that nothing has any more.
+    stale: Vec<Stamp>,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { memory: 1, bytes: 0, stale: Vec::new() }
+    }
+}
+
+/// The records of one object.
+#[derive(Debug, Default)]
+struct Collection {
+    rows: Rows,
+    indexes: Vec<Index>,
+    /// The fields of the declared indexes.
+    declared: Vec<Vec<Path>>,
+    /// Those of them of whose values no two records may have the same.
+    unique: Vec<Vec<Path>>,
+    /// What was looked at for want of an index on these fields.
+    wanting: Vec<(Vec<Path>, usize)>,
+    lives: Vec<Live>,
+}
+
+/// Rows for the page.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// The states of the records, in order.
+    pub stamps: Vec<u32>,
+    /// Those that the page does not know yet, as a JSON array in the order of their first places; empty where there is none.
+    pub unknown: String,
+    /// The states that the page need not keep any more: to be forgotten before the unknown ones are read.
+    pub stale: Vec<u32>,
+}
+
+impl Collections {
+    /// None yet, with the indexes that are declared.
+    pub(crate) fn of(definitions: &[ObjectDefinition]) -> Self {
+        let list = definitions.iter().map(|definition| {
+            let mut collection = Collection::default();
+            let indexes = definition.indexes.iter().map(|(_, index)| (index.fields.as_slice(), index.unique));
+            let unique = definition.fields.iter().filter(|(_, field)| field.unique);
+            let unique = unique.map(|(name, _)| (std::slice::from_ref(name), true));
+            for (names, is_unique) in indexes.chain(unique) {
+                let paths: Vec<Path> = names.iter().map(|name| Path::new(name)).collect();
+                // Nested values are found by going through the rows: a path may lead to several.
+                if paths.iter().any(|path| path.parts.is_some()) {
+                    continue;
+                }
+                if is_unique {
+                    collection.unique.push(paths.clone());
+                }
+                if !collection.declared.contains(&paths) {
+                    collection.declared.push(paths);
+                }
+            }
+            (definition.name.clone(), collection)
+        });
+        Self { list: list.collect(), ..Self::default() }
+    }
+
+    fn get(&self, object: &ObjectName) -> Option<&Collection> {
+        self.list.iter().find(|(name, _)| name == object).map(|(_, collection)| collection)
+    }
+
+    fn entry(&mut self, object: &ObjectName) -> &mut Collection {
+        let place = self.list.iter().position(|(name, _)| name == object).unwrap_or_else(|| {
+            self.list.push((object.clone(), Collection::default()));
+            self.list.len() - 1
+        });
+        &mut self.list.get_mut(place).expect("the place was found or just made").1
+    }
+
+    /// Takes over how records look now; what looks as before is passed over.
+    pub(crate) fn update<'a>(
+        &mut self,
+        object: &ObjectName,
+        records: impl ExactSizeIterator<Item = (&'a RecordId, Option<&'a Fields>)>,
+    ) {
+        let mut stamp = self.last_stamp;
+        let mut gone = Vec::new();
+        let collection = self.entry(object);
+        if records.len() > MANY && records.len() * 4 > collection.rows.len() {
+            collection.start_over();
+        }
+        for (id, fields) in records {
+            stamp += 1;
+            gone.extend(collection.set(id, fields, stamp));
+        }
+        if collection.rows.close_up() {
+            collection.start_over();
+        }
+        self.last_stamp = stamp;
+        for Gone { stamp, bytes, known_in } in gone {
+            if known_in == self.page.memory {
+                self.page.bytes -= bytes;
+                self.page.stale.push(stamp);
+            }
+        }
+    }
+
+    /// The records a query finds, as a JSON array. Builds no index.
+    pub(crate) fn text(&self, object: &ObjectName, query: &Query) -> String {
+        let Some(Collection { rows, indexes, .. }) = self.get(object) else { return "[]".to_owned() };
+        let (numbers, ..) = query.run(rows, indexes);
+        array_text(numbers.into_iter().filter_map(|number| Some(rows.fields(number)?.as_str().to_owned())))
+    }
+
+    /// Builds the declared indexes that may be of use to a query.
+    pub(crate) fn prepare(&mut self, object: &ObjectName, query: &Query) {
+        self.entry(object).build_for(query);
+    }
+
+    /// How many records match. Builds no index.
+    pub(crate) fn count(&self, object: &ObjectName, query: &Query) -> usize {
+        self.get(object).map_or(0, |collection| collection.count(query))
+    }
+
+    /// Builds the indexes that tell whether a value is taken.
+    pub(crate) fn prepare_unique(&mut self) {
+        for (_, Collection { rows, indexes, unique, .. }) in &mut self.list {
+            for paths in unique.iter() {
+                if !indexes.iter().any(|index| index.paths == *paths) {
+                    indexes.push(Index::build(paths.clone(), rows));
+                }
+            }
+        }
+    }
+
+    /// The fields of whose values no two records of an object may have the same.
+    pub(crate) fn unique(&self, object: &ObjectName) -> &[Vec<Path>] {
+        self.get(object).map_or(&[], |collection| &collection.unique)
+    }
+
+    /// The records that have the same values in these fields, once [`prepare_unique`](Self::prepare_unique) was called.
+    pub(crate) fn with_same<'a>(
+        &'a self,
+        object: &ObjectName,
+        paths: &[Path],
+        fields: &Fields,
+    ) -> impl Iterator<Item = &'a RecordId> {
+        let found = self.get(object).and_then(|collection| {
+            let index = collection.indexes.iter().find(|index| index.paths == *paths)?;
+            Some(index.with_same(&collection.rows, fields))
+        });
+        found.into_iter().flatten().map(|row| &row.id)
+    }
+
+    /// One record.
+    pub(crate) fn get_one(&mut self, object: &ObjectName, id: &RecordId) -> Found {
+        let number = self.get(object).and_then(|collection| collection.rows.find(id));
+        self.for_page(object, number.as_slice())
+    }
+
+    /// The rows a query finds.
+    pub(crate) fn find(&mut self, object: &ObjectName, query: &Query) -> Found {
+        let (numbers, ..) = self.entry(object).run(query);
+        self.for_page(object, &numbers)
+    }
+
+    /// How a query is answered, as JSON.
+    pub(crate) fn explain(&mut self, object: &ObjectName, query: &Query) -> String {
+        let collection = self.entry(object);
+        let (numbers, plan, effort) = collection.run(query);
+        let index = match &plan.source {
+            Source::Scan => "null".to_owned(),
+            Source::Id(_) => r#"["id"]"#.to_owned(),
+            Source::Index { index, .. } => {
+                let paths = collection.indexes.get(*index).map(|index| index.paths.as_slice());
+                array_text(paths.unwrap_or_default().iter().map(|path| path.whole.clone()))
+            }
+        };
+        ObjectText::default()
+            .json("index", &index)
+            .plain("sortedByIndex", Some(!query.order_by.is_empty() && plan.sorted_by.is_some()))
+            .plain("rowsExamined", Some(effort.looked_at))
+            .plain("rowsReturned", Some(numbers.len()))
+            .finish()
+    }
+
+    /// Begins to keep the result of a query; what it is comes with the next changes.
+    pub(crate) fn watch(&mut self, object: &ObjectName, query: Query) -> u32 {
+        self.last_live += 1;
+        let id = self.last_live;
+        self.entry(object).lives.push(Live::new(id, query));
+        id
+    }
+
+    /// Keeps it no more.
+    pub(crate) fn unwatch(&mut self, id: u32) {
+        for (_, collection) in &mut self.list {
+            collection.lives.retain(|live| live.id != id);
+        }
+    }
+
+    /// How the results of live queries changed since they were last told, or of one of them.
+    pub(crate) fn changes(&mut self, only: Option<u32>) -> Vec<(LiveChange, Found)> {
+        let mut changes = Vec::new();
+        for (object, collection) in &mut self.list {
+            let Collection { lives, rows, indexes, .. } = collection;
+            let lives = lives.iter_mut().filter(|live| only.is_none_or(|id| live.id == id));
+            changes.extend(
+                lives.filter_map(|live| live.change(rows, indexes)).map(|change| (object.clone(), change)),
+            );
+        }
+        changes
+            .into_iter()
+            .map(|(object, change)| {
+                let found = self.for_page(&object, &change.rows);
+                (change, found)
+            })
+            .collect()
+    }
+
+    fn forget_all(&mut self) {
+        let Self { list, page, .. } = self;
+        let known = list.iter().flat_map(|(_, collection)| collection.rows.iter());
+        page.stale.extend(known.filter(|(_, row)| row.known_in == page.memory).map(|(_, row)| row.stamp));
+        page.memory += 1;
+        page.bytes = 0;
+    }
+
+    /// The stamps that the page need not keep, since the last time.
+    pub(crate) fn take_stale(&mut self) -> Vec<Stamp> {
+        std::mem::take(&mut self.page.stale)
+    }
+
+    /// How often a record changed: a page compares it with the last time before it trusts what it knows.
+    pub(crate) const fn last_stamp(&self) -> Stamp {
+        self.last_stamp
+    }
+
+    fn for_page(&mut self, object: &ObjectName, numbers: &[RowNumber]) -> Found {
+        if self.page.bytes > MOST_KNOWN {
+            self.forget_all();
+        }
+        let stamps = Vec::with_capacity(numbers.len());
+        let mut found = Found { stamps, unknown: String::new(), stale: self.take_stale() };
+        let Some((_, collection)) = self.list.iter_mut().find(|(name, _)| name == object) else {
+            return found;
+        };
+        for number in numbers {
+            let is_new = collection.rows.note_known(*number, self.page.memory);
+            let Some(row) = collection.rows.get(*number) else { continue };
+            found.stamps.push(row.stamp);
+            if is_new {
+                let text = row.fields.as_str();
+                self.page.bytes += text.len();
+                found.unknown.push(if found.unknown.is_empty() { '[' } else { ',' });
+                found.unknown.push_str(text);
+            }
+        }
+        if !found.unknown.is_empty() {
+            found.unknown.push(']');
+        }
+        found
+    }
+}
+
+/// The state of a record that is not any more.
+struct Gone {
+    stamp: Stamp,
+    bytes: usize,
+    known_in: u32,
+}
+
+impl Collection {
+    /// Takes over how a record looks now; gives the state that is gone.
+    fn set(&mut self, id: &RecordId, fields: Option<&Fields>, stamp: Stamp) -> Option<Gone> {
+        let Self { rows, indexes, lives, .. } = self;
+        let before = rows.find(id);
+        let mut gone = None;
+        if let Some(row) = before.and_then(|number| rows.get(number)) {
+            if fields.is_some_and(|fields| *fields == row.fields) {
+                return None;
+            }
+            gone = Some(Gone { stamp: row.stamp, bytes: row.fields.as_str().len(), known_in: row.known_in });
+            let number = before.unwrap_or_default();
+            for index in indexes.iter_mut() {
+                index.remove(rows, number);
+            }
+            for live in lives.iter_mut() {
+                live.leave(rows, number, &row.fields);
+            }
+        }
+        let number = match (before, fields) {
+            (Some(number), Some(fields)) => {
+                rows.change(number, fields.clone(), stamp);
+                number
+            }
+            (None, Some(fields)) => {
+                rows.add(Row { id: id.clone(), fields: fields.clone(), stamp, known_in: 0 })
+            }
+            (Some(number), None) => {
+                rows.remove(number);
+                return gone;
+            }
+            (None, None) => return None,
+        };
+        for index in indexes.iter_mut() {
+            index.insert(rows, number);
+        }
+        if let Some(fields) = fields {
+            for live in lives.iter_mut() {
+                live.enter(rows, number, fields);
+            }
+        }
+        gone
+    }
+
+    fn start_over(&mut self) {
+        self.indexes.clear();
+        self.lives.iter_mut().for_each(Live::invalidate);
+    }
+
+    fn run(&mut self, query: &Query) -> (Vec<RowNumber>, Plan, Effort) {
+        self.build_for(query);
+        let (numbers, plan, effort) = query.run(&self.rows, &self.indexes);
+        self.note_waste(query, &plan, effort.looked_at.saturating_sub(numbers.len()));
+        (numbers, plan, effort)
+    }
+
+    fn count(&self, query: &Query) -> usize {
+        let plan = query.plan(&self.rows, &self.indexes);
+        match &plan.source {
+            Source::Scan if plan.is_exact => self.rows.len(),
+            Source::Index { index, ranges } if plan.is_exact => {
+                let index = self.indexes.get(*index);
+                index.map_or(0, |index| ranges.iter().map(|(from, to)| index.count(*from, *to)).sum())
+            }
+            _ => query.run(&self.rows, &self.indexes).0.len(),
+        }
+    }
+
+    /// Builds the declared indexes that may be of use.
+    fn build_for(&mut self, query: &Query) {
+        let Self { rows, indexes, declared, .. } = self;
+        let names = query.names();
+        let is_built = |paths: &[Path], indexes: &[Index]| indexes.iter().any(|index| index.paths == *paths);
+        for paths in declared.iter() {
+            let is_of_use = paths.first().is_some_and(|path| names.contains(&path.whole.as_str()));
+            if is_of_use && !is_built(paths, indexes) {
+                indexes.push(Index::build(paths.clone(), rows));
+            }
+        }
+    }
+
+    /// Takes note of what a query looked at in vain, and builds the index that it wanted when that was too much.
+    fn note_waste(&mut self, query: &Query, plan: &Plan, wasted: usize) {
+        if self.rows.len() < FEW || !matches!(plan.source, Source::Scan) || wasted == 0 {
+            return;
+        }
+        let Some(paths) = query.wanted_index() else { return };
+        let undeclared = self.indexes.iter().filter(|index| !self.declared.contains(&index.paths)).count();
+        if undeclared >= MOST_UNDECLARED {
+            return;
+        }
+        let place = self.wanting.iter().position(|(other, _)| *other == paths).unwrap_or_else(|| {
+            self.wanting.push((paths.clone(), 0));
+            self.wanting.len() - 1
+        });
+        let is_too_much = self.wanting.get_mut(place).is_some_and(|(_, sum)| {
+            *sum += wasted;
+            *sum > self.rows.len() * WASTE
+        });
+        if is_too_much {
+            self.wanting.remove(place);
+            self.indexes.push(Index::build(paths, &self.rows));
+        }
+    }
+}
+
+impl Query {
+    /// The names of the fields that an index may begin with.
+    fn names(&self) -> Vec<&str> {
+        let condition = self.condition().map(clauses).unwrap_or_default();
+        let filtered = condition.into_iter().filter_map(|clause| match clause {
+            Condition::Field(path, _) => Some(path.whole.as_str()),
+            Condition::After(values) => values.first().map(|(key, _)| key.path.whole.as_str()),
+            _ => None,
+        });
+        filtered.chain(self.order_by.first().map(|key| key.path.whole.as_str())).collect()
+    }
+
+    /// The fields of the index that would serve it best.
+    fn wanted_index(&self) -> Option<Vec<Path>> {
+        let clauses = self.condition().map(clauses).unwrap_or_default();
+        let is_plain = |path: &&Path| path.parts.is_none();
+        let best = clauses.iter().filter_map(|clause| match clause {
+            Condition::Field(path, test) => Some((path, test.selectivity()?)),
+            _ => None,
+        });
+        let best =
+            best.filter(|(path, _)| is_plain(path)).min_by_key(|(_, rank)| *rank).map(|(path, _)| path);
+        let sorted = || self.limit.and(self.order_by.first()).map(|key| &key.path).filter(is_plain);
+        best.or_else(sorted).map(|path| vec![path.clone()])
+    }
+}
+
+/// The places in a JSON array of records that a query finds.
+///
+/// # Errors
+/// `INVALID_VALUE` for what is no record.
+pub fn places(records: Json<'_>, query: &Query) -> Result<Vec<u32>, objectql_sync_protocol::ProtocolError> {
+    let mut rows = Rows::default();
+    for (number, record) in (0..).zip(records.elements()) {
+        rows.add(Row {
+            id: RecordId::number(number)?,
+            fields: Fields::from_json(record)?,
+            stamp: 0,
+            known_in: 0,
+        });
+    }
+    Ok(query.run(&rows, &[]).0)
+}

@@ -1,0 +1,159 @@
+//! An index: the rows of an object, sorted by the values of some fields.
+//!
+//! It holds row numbers only and reads the values where they are, so that an index costs four bytes a record. It lies in memory
+//! and is built when a query first uses it.
+
+use std::cmp::Ordering;
+
+use objectql_sync_protocol::{Fields, Json, Scalar};
+
+use super::Path;
+use super::order::{Direction, compare_values};
+use super::rows::{Row, RowNumber, Rows};
+use super::sort::sort;
+
+/// A piece is split when it has so many rows: putting one in moves half of that at the most.
+const PIECE: usize = 1024;
+
+/// The rows of an object in the order of some fields, ascending with nulls last; rows with equal values in the order in which
+/// they came.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(super) paths: Vec<Path>,
+    /// None of them is empty.
+    pieces: Vec<Vec<RowNumber>>,
+}
+
+/// A place between two rows: that of the row that follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    piece: usize,
+    offset: usize,
+}
+
+impl Index {
+    /// Sorts the rows. The values are read once each.
+    pub(super) fn build(paths: Vec<Path>, rows: &Rows) -> Self {
+        let all: Vec<(RowNumber, Vec<Scalar<'_>>)> =
+            rows.iter().map(|(number, row)| (number, values(&paths, &row.fields))).collect();
+        let mut places: Vec<u32> = (0..).take(all.len()).collect();
+        let get = |place: u32| all.get(place as usize).map_or(&[][..], |(_, values)| values);
+        sort(&mut places, &|a, b| compare(get(a), get(b)).is_lt());
+        let numbers: Vec<RowNumber> =
+            places.into_iter().filter_map(|place| Some(all.get(place as usize)?.0)).collect();
+        let pieces = numbers.chunks(PIECE / 2).map(<[RowNumber]>::to_vec).collect();
+        drop(all);
+        Self { paths, pieces }
+    }
+
+    /// Puts a row in.
+    pub(super) fn insert(&mut self, rows: &Rows, number: RowNumber) {
+        let Some(fields) = rows.fields(number) else { return };
+        let place = self.place_of(rows, number, fields);
+        let Place { mut piece, mut offset } = place;
+        if piece == self.pieces.len() {
+            // At the very end: there it goes into the last piece.
+            let Some(last) = self.pieces.last() else { return self.pieces.push(vec![number]) };
+            (piece, offset) = (piece - 1, last.len());
+        }
+        let Some(rows_of_piece) = self.pieces.get_mut(piece) else { return };
+        rows_of_piece.insert(offset, number);
+        if rows_of_piece.len() > PIECE {
+            let half = rows_of_piece.split_off(PIECE / 2);
+            self.pieces.insert(piece + 1, half);
+        }
+    }
+
+    /// Takes a row out, which must still hold the record that it was put in with.
+    pub(super) fn remove(&mut self, rows: &Rows, number: RowNumber) {
+        let Some(fields) = rows.fields(number) else { return };
+        let Place { piece, offset } = self.place_of(rows, number, fields);
+        let Some(rows_of_piece) = self.pieces.get_mut(piece) else { return };
+        if rows_of_piece.get(offset) == Some(&number) {
+            rows_of_piece.remove(offset);
+            if rows_of_piece.is_empty() {
+                self.pieces.remove(piece);
+            }
+        }
+    }
+
+    /// Where the row stands, or would.
+    fn place_of(&self, rows: &Rows, number: RowNumber, fields: &Fields) -> Place {
+        let mine = values(&self.paths, fields);
+        self.seek(rows, &|other, theirs| {
+            self.compare_to(theirs, &mine).then_with(|| other.cmp(&number)) == Ordering::Less
+        })
+    }
+
+    /// The order of a record's first values against these.
+    pub(super) fn compare_to(&self, record: &Fields, values: &[Scalar<'_>]) -> Ordering {
+        let pairs = self.paths.iter().zip(values);
+        let mut orders =
+            pairs.map(|(path, value)| compare_values(&path.value(record), value, Direction::Ascending));
+        orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    }
+
+    /// The first place whose row is not before it; the rows that are before it must come first.
+    pub(super) fn seek(&self, rows: &Rows, is_before: &dyn Fn(RowNumber, &Fields) -> bool) -> Place {
+        let is_before =
+            |number: &RowNumber| rows.fields(*number).is_some_and(|fields| is_before(*number, fields));
+        // The last piece that begins with a row before the place is the one that it is in.
+        let pieces = self.pieces.partition_point(|piece| piece.first().is_some_and(is_before));
+        let Some(piece) = pieces.checked_sub(1) else { return Place { piece: 0, offset: 0 } };
+        let rows_of_piece = self.pieces.get(piece).map_or(&[][..], Vec::as_slice);
+        let offset = rows_of_piece.partition_point(is_before);
+        if offset == rows_of_piece.len() {
+            Place { piece: piece + 1, offset: 0 }
+        } else {
+            Place { piece, offset }
+        }
+    }
+
+    /// The rows that have the same values as a record.
+    pub(super) fn with_same<'a>(
+        &'a self,
+        rows: &'a Rows,
+        record: &Fields,
+    ) -> impl Iterator<Item = &'a Row> + use<'a> {
+        let wanted = values(&self.paths, record);
+        let from = self.seek(rows, &|_, other| self.compare_to(other, &wanted).is_lt());
+        let to = self.seek(rows, &|_, other| self.compare_to(other, &wanted).is_le());
+        self.between(from, to).filter_map(|number| rows.get(number))
+    }
+
+    /// How many rows stand between two places.
+    pub(super) fn count(&self, from: Place, to: Place) -> usize {
+        let before =
+            |place: Place| self.pieces.iter().take(place.piece).map(Vec::len).sum::<usize>() + place.offset;
+        before(to).saturating_sub(before(from))
+    }
+
+    /// The rows between two places.
+    pub(super) fn between(&self, from: Place, to: Place) -> impl DoubleEndedIterator<Item = RowNumber> {
+        let count = self.pieces.len();
+        let range = from.piece..count.min(to.piece + 1);
+        range.flat_map(move |piece| {
+            let rows = self.pieces.get(piece).map_or(&[][..], Vec::as_slice);
+            let start = if piece == from.piece { from.offset } else { 0 };
+            let end = if piece == to.piece { to.offset } else { rows.len() };
+            rows.get(start..end).unwrap_or_default().iter().copied()
+        })
+    }
+}
+
+/// The values of the paths in a record; an absent one is null.
+fn values<'a>(paths: &[Path], record: &'a Fields) -> Vec<Scalar<'a>> {
+    paths.iter().map(|path| path.value(record)).collect()
+}
+
+fn compare(a: &[Scalar<'_>], b: &[Scalar<'_>]) -> Ordering {
+    let mut orders = a.iter().zip(b).map(|(a, b)| compare_values(a, b, Direction::Ascending));
+    orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+impl Path {
+    /// The value in a record; null when it is absent.
+    pub(super) fn value<'a>(&self, record: &'a Fields) -> Scalar<'a> {
+        self.find(record).map_or(Scalar::Null, Json::scalar)
+    }
+}
