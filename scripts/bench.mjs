@@ -53,6 +53,8 @@ async function bench(folder, closers) {
   }
   print(times);
 
+  const lives = await inNewPage('watchWrites');
+  console.log(`A write with 0, 1 and 100 live queries: ${[0, 1, 100].map((count) => `${lives[count].toFixed(2)} ms`).join(', ')}.`);
   const transactions = await inNewPage('countTransactions');
   const { requests, ms } = await inNewPage('drain');
   console.log(`1,000 writes made at once: ${transactions} transactions (at most ${MOST_TRANSACTIONS}).`);
@@ -79,13 +81,13 @@ function median(values) {
 /** The medians, and how the driver's compare with the others'. */
 function print(times) {
   const [driver, ...others] = PEERS;
-  console.log(['median, in ms'.padEnd(28), ...PEERS.map((peer) => peer.padStart(15)), ...others.map((peer) => `vs ${peer}`.padStart(18))].join(''));
+  console.log(['median, in ms'.padEnd(48), ...PEERS.map((peer) => peer.padStart(15)), ...others.map((peer) => `vs ${peer}`.padStart(18))].join(''));
   for (const [step, byPeer] of times) {
     const ms = Object.fromEntries(PEERS.map((peer) => [peer, median(byPeer[peer])]));
     const ratios = others.map((peer) => {
       const ratio = ms[peer] / ms[driver];
       return (ratio >= 1 ? `${ratio.toFixed(1)}x faster` : `${(1 / ratio).toFixed(1)}x slower`).padStart(18);
     });
-    console.log([step.padEnd(28), ...PEERS.map((peer) => ms[peer].toFixed(1).padStart(15)), ...ratios].join(''));
+    console.log([step.padEnd(48), ...PEERS.map((peer) => ms[peer].toFixed(2).padStart(15)), ...ratios].join(''));
   }
 }

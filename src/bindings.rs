@@ -20,7 +20,7 @@ use crate::browser::schema;
 use crate::browser::transport::Transport;
 use crate::engine::{
     Command, Config, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Query, RequestId, Resolution,
-    SyncSettings, places,
+    SyncSettings,
 };
 use crate::error::Error;
 
@@ -164,15 +164,6 @@ impl Driver {
     /// How a query is answered, as JSON.
     pub fn explain(&self, object: &str, query: &str) -> Result<String, JsValue> {
         self.read(|engine| engine.explain(object, &Query::parse(query)?))
-    }
-
-    /// The places in a JSON array of records that a query finds, whatever object they are of.
-    #[wasm_bindgen(js_name = findAmong)]
-    pub fn find_among(&self, records: &str, query: &str) -> Result<Vec<u32>, JsValue> {
-        self.read(|_| {
-            let text = normalise(records, MAX_DEPTH + 1)?;
-            Ok(places(Json::from_normalised(&text), &Query::parse(query)?)?)
-        })
     }
 
     /// Changes whenever a record does.

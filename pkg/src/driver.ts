@@ -11,7 +11,6 @@ export interface Driver {
   delete(object: string, idJson: string): Promise<boolean>;
   get(object: string, idJson: string): Found;
   find(object: string, queryJson: string): Found;
-  findAmong(recordsJson: string, queryJson: string): Uint32Array;
   count(object: string, whereJson: string): number;
   explain(object: string, queryJson: string): string;
   /** Changes whenever a record does. */

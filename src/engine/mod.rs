@@ -52,7 +52,7 @@ pub use self::config::{Config, SyncSettings};
 pub use self::fold::Outcome;
 pub use self::log::MAX_COMMAND_BYTES;
 use self::query::Collections;
-pub use self::query::{Filter, Found, LiveChange, Query, places};
+pub use self::query::{Filter, Found, LiveChange, Query};
 pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
 pub use self::row::{
     Change, Event, MAX_ROW_BYTES, Received, Recorded, Row, RowError, Subscription, TabId, Verdict,

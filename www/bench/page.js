@@ -35,6 +35,12 @@ export async function run(peer) {
     results[step] = performance.now() - from;
     return outcome;
   };
+  /** What is too short for the clock is done many times over. */
+  const times = (count, task) => async () => {
+    let outcome;
+    for (let time = 0; time < count; time++) outcome = await task();
+    return outcome;
+  };
   await db.create(records(1, 1e7)[0]);
   const single = records(200, 2e7);
   await measure('create, one by one (200)', async () => { for (const record of single) await db.create(record); });
@@ -48,13 +54,44 @@ export async function run(peer) {
       check((await db.get(id))?.id === id, 'get');
     }
   });
-  const found = await measure('equality, 2,240 of 11,201', () => db.withStatus('done'));
-  check(found.length >= 2_000 && found.every(({ status }) => status === 'done'), 'equality');
-  const newest = await measure('top 20 of 11,201', () => db.newest(20));
-  check(newest.length === 20 && newest.every((record, at) => at === 0 || record.due <= newest[at - 1].due), 'top 20');
+  await measure('get by id again (1,000)', async () => {
+    for (let at = 0; at < 1_000; at++) check((await db.get(many[(at * 7919) % many.length].id)) !== undefined, 'get');
+  });
+  for (const [again, count] of [['', 1], [', 20 times again', 20]]) {
+    const found = await measure(`equality, 2,240 of 11,201${again}`, times(count, () => db.withStatus('done')));
+    check(found.length >= 2_000 && found.every(({ status }) => status === 'done'), 'equality');
+    const few = await measure(`equality, 112 of 11,201${again}`, times(count, () => db.of('user-7')));
+    check(few.length >= 110 && few.every(({ assignee }) => assignee === 'user-7'), 'equality');
+    const newest = await measure(`top 20 of 11,201${again}`, times(count, () => db.newest(20)));
+    check(newest.length === 20 && newest.every((record, at) => at === 0 || record.due <= newest[at - 1].due), 'top 20');
+    const counted = await measure(`count${again}`, times(count, () => db.count('done')));
+    check(counted === found.length, 'count');
+    const expensive = await measure(`without an index, 112 of 11,201${again}`, times(count, () => db.expensive(98.9)));
+    check(expensive.length > 50 && expensive.every(({ points }) => points > 98.9), 'without an index');
+  }
   await db.close();
   indexedDB.deleteDatabase(name);
   return results;
+}
+
+/** What 100 live queries add to a write, in milliseconds: the medians of 100 writes with none, with one and with 100. */
+export async function watchWrites() {
+  const db = await PEERS.driver(`bench-live-${crypto.randomUUID()}`);
+  await db.createMany(records(10_000));
+  const medians = {};
+  for (const lives of [0, 1, 100]) {
+    const stops = Array.from({ length: lives }, (_, at) => db.live(`user-${at}`, () => undefined));
+    const times = [];
+    for (let at = 0; at < 100; at++) {
+      const from = performance.now();
+      await db.update(records(1, at * 100)[0].id, { points: at });
+      times.push(performance.now() - from);
+    }
+    medians[lives] = times.sort((one, other) => one - other)[50];
+    for (const stop of stops) stop();
+  }
+  await db.close();
+  return medians;
 }
 
 /** Fills a database that is opened again in another page. */

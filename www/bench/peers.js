@@ -1,9 +1,14 @@
 // The three that are compared, behind one surface: the driver, raw IndexedDB written as one would by hand, and Dexie.
-// All of them write durably (strict), and have an index on `status` and on `due` where they have indexes.
+// All of them write durably (strict), and have indexes on `status`, `assignee` and `due`.
 import Dexie from '/dexie.mjs';
 import { openDatabase } from '/pkg/dist/index.js';
 
-const OBJECTS = [{ name: 'record', fields: { title: { type: 'text' }, status: { type: 'text' }, points: { type: 'number' } }, sync: { enabled: true } }];
+const OBJECTS = [{
+  name: 'record',
+  fields: { title: { type: 'text' }, status: { type: 'text' }, assignee: { type: 'text' }, points: { type: 'number' }, due: { type: 'datetime' } },
+  indexes: { status: { fields: ['status'] }, assignee: { fields: ['assignee'] }, due: { fields: ['due'] } },
+  sync: { enabled: true },
+}];
 
 /** The driver, with its log of mutations: what an app that syncs pays. */
 async function driver(name) {
@@ -12,8 +17,13 @@ async function driver(name) {
     create: (record) => db.create('record', record),
     createMany: (records) => db.bulkCreate('record', records),
     get: (id) => db.get('record', id),
+    update: (id, patch) => db.update('record', id, patch),
     withStatus: (status) => db.find('record', { where: { status } }),
+    of: (assignee) => db.find('record', { where: { assignee } }),
+    count: (status) => db.count('record', { status }),
+    expensive: (points) => db.find('record', { where: { points: { $gt: points } } }),
     newest: (limit) => db.find('record', { orderBy: [{ field: 'due', order: 'desc' }], limit }),
+    live: (assignee, onRows) => db.liveQuery('record', { where: { assignee } }).subscribe(({ rows }) => onRows(rows)),
     sync: () => db.sync(),
     close: () => db.close(),
   };
@@ -24,6 +34,7 @@ async function rawIdb(name) {
   opening.onupgradeneeded = () => {
     const store = opening.result.createObjectStore('record', { keyPath: 'id' });
     store.createIndex('status', 'status');
+    store.createIndex('assignee', 'assignee');
     store.createIndex('due', 'due');
   };
   const database = await done(opening);
@@ -39,6 +50,9 @@ async function rawIdb(name) {
     createMany: write,
     get: (id) => done(read().get(id)),
     withStatus: (status) => done(read().index('status').getAll(status)),
+    of: (assignee) => done(read().index('assignee').getAll(assignee)),
+    count: (status) => done(read().index('status').count(status)),
+    expensive: async (points) => (await done(read().getAll())).filter((record) => record.points > points),
     newest: (limit) => {
       const rows = [];
       const cursor = read().index('due').openCursor(null, 'prev');
@@ -56,13 +70,16 @@ async function rawIdb(name) {
 
 async function dexie(name) {
   const db = new Dexie(name, { chromeTransactionDurability: 'strict' });
-  db.version(1).stores({ record: 'id, status, due' });
+  db.version(1).stores({ record: 'id, status, assignee, due' });
   await db.open();
   return {
     create: (record) => db.record.add(record),
     createMany: (records) => db.record.bulkAdd(records),
     get: (id) => db.record.get(id),
     withStatus: (status) => db.record.where('status').equals(status).toArray(),
+    of: (assignee) => db.record.where('assignee').equals(assignee).toArray(),
+    count: (status) => db.record.where('status').equals(status).count(),
+    expensive: (points) => db.record.filter((record) => record.points > points).toArray(),
     newest: (limit) => db.record.orderBy('due').reverse().limit(limit).toArray(),
     close: async () => db.close(),
   };

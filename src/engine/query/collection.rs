@@ -1,6 +1,6 @@
 //! The records of all objects as an app sees them: rows, their indexes, and the live queries over them.
 
-use objectql_sync_protocol::{Fields, Json, ObjectDefinition, ObjectName, ObjectText, RecordId, array_text};
+use objectql_sync_protocol::{Fields, ObjectDefinition, ObjectName, ObjectText, RecordId, array_text};
 
 use super::index::Index;
 use super::live::{Live, LiveChange};
@@ -432,21 +432,4 @@ impl Query {
         let sorted = || self.limit.and(self.order_by.first()).map(|key| &key.path).filter(is_plain);
         best.or_else(sorted).map(|path| vec![path.clone()])
     }
-}
-
-/// The places in a JSON array of records that a query finds.
-///
-/// # Errors
-/// `INVALID_VALUE` for what is no record.
-pub fn places(records: Json<'_>, query: &Query) -> Result<Vec<u32>, objectql_sync_protocol::ProtocolError> {
-    let mut rows = Rows::default();
-    for (number, record) in (0..).zip(records.elements()) {
-        rows.add(Row {
-            id: RecordId::number(number)?,
-            fields: Fields::from_json(record)?,
-            stamp: 0,
-            known_in: 0,
-        });
-    }
-    Ok(query.run(&rows, &[]).0)
 }

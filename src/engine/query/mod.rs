@@ -21,7 +21,7 @@ use std::cell::Cell;
 use objectql_sync_protocol::{Fields, Json, quoted};
 
 pub(crate) use collection::Collections;
-pub use collection::{Found, places};
+pub use collection::Found;
 use filter::Condition;
 pub use filter::Filter;
 use index::Index;
