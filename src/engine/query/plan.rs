@@ -223,7 +223,7 @@ impl Query {
     fn candidate(&self, rows: &Rows, at: usize, index: &Index, clauses: &[&Condition]) -> Option<Candidate> {
         // As many fields of the index as one value each is given for, then one that several or a range are.
         let mut prefix: Vec<Span<'_>> = Vec::new();
-        let mut last: Vec<Span<'_>> = Vec::new();
+        let mut last: Option<Vec<Span<'_>>> = None;
         let mut served = 0;
         for path in &index.paths {
             let Some((spans, count)) = spans_of(path, clauses) else { break };
@@ -231,7 +231,7 @@ impl Query {
             match spans.as_slice() {
                 [only] if only.is_point() => prefix.push(only.clone()),
                 _ => {
-                    last = spans;
+                    last = Some(spans);
                     break;
                 }
             }
@@ -253,7 +253,8 @@ impl Query {
             (seek(span, &|order| order == Ordering::Less), seek(span, &|order| order != Ordering::Greater))
         };
         let mut ranges = Vec::new();
-        for range in last.iter().map(|span| range(Some(span))).chain(last.is_empty().then(|| range(None))) {
+        let spans = last.iter().flatten().map(Some).chain(last.is_none().then_some(None));
+        for range in spans.map(range) {
             let place = ranges.partition_point(|other| *other < range);
             if ranges.get(place) != Some(&range) {
                 ranges.insert(place, range);

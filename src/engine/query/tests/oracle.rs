@@ -43,6 +43,10 @@ impl World {
         values[place].clone()
     }
 
+    fn values(&mut self) -> Vec<Value> {
+        (0..self.below(4)).map(|_| self.value()).collect()
+    }
+
     fn field(&mut self) -> &'static str {
         ["a", "b", "c"][self.below(3)]
     }
@@ -66,8 +70,8 @@ impl World {
             3 => json!({ "$gte": value }),
             4 => json!({ "$lt": value }),
             5 => json!({ "$lte": value }),
-            6 => json!({ "$in": [value, self.value(), self.value()] }),
-            7 => json!({ "$nin": [value, self.value()] }),
+            6 => json!({ "$in": self.values() }),
+            7 => json!({ "$nin": self.values() }),
             8 => json!({ "$between": [value, self.value()] }),
             9 => json!({ "$contains": "a" }),
             10 => json!({ "$notContains": "b" }),
