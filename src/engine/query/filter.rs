@@ -128,9 +128,9 @@ impl Condition {
 
 impl Test {
     /// How few rows an index would leave of it, in a rough order; none where it would be of no use.
-    pub(super) const fn selectivity(&self) -> Option<u8> {
+    pub(super) fn selectivity(&self) -> Option<u8> {
         match self {
-            Self::Equal(_) => Some(0),
+            Self::Equal(value) if !matches!(value.as_json().scalar(), Scalar::Nested(_)) => Some(0),
             Self::In(_) | Self::StartsWith(_) => Some(1),
             Self::Null => Some(2),
             Self::Ordered(..) => Some(3),
