@@ -43,14 +43,18 @@ export class Rows {
   read([stamps, unknown, stale]: Found): ReadRecord[] {
     this.#forget(stale);
     const news = unknown === '' ? [] : (JSON.parse(unknown) as ReadRecord[]);
+    const rows = new Array<ReadRecord>(stamps.length);
     let next = 0;
-    return Array.from(stamps, (stamp) => {
-      const known = this.#byStamp.get(stamp);
-      if (known !== undefined) return known;
-      const row = freeze(news[next++] as ReadRecord);
-      this.#byStamp.set(stamp, row);
-      return row;
-    });
+    for (let at = 0; at < stamps.length; at++) {
+      const stamp = stamps[at] as number;
+      let row = this.#byStamp.get(stamp);
+      if (row === undefined) {
+        row = freeze(news[next++] as ReadRecord);
+        this.#byStamp.set(stamp, row);
+      }
+      rows[at] = row;
+    }
+    return rows;
   }
 
   #forget(stale: Uint32Array): void {

@@ -299,11 +299,11 @@ impl Query {
             Source::Id(id) => Box::new(rows.find(id).into_iter()),
             Source::Index { index, ranges } => {
                 let Some(index) = indexes.get(*index) else { return Box::new(std::iter::empty()) };
-                if let (Some(keys), [_, ..]) = (plan.sorted_by, self.order_by.as_slice()) {
+                if let Some(keys) = plan.sorted_by {
                     let ranges = self.in_order(rows, index, ranges.clone()).into_iter();
                     return Box::new(ranges.flat_map(move |range| self.walk(rows, index, keys, range)));
                 }
-                // In the order in which they came: the filter or the sort goes on from there.
+                // In the order in which they came: the sort goes on from there.
                 let mut numbers: Vec<RowNumber> =
                     ranges.iter().flat_map(|(from, to)| index.between(*from, *to)).collect();
                 sort(&mut numbers, &|a, b| a < b);
@@ -338,6 +338,9 @@ impl Query {
         (from, to): (Place, Place),
     ) -> Box<dyn Iterator<Item = RowNumber> + 'a> {
         let keys = self.order_by.get(..keys).unwrap_or_default();
+        if keys.is_empty() {
+            return Box::new(index.between(from, to));
+        }
         if keys.iter().all(|key| key.direction == Direction::Ascending) {
             return self.in_groups(rows, keys, Box::new(index.between(from, to)));
         }
