@@ -10,8 +10,10 @@ use super::{Condition, Effort, Path, Query};
 
 /// An index is built without being declared once queries have looked at so many times as many rows for want of it as there are.
 const WASTE: usize = 8;
-/// With fewer rows no index is built that is not declared.
+/// With fewer rows no index is built that is not declared, and with more than so many neither: building one is a task of a tenth of
+/// a second there, which an app has to ask for.
 const FEW: usize = 256;
+const TOO_MANY: usize = 100_000;
 /// The most indexes of an object that are not declared.
 const MOST_UNDECLARED: usize = 8;
 /// When more than a quarter of the rows and of this number change at once, indexes are built anew with the next query.
@@ -384,7 +386,8 @@ impl Collection {
 
     /// Takes note of what a query looked at in vain, and builds the index that it wanted when that was too much.
     fn note_waste(&mut self, query: &Query, plan: &Plan, wasted: usize) {
-        if self.rows.len() < FEW || !matches!(plan.source, Source::Scan) || wasted == 0 {
+        if !(FEW..TOO_MANY).contains(&self.rows.len()) || !matches!(plan.source, Source::Scan) || wasted == 0
+        {
             return;
         }
         let Some(paths) = query.wanted_index() else { return };

@@ -8,12 +8,15 @@ use std::cmp::Ordering;
 use objectql_sync_protocol::{Fields, Json, Scalar};
 
 use super::Path;
-use super::order::{Direction, compare_values};
+use super::order::{Direction, compare_values, kind};
 use super::rows::{Row, RowNumber, Rows};
 use super::sort::sort;
 
 /// A piece is split when it has so many rows: putting one in moves half of that at the most.
 const PIECE: usize = 1024;
+
+/// What two values are compared by first.
+type Lead = (u128, u128);
 
 /// The rows of an object in the order of some fields, ascending with nulls last; rows with equal values in the order in which
 /// they came.
@@ -32,17 +35,34 @@ pub(super) struct Place {
 }
 
 impl Index {
-    /// Sorts the rows. The values are read once each.
+    /// Sorts the rows. Of each, the lead of its first value is read once, and is enough for most comparisons.
     pub(super) fn build(paths: Vec<Path>, rows: &Rows) -> Self {
-        let all: Vec<(RowNumber, Vec<Scalar<'_>>)> =
-            rows.iter().map(|(number, row)| (number, values(&paths, &row.fields))).collect();
+        let first = paths.first();
+        let lead = |record: &Fields| first.map_or(((0, 0), false), |path| lead(&path.value(record)));
+        let all: Vec<(RowNumber, (Lead, bool))> =
+            rows.iter().map(|(number, row)| (number, lead(&row.fields))).collect();
+        let is_less = |a: u32, b: u32| {
+            let (Some((a, (lead_a, cut_a))), Some((b, (lead_b, cut_b)))) =
+                (all.get(a as usize), all.get(b as usize))
+            else {
+                return false;
+            };
+            if lead_a != lead_b {
+                return lead_a < lead_b;
+            }
+            if paths.len() == 1 && !cut_a && !cut_b {
+                return false;
+            }
+            let (Some(a), Some(b)) = (rows.fields(*a), rows.fields(*b)) else { return false };
+            let orders =
+                paths.iter().map(|path| compare_values(&path.value(a), &path.value(b), Direction::Ascending));
+            orders.into_iter().find(|order| order.is_ne()) == Some(Ordering::Less)
+        };
         let mut places: Vec<u32> = (0..).take(all.len()).collect();
-        let get = |place: u32| all.get(place as usize).map_or(&[][..], |(_, values)| values);
-        sort(&mut places, &|a, b| compare(get(a), get(b)).is_lt());
+        sort(&mut places, &is_less);
         let numbers: Vec<RowNumber> =
             places.into_iter().filter_map(|place| Some(all.get(place as usize)?.0)).collect();
         let pieces = numbers.chunks(PIECE / 2).map(<[RowNumber]>::to_vec).collect();
-        drop(all);
         Self { paths, pieces }
     }
 
@@ -146,9 +166,31 @@ fn values<'a>(paths: &[Path], record: &'a Fields) -> Vec<Scalar<'a>> {
     paths.iter().map(|path| path.value(record)).collect()
 }
 
-fn compare(a: &[Scalar<'_>], b: &[Scalar<'_>]) -> Ordering {
-    let mut orders = a.iter().zip(b).map(|(a, b)| compare_values(a, b, Direction::Ascending));
-    orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+/// The kind of a value and the first 31 bytes of it, so that values are in order where their leads are, and whether there is more
+/// of it. As long as that, because times as text, which many an index is on, begin alike.
+fn lead(value: &Scalar<'_>) -> (Lead, bool) {
+    let of_bytes = |bytes: &[u8], from: usize, count: usize| {
+        // No text has U+0000 in it: the shorter one comes first.
+        let bytes = bytes.iter().skip(from).copied().chain(std::iter::repeat(0)).take(count);
+        bytes.fold(0, |lead: u128, byte| lead << 8 | u128::from(byte))
+    };
+    let of_text = |text: &str| {
+        let bytes = text.as_bytes();
+        ((of_bytes(bytes, 0, 15), of_bytes(bytes, 15, 16)), bytes.len() > 31)
+    };
+    let ((first, second), is_cut) = match value {
+        Scalar::Null => ((0, 0), false),
+        Scalar::Bool(value) => ((u128::from(*value), 0), false),
+        Scalar::Number(number) => {
+            // The bits of doubles are in order but for the sign: those of negative ones run the other way.
+            let bits = number.to_bits();
+            let ordered = if number.is_sign_negative() { !bits } else { bits | 1 << 63 };
+            ((u128::from(ordered), 0), false)
+        }
+        Scalar::String(text) => of_text(text),
+        Scalar::Nested(json) => of_text(json.as_str()),
+    };
+    ((u128::from(kind(value)) << 120 | first, second), is_cut)
 }
 
 impl Path {

@@ -36,6 +36,11 @@ impl World {
             json!(false),
             json!([1, "a"]),
             json!({ "n": 1 }),
+            json!("thirty-one letters and then an a"),
+            json!("thirty-one letters and then a b"),
+            json!("thirty-one letters and then a"),
+            json!(-3),
+            json!(1e300),
             json!([{ "n": 2 }, { "n": "a" }]),
             json!([]),
         ];
