@@ -10,7 +10,7 @@ use objectql_sync_protocol::{
 use super::clock::Clock;
 use super::queue::Queue;
 use super::record::Record;
-use super::row::{Recorded, Subscription, TabId};
+use super::row::{Change, Recorded, Subscription, TabId};
 use super::table::Tables;
 
 /// Everything the log says. Equal logs give equal states, in every tab and after every restart.
@@ -133,6 +133,16 @@ impl State {
         let subscription = self.subscriptions.iter().flatten().find(of_object);
         !has(Defect::OlderReleaseUnheard)
             && subscription.is_some_and(|subscription| subscription.direction != Direction::PullOnly)
+    }
+
+    /// Takes note of the version that a change is only about, if it is one of these.
+    pub(crate) fn notes_version(&mut self, change: &Change) -> bool {
+        let is_one = change.is_version_only();
+        if is_one {
+            let key = RecordKey { object: change.object.clone(), id: change.record_id.clone() };
+            self.seen_versions.insert(key, change.version);
+        }
+        is_one
     }
 
     /// The checkpoint a request has to carry.

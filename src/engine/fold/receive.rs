@@ -37,8 +37,7 @@ pub(super) fn receive(state: &mut State, received: &Received, folded: &mut Folde
         - usize::from(has(Defect::CheckpointBeforeData) && !received.changes.is_empty());
     for change in received.changes.iter().take(taken) {
         let key = RecordKey { object: change.object.clone(), id: change.record_id.clone() };
-        if change.is_version_only() {
-            state.seen_versions.insert(key, change.version);
+        if state.notes_version(change) {
             continue;
         }
         let is_recognised = received.is_probe && recognise(state, &key, change);

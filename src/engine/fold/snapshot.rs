@@ -1,7 +1,7 @@
 //! The server's records collected anew, beside the data, and put in their place when all are there.
 
 use objectql_sync_protocol::defect::{Defect, has};
-use objectql_sync_protocol::{ObjectName, RecordId, RecordKey, ServerVersion};
+use objectql_sync_protocol::{ObjectName, RecordId, ServerVersion};
 
 use super::{Folded, settle_applied};
 use crate::engine::record::Base;
@@ -11,17 +11,16 @@ use crate::engine::table::Table;
 
 /// Adds a page to the snapshot, and puts the snapshot in the place of the data when it is whole.
 pub(super) fn collect(state: &mut State, received: &Received, folded: &mut Folded) {
-    let Some(snapshot) = &mut state.snapshot else { return };
     for change in &received.changes {
-        if change.is_version_only() {
-            let key = RecordKey { object: change.object.clone(), id: change.record_id.clone() };
-            state.seen_versions.insert(key, change.version);
+        if state.notes_version(change) {
             continue;
         }
+        let Some(snapshot) = &mut state.snapshot else { return };
         let table = snapshot.tables.entry(&change.object);
         table.entry(&change.record_id).rebase(change.operation, change.data.as_ref(), change.version);
         table.drop_if_gone(&change.record_id);
     }
+    let Some(snapshot) = &mut state.snapshot else { return };
     snapshot.checkpoint.clone_from(&received.checkpoint);
     if received.is_complete {
         swap(state, folded);

@@ -6,7 +6,7 @@ use super::index::Index;
 use super::live::{Live, LiveChange};
 use super::plan::{Plan, Source, clauses};
 use super::rows::{Row, RowNumber, Rows, Stamp};
-use super::{Condition, Effort, Path, Query};
+use super::{Condition, Path, Query};
 
 /// An index is built without being declared once queries have looked at so many times as many rows for want of it as there are.
 const WASTE: usize = 8;
@@ -200,7 +200,7 @@ impl Collections {
     /// How a query is answered, as JSON.
     pub(crate) fn explain(&mut self, object: &ObjectName, query: &Query) -> String {
         let collection = self.entry(object);
-        let (numbers, plan, effort) = collection.run(query);
+        let (numbers, plan, looked_at) = collection.run(query);
         let index = match &plan.source {
             Source::Scan => "null".to_owned(),
             Source::Id(_) => r#"["id"]"#.to_owned(),
@@ -212,7 +212,7 @@ impl Collections {
         ObjectText::default()
             .json("index", &index)
             .plain("sortedByIndex", Some(!query.order_by.is_empty() && plan.sorted_by.is_some()))
-            .plain("rowsExamined", Some(effort.looked_at))
+            .plain("rowsExamined", Some(looked_at))
             .plain("rowsReturned", Some(numbers.len()))
             .finish()
     }
@@ -352,11 +352,11 @@ impl Collection {
         self.lives.iter_mut().for_each(Live::invalidate);
     }
 
-    fn run(&mut self, query: &Query) -> (Vec<RowNumber>, Plan, Effort) {
+    fn run(&mut self, query: &Query) -> (Vec<RowNumber>, Plan, usize) {
         self.build_for(query);
-        let (numbers, plan, effort) = query.run(&self.rows, &self.indexes);
-        self.note_waste(query, &plan, effort.looked_at.saturating_sub(numbers.len()));
-        (numbers, plan, effort)
+        let (numbers, plan, looked_at) = query.run(&self.rows, &self.indexes);
+        self.note_waste(query, &plan, looked_at.saturating_sub(numbers.len()));
+        (numbers, plan, looked_at)
     }
 
     fn count(&self, query: &Query) -> usize {

@@ -97,16 +97,9 @@ pub struct Query {
     offset: usize,
 }
 
-/// What a query did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Effort {
-    /// How many rows it looked at.
-    looked_at: usize,
-}
-
 impl Query {
-    /// The rows found, in order.
-    fn run(&self, rows: &Rows, indexes: &[Index]) -> (Vec<RowNumber>, Plan, Effort) {
+    /// The rows found, in order; how they were found, and how many were looked at.
+    fn run(&self, rows: &Rows, indexes: &[Index]) -> (Vec<RowNumber>, Plan, usize) {
         let plan = self.plan(rows, indexes);
         let looked_at = Cell::new(0);
         let condition = self.condition().filter(|_| !plan.is_exact);
@@ -127,7 +120,7 @@ impl Query {
                 sorted
             }
         };
-        (found, plan, Effort { looked_at: looked_at.get() })
+        (found, plan, looked_at.get())
     }
 
     fn condition(&self) -> Option<&Condition> {
