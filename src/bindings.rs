@@ -16,7 +16,9 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use crate::browser::driver::{Settings, Shell, to_js};
 use crate::browser::log::Durability;
+use crate::browser::memory::MemoryLog;
 use crate::browser::schema;
+use crate::browser::store::Storage;
 use crate::browser::transport::Transport;
 use crate::engine::{
     Command, Config, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Query, RequestId, Resolution,
@@ -53,8 +55,12 @@ impl Driver {
 
     /// Deletes a database.
     #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
-    pub fn destroy(name: String) -> Promise {
+    pub fn destroy(name: String, is_in_memory: bool) -> Promise {
         future_to_promise(async move {
+            if is_in_memory {
+                MemoryLog::delete(&name);
+                return Ok(JsValue::UNDEFINED);
+            }
             schema::delete(&name).await.map(|()| JsValue::UNDEFINED).map_err(|error| to_js(&error))
         })
     }
@@ -296,16 +302,25 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
     });
     Ok(Settings {
         name: text_of(options, "\"name\"")?.ok_or_else(|| wrong("name", "a string"))?,
-        durability: match find(options, "\"durability\"").map(Json::as_str) {
-            None | Some("\"strict\"") => Durability::Strict,
-            Some("\"relaxed\"") => Durability::Relaxed,
-            Some(_) => return Err(wrong("durability", "'strict' or 'relaxed'")),
-        },
+        storage: storage(options)?,
         config: Config::new(objects, sync_settings)?,
         transport: transport.transpose()?,
         connect,
         on_event: hook("event").ok_or_else(|| wrong("hooks.event", "a function"))?,
     })
+}
+
+fn storage(options: Json<'_>) -> Result<Storage, Error> {
+    let durability = match find(options, "\"durability\"").map(Json::as_str) {
+        None | Some("\"strict\"") => Durability::Strict,
+        Some("\"relaxed\"") => Durability::Relaxed,
+        Some(_) => return Err(wrong("durability", "'strict' or 'relaxed'")),
+    };
+    match find(options, "\"storage\"").map(Json::as_str) {
+        None | Some("\"indexeddb\"") => Ok(Storage::IndexedDb(durability)),
+        Some("\"memory\"") => Ok(Storage::Memory),
+        Some(_) => Err(wrong("storage", "'indexeddb' or 'memory'")),
+    }
 }
 
 fn sync_settings(sync: Json<'_>, is_realtime: bool) -> Result<SyncSettings, Error> {

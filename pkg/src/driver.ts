@@ -53,7 +53,7 @@ export interface DriverHooks {
 export interface DriverClass {
   /** Options are plain data as JSON. */
   open(optionsJson: string, hooks: DriverHooks): Promise<Driver>;
-  destroy(name: string): Promise<void>;
+  destroy(name: string, isInMemory: boolean): Promise<void>;
 }
 
 let loading: Promise<DriverClass> | undefined;
@@ -62,28 +62,39 @@ let loading: Promise<DriverClass> | undefined;
  * Loads the wasm, once per page; after a failure the next call tries again.
  *
  * # Errors
- * `WASM_FAILED`; `STORAGE_FAILED` where there is no IndexedDB, as on a server.
+ * `WASM_FAILED`; `STORAGE_FAILED` where there is no IndexedDB to keep the log in, as on a server.
  */
-export function loadDriver(source: OpenOptions['wasm']): Promise<DriverClass> {
+export async function loadDriver(source: OpenOptions['wasm'], storage: OpenOptions['storage']): Promise<DriverClass> {
+  if (storage !== 'memory' && typeof indexedDB === 'undefined') {
+    throw errorWithCode('STORAGE_FAILED', `there is no IndexedDB here: open the database in a browser, or with storage: 'memory'`);
+  }
   loading ??= load(source).catch((error: unknown) => {
     loading = undefined;
     throw error;
   });
-  return loading;
+  return await loading;
 }
 
 async function load(source: OpenOptions['wasm']): Promise<DriverClass> {
-  if (typeof indexedDB === 'undefined') {
-    throw errorWithCode('STORAGE_FAILED', 'there is no IndexedDB here: open the database in a browser, not while rendering on a server');
-  }
   // Bundlers find the file by this very expression and copy it; it must stay as it is.
   const beside = new URL('../wasm/objectql_offline_bg.wasm', import.meta.url);
   try {
-    await init({ module_or_path: source ?? beside });
+    await init({ module_or_path: source ?? readInNode(beside) ?? beside });
   } catch (cause) {
     throw errorWithCode('WASM_FAILED', failureMessage(source ?? beside, cause), { cause });
   }
   return WasmDriver;
+}
+
+interface NodeProcess {
+  /** In Node.js 20.16 and newer. Unlike an import, no bundler looks for what it names. */
+  getBuiltinModule?: (name: string) => { readFileSync(path: URL): BufferSource };
+}
+
+/** The bytes of a file, in Node.js, whose `fetch` reads no files; nothing elsewhere. */
+function readInNode(url: URL): BufferSource | undefined {
+  const { process } = globalThis as { process?: NodeProcess };
+  return url.protocol === 'file:' ? process?.getBuiltinModule?.('node:fs').readFileSync(url) : undefined;
 }
 
 function failureMessage(source: NonNullable<OpenOptions['wasm']>, cause: unknown): string {

@@ -32,7 +32,7 @@ export class Databases {
         reading,
         events: user.events,
         close: () => this.#leave(name, shared, user),
-        destroy: () => this.#destroy(name),
+        destroy: () => this.#destroy(name, user.options.storage),
       });
     });
   }
@@ -40,7 +40,8 @@ export class Databases {
   async #join(name: string, settings: string, user: User): Promise<SharedDatabase> {
     const shared = this.#open.get(name);
     if (shared === undefined) {
-      const [driver] = await Promise.all([this.#load(user.options.wasm), renewJournal(user.options.name)]);
+      const { wasm, storage } = user.options;
+      const [driver] = await Promise.all([this.#load(wasm, storage), storage === 'memory' ? undefined : renewJournal(name)]);
       const opened = await SharedDatabase.open(driver, settings, user);
       this.#open.set(name, opened);
       return opened;
@@ -61,13 +62,13 @@ export class Databases {
     });
   }
 
-  async #destroy(name: string): Promise<void> {
+  async #destroy(name: string, storage: OpenOptions['storage']): Promise<void> {
     await this.#inTurn(name, async () => {
       const shared = this.#open.get(name);
       this.#open.delete(name);
       for (const { events } of shared?.users ?? []) events.end();
       await (await shared?.driver())?.close();
-      await (await this.#load(undefined)).destroy(name);
+      await (await this.#load(undefined, storage)).destroy(name, storage === 'memory');
     });
   }
 
@@ -106,7 +107,7 @@ export function openDatabase<Schema extends SchemaOf<Schema> = AnySchema>(option
 /** What two handles on one database must agree on, as JSON text. */
 function readSettings(options: OpenOptions): string {
   if (typeof options !== 'object' || options === null) throw errorWithCode('INVALID_OPTIONS', 'openDatabase takes an options object');
-  const { name, objects, durability, sync } = options;
+  const { name, objects, durability, storage, sync } = options;
   if (typeof name !== 'string' || name === '') throw errorWithCode('INVALID_OPTIONS', 'name must be a non-empty string');
   if (!Array.isArray(objects)) throw errorWithCode('INVALID_OPTIONS', 'objects must be an array of object definitions');
   const { url, auto, pollIntervalMs, timeoutMs, realtime } = sync ?? {};
@@ -114,7 +115,7 @@ function readSettings(options: OpenOptions): string {
   // A driver without one of these hooks cannot be given it later, so whether they are there is a setting, too.
   const hooks = { headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
   const realtimeUrl = realtime && url !== undefined ? socketUrl(url) : undefined;
-  const driver = { name, objects, durability, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
+  const driver = { name, objects, durability, storage, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
   return encodePlain({ driver, hooks, realtimeUrl } satisfies Settings, 'options');
 }
 

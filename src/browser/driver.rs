@@ -16,8 +16,9 @@ use super::channel::Channel;
 use super::environment::{now, seed};
 use super::leader::Leader;
 use super::listener::{Listener, document, global_target, is_visible};
-use super::log::{Durability, LogStore, Outcome};
+use super::log::Outcome;
 use super::realtime::{Happening, Socket};
+use super::store::{Storage, Store};
 use super::transport::Transport;
 use crate::engine::{Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId};
 use crate::error::Error;
@@ -34,7 +35,8 @@ pub(crate) struct Shell {
     /// Inputs that came while one was being handled: an app's callback may call the driver.
     inputs: RefCell<VecDeque<Input>>,
     is_busy: Cell<bool>,
-    log: LogStore,
+    name: String,
+    log: Store,
     transport: Option<Transport>,
     /// Opens a socket for realtime.
     connect: Option<Function>,
@@ -63,7 +65,7 @@ struct Call {
 /// What the shell is started with.
 pub(crate) struct Settings {
     pub(crate) name: String,
-    pub(crate) durability: Durability,
+    pub(crate) storage: Storage,
     pub(crate) config: Config,
     pub(crate) transport: Option<Transport>,
     pub(crate) connect: Option<Function>,
@@ -73,13 +75,14 @@ pub(crate) struct Settings {
 impl Shell {
     /// Starts an engine; the promise is kept when the database can be used.
     pub(crate) fn open(settings: Settings) -> Result<(Rc<Self>, Promise), Error> {
-        let Settings { name, durability, config, transport, connect, on_event } = settings;
+        let Settings { name, storage, config, transport, connect, on_event } = settings;
         let open = RequestId(0);
         let shell = Rc::new(Self {
             engine: RefCell::new(Some(Engine::new(config, seed()?, open))),
             inputs: RefCell::default(),
             is_busy: Cell::new(false),
-            log: LogStore::new(name.clone(), durability),
+            log: Store::open(&name, storage),
+            name,
             transport,
             connect,
             on_event,
@@ -94,17 +97,21 @@ impl Shell {
             closing: RefCell::default(),
         });
         let opened = shell.wait_for(open, true);
-        shell.join(&name);
+        shell.join();
         shell.handle(Input::Wake);
         Ok((shell, opened))
     }
 
     /// Listens to the other tabs and to the page.
-    fn join(self: &Rc<Self>, name: &str) {
-        let weak = Rc::downgrade(self);
-        let channel =
-            Channel::open(name, move |announcement| handle_in(&weak, Input::Announced(announcement)));
-        self.channel.replace(channel);
+    fn join(self: &Rc<Self>) {
+        // Nobody else has a log in memory: there is nobody to talk to, and in Node.js a channel would keep the process alive.
+        if self.log.is_shared() {
+            let weak = Rc::downgrade(self);
+            let channel = Channel::open(&self.name, move |announcement| {
+                handle_in(&weak, Input::Announced(announcement));
+            });
+            self.channel.replace(channel);
+        }
         if self.transport.is_some() {
             self.stand(false);
         }
@@ -131,8 +138,11 @@ impl Shell {
     fn stand(self: &Rc<Self>, steals: bool) {
         // The wish that there was is given up first: won later, it would be a second one.
         self.leader.take();
+        if !self.log.is_shared() {
+            return self.handle(Input::Leader(true));
+        }
         let weak = Rc::downgrade(self);
-        let leader = Leader::stand(self.log.name(), steals, move |is_leader| {
+        let leader = Leader::stand(&self.name, steals, move |is_leader| {
             handle_in(&weak, Input::Leader(is_leader));
             if let Some(shell) = weak.upgrade().filter(|shell| !is_leader && !shell.is_closed.get()) {
                 shell.stand(false);
@@ -235,7 +245,7 @@ impl Shell {
     fn perform(self: &Rc<Self>, output: Output) {
         match output {
             Output::Append { append, key, bytes } => {
-                self.spawn(async move |shell| match shell.log.append(key, &bytes).await {
+                self.spawn(async move |shell| match shell.log.append(key, bytes).await {
                     Outcome::Appended => Input::Appended { append },
                     Outcome::Behind => Input::Behind { append },
                     Outcome::Failed(error) => Input::AppendFailed { append, error },

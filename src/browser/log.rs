@@ -101,10 +101,6 @@ impl LogStore {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// How many read-write transactions were made.
     pub(crate) fn transactions(&self) -> u32 {
         self.transactions.get()

@@ -1,0 +1,61 @@
+// The real driver in Node.js, on a log in memory: for servers and for the tests of apps.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { openDatabase } from '../dist/index.js';
+
+const objects = [{ name: 'story', fields: { title: { type: 'text' } } }];
+let names = 0;
+const open = (options = {}) => openDatabase({ name: `memory-${++names}`, storage: 'memory', objects, ...options });
+
+test('what is written is read, by id and by query', async () => {
+  const db = await open();
+  const made = await db.create('story', { title: 'a' });
+  assert.deepEqual({ ...(await db.get('story', made.id)) }, made);
+  assert.deepEqual((await db.find('story', { where: { title: 'a' } })).map(({ id }) => id), [made.id]);
+  await db.destroy();
+});
+
+test('the log outlives its closing, and ends with destroy', async () => {
+  const name = `memory-${++names}`;
+  const first = await open({ name });
+  await first.create('story', { title: 'a' });
+  await first.close();
+  const again = await open({ name });
+  assert.equal(await again.count('story'), 1);
+  await again.destroy();
+  const anew = await open({ name });
+  assert.equal(await anew.count('story'), 0);
+  await anew.close();
+});
+
+test('a database in memory syncs', async () => {
+  const bodies = [];
+  const fetch = async (url, { body }) => {
+    const { mutations } = JSON.parse(new TextDecoder().decode(body));
+    bodies.push(mutations);
+    const results = mutations.map((_, at) => ({ status: 'applied', serverVersion: at + 1 }));
+    return new Response(JSON.stringify({ results, serverChanges: [], checkpoint: String(bodies.length) }), {
+      headers: { 'content-type': 'application/json' },
+    });
+  };
+  const synced = [{ ...objects[0], sync: { enabled: true } }];
+  const db = await open({ objects: synced, sync: { url: 'http://test.invalid/api/sync', fetch, auto: false } });
+  await db.create('story', { title: 'a' });
+  assert.equal((await db.sync()).applied, 1);
+  assert.equal(db.status.pending, 0);
+  assert.deepEqual(bodies.flat().map(({ operation }) => operation), ['create']);
+  await db.close();
+});
+
+test('a process with an open database ends by itself', () => {
+  const script = `
+    import { openDatabase } from 'objectql-offline';
+    const db = await openDatabase({ name: 'a', storage: 'memory', objects: [{ name: 'story' }] });
+    await db.create('story', {});
+    console.log(await db.count('story'));
+  `;
+  const cwd = fileURLToPath(new URL('..', import.meta.url));
+  assert.equal(execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd, encoding: 'utf8', timeout: 10_000 }), '1\n');
+});

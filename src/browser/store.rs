@@ -1,0 +1,66 @@
+//! Where a log is: in IndexedDB, or in memory.
+
+use super::log::{Durability, LogStore, Outcome};
+use super::memory::MemoryLog;
+use crate::error::Error;
+
+/// How long what is appended must last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// In IndexedDB.
+    IndexedDb(Durability),
+    /// As long as the page or the process.
+    Memory,
+}
+
+/// The log of one database.
+pub(crate) enum Store {
+    IndexedDb(LogStore),
+    Memory(MemoryLog),
+}
+
+impl Store {
+    pub(crate) fn open(name: &str, storage: Storage) -> Self {
+        match storage {
+            Storage::IndexedDb(durability) => Self::IndexedDb(LogStore::new(name.to_owned(), durability)),
+            Storage::Memory => Self::Memory(MemoryLog::open(name)),
+        }
+    }
+
+    /// Whether other tabs have the log, too.
+    pub(crate) const fn is_shared(&self) -> bool {
+        matches!(self, Self::IndexedDb(_))
+    }
+
+    /// How many rows were appended, or tried to be.
+    pub(crate) fn transactions(&self) -> u32 {
+        match self {
+            Self::IndexedDb(log) => log.transactions(),
+            Self::Memory(log) => log.transactions(),
+        }
+    }
+
+    /// Appends a row if it gets the key that is expected.
+    pub(crate) async fn append(&self, key: u64, bytes: Vec<u8>) -> Outcome {
+        match self {
+            Self::IndexedDb(log) => log.append(key, &bytes).await,
+            Self::Memory(log) => log.append(key, bytes),
+        }
+    }
+
+    /// The rows after a key: as many as make a good portion, and whether there were no more.
+    pub(crate) async fn read(&self, after: u64) -> Result<(Vec<(u64, Vec<u8>)>, bool), Error> {
+        match self {
+            Self::IndexedDb(log) => log.read(after).await,
+            Self::Memory(log) => Ok((log.read(after), true)),
+        }
+    }
+
+    /// Closes the log for good; what is under way is finished first.
+    pub(crate) fn close(&self) {
+        match self {
+            Self::IndexedDb(log) => log.close(),
+            Self::Memory(_) => {}
+        }
+    }
+}
