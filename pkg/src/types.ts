@@ -209,6 +209,11 @@ export interface OpenOptions {
   onConflict?: (conflict: Conflict) => Resolution | null | undefined | Promise<Resolution | null | undefined>;
   /** `strict` (default) survives a power cut once a write resolves; `relaxed` only a killed browser, and is a little faster. */
   durability?: 'strict' | 'relaxed';
+  /**
+   * Where the log is. `indexeddb` (default): on this device. `memory`: nowhere else, for servers and tests; it lasts as long as the page or
+   * the process, also when it is closed and opened again, until `destroy()`. Other tabs do not see it.
+   */
+  storage?: 'indexeddb' | 'memory';
   /** Where the wasm file is, if not beside the module. */
   wasm?: string | URL | Request | BufferSource | WebAssembly.Module;
 }
