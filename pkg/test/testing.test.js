@@ -1,7 +1,9 @@
 // The helpers for the tests of apps: the test server answers as the real one, and two databases that sync with it agree.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterEach, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { after, decide, timeOf } from '../dist/testing/decide.js';
 import { openTestPair, TestServer } from '../dist/testing/index.js';
 
@@ -713,4 +715,14 @@ test('an app that does not ask for the helpers has none of them', () => {
   const importing = modules.filter((name) => /from '\.\/testing\//.test(readFileSync(new URL(name, dist), 'utf8')));
   assert.ok(modules.includes('index.js'));
   assert.deepEqual(importing, []);
+});
+
+test('the example of docs/testing.md does what it says', () => {
+  const page = readFileSync(new URL('../../docs/testing.md', import.meta.url), 'utf8');
+  const [, example] = /^```js\n([\s\S]*?)^```/m.exec(page);
+  const [cwd, env] = [fileURLToPath(new URL('..', import.meta.url)), { ...process.env }];
+  // Otherwise it would report to the runner of this file instead.
+  delete env.NODE_TEST_CONTEXT;
+  const output = execFileSync(process.execPath, ['--input-type=module', '-e', example], { cwd, env, encoding: 'utf8', timeout: 30_000 });
+  assert.match(output, /^# pass 3$|^ℹ pass 3$/m);
 });

@@ -3,9 +3,9 @@ import type { ObjectDefinition, RecordId } from '../types.js';
 import { encodeId, encodeRecord } from '../values.js';
 import { after, decide, type Decision, type Effect, type Proposal, refusalOfFields, type ServerRecord, timeOf } from './decide.js';
 import { type Fault, Faults } from './faults.js';
+import { codeOf, jsonOf, pause, Problem, readHttp } from './http.js';
 import {
   type Fields,
-  readRequest,
   type ReceivedMutation,
   type ReceivedRequest,
   type SyncAnswer,
@@ -55,18 +55,6 @@ const FEATURES = 'idempotent,chains,echoes,paged,snapshot,strategies';
 /** The author of what a test writes on the server. */
 const SOMEBODY_ELSE = 'somebody-else';
 const CHECKPOINT = /^v1\.([^.]+)\.(0|[1-9]\d*)(?:\.(0|[1-9]\d*))?$/;
-
-/** What is wrong with a request as a whole. */
-class Problem extends Error {
-  readonly status: number;
-  readonly code: string;
-
-  constructor(status: number, code: string, detail: string) {
-    super(detail);
-    this.status = status;
-    this.code = code;
-  }
-}
 
 /** Each server has checkpoints of its own, as after a restore: those of another are unknown to it. */
 let epochs = 0;
@@ -370,56 +358,6 @@ function isRebased({ verdict, baseVersion }: { verdict: SyncVerdict; baseVersion
   return verdict.status === 'conflict' && (mutation.baseVersion ?? -1) > (baseVersion ?? -1);
 }
 
-/** Reads what came over HTTP; throws what is wrong with it. */
-function readHttp(method: string, headers: Record<string, string>, text: string, maxMutations: number): ReceivedRequest {
-  if (method !== 'POST') throw new Problem(405, 'METHOD_NOT_ALLOWED', 'this path takes POST requests only');
-  if (headers['content-type']?.split(';')[0]?.trim().toLowerCase() !== 'application/json') {
-    throw new Problem(415, 'UNSUPPORTED_MEDIA_TYPE', 'the content type must be application/json');
-  }
-  const request = readRequest(text);
-  if (typeof request === 'string') throw new Problem(400, 'INVALID_MESSAGE', request);
-  const count = request.mutations.length;
-  if (count <= maxMutations) return request;
-  throw new Problem(413, 'TOO_MANY_MUTATIONS', `${count} mutations in one request exceed the maximum of ${maxMutations}`);
-}
-
-/** The code that the server gives with a status. */
-function codeOf(status: number): string {
-  const codes: { [status: number]: string } = {
-    400: 'INVALID_MESSAGE',
-    401: 'UNAUTHORIZED',
-    404: 'NOT_FOUND',
-    409: 'CLIENT_ID_CLONED',
-    410: 'CHECKPOINT_UNKNOWN',
-    413: 'BODY_TOO_LARGE',
-    500: 'INTERNAL',
-    503: 'BUSY',
-  };
-  return codes[status] ?? 'TEST';
-}
-
 function keyOf(object: string, id: RecordId): string {
   return JSON.stringify([object, id]);
-}
-
-function jsonOf(text: string): SyncRequest | undefined {
-  try {
-    return JSON.parse(text) as SyncRequest;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Waits, but no longer than the one who asks. */
-function pause(delayMs = 0, signal?: AbortSignal | null): Promise<void> {
-  if (delayMs <= 0) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, delayMs);
-    signal?.addEventListener('abort', done);
-  });
 }
