@@ -6,6 +6,15 @@ export type JsonValue = string | number | boolean | null | JsonValue[] | { [name
 /** The id of a record: a non-empty string of at most 256 bytes, or a safe integer. `1` and `'1'` are two records. */
 export type RecordId = string | number;
 
+/** Marks a lookup with the object that it refers to. There is no such property. */
+declare const target: unique symbol;
+
+/**
+ * The id of a record of another object, as the generator writes a `lookup` or `master_detail` field. Any id may be written to it; that
+ * its type says which object it is of lets `expand` type the record in its place.
+ */
+export type Lookup<Object extends string> = RecordId & { readonly [target]?: Object };
+
 /** What every record has besides the app's own fields. The driver sets `created_at` and `updated_at` (ISO 8601, UTC). */
 export interface RecordBase {
   id: RecordId;
@@ -93,6 +102,8 @@ export interface FieldOperators<V = unknown> {
   $nin?: readonly (V | null)[];
   /** Text that the value must contain; case matters. */
   $contains?: string;
+  /** Text that the value must contain; the case of ASCII letters does not matter. */
+  $icontains?: string;
   $notContains?: string;
   $startsWith?: string;
   $endsWith?: string;
@@ -118,9 +129,22 @@ export interface OrderBy<T> {
   order?: 'asc' | 'desc';
 }
 
+/** A filter in the older form: `['status', '=', 'open']`, or a list of such with `'and'` or `'or'` between them. */
+export type OlderFilter = object & ArrayLike<unknown>;
+
+/** An order in the older form: `'a'`, `'-a'`, `'a desc, b'`, `['a', ['b', 'desc']]` or `{ a: 'desc' }`. */
+export type OlderSort =
+  | string
+  | readonly (string | readonly [field: string, direction: 'asc' | 'desc'] | { readonly field: string; readonly order?: 'asc' | 'desc' })[]
+  | { readonly [field: string]: 'asc' | 'desc' | 1 | -1 };
+
 /** What `find` takes. Without `orderBy`, records come in the order in which they were first stored. */
 export interface Query<T, Field extends FieldName<T> = FieldName<T>> {
-  where?: Where<T>;
+  where?: Where<T> | OlderFilter;
+  /** Text that a record must have in its text fields; see `searchFields`. */
+  search?: string | { query: string; fields?: readonly FieldName<T>[]; operator?: 'and' | 'or' };
+  /** The fields that `search` looks at. */
+  searchFields?: readonly FieldName<T>[];
   orderBy?: readonly OrderBy<T>[];
   /** The most records to return. Default: all. */
   limit?: number;
@@ -135,6 +159,148 @@ export interface Query<T, Field extends FieldName<T> = FieldName<T>> {
   offset?: number;
   /** The fields to return; `id` always comes along. Default: all. */
   fields?: readonly Field[];
+  /** The older name of `where`. */
+  filters?: Where<T> | OlderFilter;
+  /** The older form of `orderBy`. */
+  sort?: OlderSort;
+  /** The older name of `offset`. */
+  skip?: number;
+}
+
+/** The object that a field's lookups refer to, which may be in a list. */
+type Target<V> = V extends readonly (infer Item)[] ? Target<Item> : typeof target extends keyof V ? Exclude<V[typeof target & keyof V], undefined> : never;
+/** The fields of a record that refer to an object. */
+type LookupTo<T, Object> = { [Name in keyof T & string]-?: [Object & Target<NonNullable<T[Name]>>] extends [never] ? never : Name }[keyof T & string];
+type IsUnion<V, One = V> = V extends unknown ? ([One] extends [V] ? false : true) : never;
+
+/** What each key of `expand` leads to: a record in the place of its id, or the records that refer to this one. */
+type Relations<Schema, Name extends ObjectName<Schema>> = {
+  [Field in keyof Schema[Name] & string as Target<NonNullable<Schema[Name][Field]>> extends ObjectName<Schema>
+    ? [Target<NonNullable<Schema[Name][Field]>>] extends [never] ? never : Field
+    : never]: {
+    object: Target<NonNullable<Schema[Name][Field]>>;
+    isList: NonNullable<Schema[Name][Field]> extends readonly unknown[] ? true : false;
+    isToChildren: false;
+  };
+} & {
+  [Child in ObjectName<Schema> as ChildKey<Child, LookupTo<Schema[Child], Name>>]: { object: Child; isList: true; isToChildren: true };
+};
+type ChildKey<Child extends string, Field extends string> = [Field] extends [never]
+  ? never
+  : `${Child}.${Field}` | (IsUnion<Field> extends true ? never : Child);
+
+/**
+ * What `find`, `findOne` and `liveQuery` put in from other objects, by key: a lookup of the object, or the name of an object with a
+ * lookup to it (`task`, or `task.story` where it has several).
+ */
+export type Expand<Schema, Name extends ObjectName<Schema>> = string extends ObjectName<Schema>
+  ? { readonly [key: string]: true | object }
+  : { readonly [Key in keyof Relations<Schema, Name>]?: true | RelatedQuery<Schema, Relations<Schema, Name>[Key]> };
+
+/** The query for related records: which of them, which of their fields, and what to put into these in turn, to three levels. */
+export type RelatedQuery<Schema, Relation> = Relation extends { object: infer Name extends ObjectName<Schema>; isToChildren: infer IsToChildren }
+  ? {
+      /** A record that does not match is left out: null in the place of its id. */
+      readonly where?: Where<Schema[Name]> | OlderFilter;
+      readonly fields?: readonly FieldName<Schema[Name]>[];
+      readonly expand?: Expand<Schema, Name>;
+    } & (IsToChildren extends true
+      ? {
+          readonly orderBy?: readonly OrderBy<Schema[Name]>[];
+          /** The most records for each one that they refer to. Default: all. */
+          readonly limit?: number;
+        }
+      : unknown)
+  : never;
+
+/** Refuses what is no key of `expand`: what a type parameter is inferred from may have more properties than its constraint. */
+export type Expandable<Schema, Name extends ObjectName<Schema>, E> = string extends ObjectName<Schema>
+  ? unknown
+  : {
+      readonly [Key in keyof E]: Key extends keyof Relations<Schema, Name>
+        ? E[Key] extends { readonly expand: infer Inner }
+          ? { readonly expand: Expandable<Schema, NameOf<Schema, Relations<Schema, Name>[Key]>, Inner> }
+          : unknown
+        : never;
+    };
+type NameOf<Schema, Relation> = Relation extends { object: infer Name extends ObjectName<Schema> } ? Name : never;
+
+/** What a query with `expand` returns of each record. */
+export type ExpandedRow<Schema, Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]>, E> = [E] extends [never]
+  ? Row<Schema[Name], Field>
+  : string extends ObjectName<Schema>
+    ? Row<Schema[Name], Field>
+    : { readonly id: RecordId } & Readonly<Omit<Row<Schema[Name], Field>, keyof E>> & {
+        readonly [Key in keyof E & keyof Relations<Schema, Name>]: Relations<Schema, Name>[Key] extends { isList: true }
+          ? readonly RelatedRow<Schema, NameOf<Schema, Relations<Schema, Name>[Key]>, E[Key]>[]
+          : RelatedRow<Schema, NameOf<Schema, Relations<Schema, Name>[Key]>, E[Key]> | null;
+      };
+type RelatedRow<Schema, Name extends ObjectName<Schema>, Q> = ExpandedRow<
+  Schema,
+  Name,
+  Q extends { readonly fields: readonly (infer Field extends FieldName<Schema[Name]>)[] } ? Field : never,
+  Q extends { readonly expand: infer Inner } ? Inner : never
+>;
+
+/** What `aggregate` takes: records in groups, and what is computed over each. */
+export interface AggregateQuery<T> {
+  /** The records to look at. Default: all. */
+  where?: Where<T> | OlderFilter;
+  /** Without it, all records are one group. */
+  groupBy?: readonly GroupBy<T>[];
+  aggregations?: readonly Aggregation<T>[];
+  /** A filter over the groups: by aliases, and by the names of `groupBy`. */
+  having?: { readonly [alias: string]: unknown };
+  /** By aliases, and by the names of `groupBy`. */
+  orderBy?: readonly { readonly field: string; readonly order?: 'asc' | 'desc' }[];
+  limit?: number;
+  offset?: number;
+}
+
+/** A field whose values make groups; of a date, the days, weeks (from Monday on), months, quarters or years that they are in. */
+export type GroupBy<T> =
+  | FieldName<T>
+  | { readonly field: FieldName<T>; readonly dateGranularity?: 'day' | 'week' | 'month' | 'quarter' | 'year'; readonly alias?: string };
+
+/** What is computed over the records of a group. */
+export interface Aggregation<T> {
+  function: 'count' | 'sum' | 'avg' | 'min' | 'max' | 'count_distinct' | 'array_agg' | 'string_agg';
+  /** Whose values; `count` does without, and then counts records. */
+  field?: FieldName<T>;
+  /** What it is called in the row. */
+  alias: string;
+  /** Which records of the group; the other aggregations do not mind. Default: all. */
+  filter?: Where<T> | OlderFilter;
+  /** What `string_agg` puts between the values. */
+  separator?: string;
+}
+
+/** What `aggregate` returns of each group. */
+export type AggregateRow<T, Q> = Readonly<
+  {
+    [Group in Q extends { groupBy: readonly (infer G)[] } ? G : never as NameOfGroup<Group>]: Group extends { dateGranularity: string }
+      ? string | null
+      : ValueOf<T, Group extends { field: infer Field } ? Field : Group>;
+  } & {
+    [A in Q extends { aggregations: readonly (infer A)[] } ? A : never as A extends { alias: infer Alias extends string } ? Alias : never]: Aggregated<T, A>;
+  }
+>;
+type NameOfGroup<Group> = Group extends string
+  ? Group
+  : Group extends { alias: infer Alias extends string } ? Alias : Group extends { field: infer Field extends string } ? Field : never;
+type Aggregated<T, A> = A extends { function: 'count' | 'count_distinct' } ? number
+  : A extends { function: 'sum' | 'avg' } ? number | null
+  : A extends { function: 'string_agg' } ? string | null
+  : A extends { function: 'array_agg'; field: infer Field } ? ValueOf<T, Field>[]
+  : A extends { field: infer Field } ? ValueOf<T, Field> | null
+  : unknown;
+/** The values of a field, where one that is absent is null. */
+type ValueOf<T, Field> = Field extends keyof Stored<T> ? (undefined extends Stored<T>[Field] ? Exclude<Stored<T>[Field], undefined> | null : Stored<T>[Field]) : never;
+
+/** One of the changes that `bulkUpdate` takes. */
+export interface BulkUpdate<T> {
+  id: RecordId;
+  data: Patch<T>;
 }
 
 /** How one object is synced; the `sync` key of `*.object.yml`. */
@@ -161,6 +327,8 @@ export interface FieldDefinition {
   unique?: boolean;
   options?: (string | { value: string; label?: string })[];
   reference_to?: string;
+  /** Whether the value is a list: of a `lookup`, of ids. */
+  multiple?: boolean;
 }
 
 /** An object definition: what a `*.object.yml` file holds. */

@@ -1,4 +1,5 @@
 import { type ErrorCode, errorWithCode, type ObjectqlError, QueryError, ValueError } from './errors.js';
+import { filterInNewerForm, inNewerForm } from './older-forms.js';
 import type { RecordId, Resolution } from './types.js';
 
 /** How deep a record's values may be nested, the record itself being the first level; the driver has the same limit. */
@@ -54,22 +55,48 @@ export function encodeRecords(records: unknown, objectName: string): string {
   return `[${Array.from(records, (record, at) => encodeRecord(record, `${objectName}[${at}]`)).join(',')}]`;
 }
 
-/** A query as the driver takes it, and the fields that are to be picked from what it finds. */
+/** A query as the driver takes it, and what is done with what it finds. */
 export interface EncodedQuery {
   readonly json: string;
+  /** The fields that are to be picked. */
   readonly fields: readonly string[] | undefined;
+  /** Which related records are to be put in, and the query for these. */
+  readonly expand: { readonly [key: string]: EncodedQuery } | undefined;
 }
 
-/** Turns a query into JSON text; a filter's `undefined` is refused: it would match every record. */
-export function encodeQuery(query: { where?: unknown; fields?: unknown } | undefined): EncodedQuery {
-  if (query === undefined || query === null) return { json: '{}', fields: undefined };
-  if (typeof query !== 'object' || Array.isArray(query)) {
-    throw new QueryError('INVALID_QUERY', `a query must be an object, not ${describe(query)}`);
+/** How many levels of related records a query may have. */
+const MAX_EXPAND = 3;
+
+/** The parts of a query with filters in them, where an `undefined` is refused: it would match every record. */
+const FILTERS = ['where', 'having', 'aggregations'];
+
+/** Turns a query into JSON text, in the newer form. */
+export function encodeQuery(query: object | undefined, level = 0): EncodedQuery {
+  if (level === 0 && (query === undefined || query === null)) return { json: '{}', fields: undefined, expand: undefined };
+  if (typeof query !== 'object' || query === null || Array.isArray(query)) {
+    throw new QueryError('INVALID_QUERY', `a query must be ${level === 0 ? '' : 'true or '}an object, not ${describe(query)}`);
   }
-  const { where, fields, ...rest } = query;
-  const text = encode(rest, 'query');
-  const json = where === undefined ? text : `{"where":${encodeWhere(where)}${text === '{}' ? '' : ','}${text.slice(1)}`;
-  return { json, fields: readFields(fields) };
+  const { fields, expand, ...rest } = inNewerForm(query as Fields);
+  const members = Object.entries(rest).filter(([, value]) => value !== undefined);
+  const texts = members.map(([name, value]) => `${JSON.stringify(name)}:${encode(value, name, FILTERS.includes(name))}`);
+  return { json: `{${texts.join()}}`, fields: readFields(fields), expand: encodeExpand(expand, level + 1) };
+}
+
+function encodeExpand(expand: unknown, level: number): EncodedQuery['expand'] {
+  if (expand === undefined || expand === null) return undefined;
+  if (typeof expand !== 'object' || Array.isArray(expand)) {
+    throw new QueryError('INVALID_QUERY', `expand must be an object such as { assignee: true }, not ${describe(expand)}`);
+  }
+  if (level > MAX_EXPAND) throw new QueryError('INVALID_QUERY', `expand is nested deeper than ${MAX_EXPAND} levels`);
+  const queries = Object.entries(expand).filter(([, query]) => query !== undefined);
+  return Object.fromEntries(queries.map(([key, query]) => [key, encodeQuery(query === true ? {} : (query as object), level)]));
+}
+
+/** Turns a query for `aggregate` into JSON text. */
+export function encodeAggregation(query: object): string {
+  const { json, fields, expand } = encodeQuery(query);
+  if (fields === undefined && expand === undefined) return json;
+  throw new QueryError('INVALID_QUERY', 'aggregate has no fields and no expand: a row has what groupBy and aggregations name');
 }
 
 function readFields(fields: unknown): readonly string[] | undefined {
@@ -80,8 +107,7 @@ function readFields(fields: unknown): readonly string[] | undefined {
 
 /** Turns a filter into JSON text; none matches every record. */
 export function encodeWhere(where: unknown): string {
-  if (where === undefined || where === null) return '{}';
-  return encode(where, 'where', true);
+  return encode(filterInNewerForm(where) ?? {}, 'where', true);
 }
 
 /** Turns the outcome of a conflict into JSON text: whose side, or the record to keep. */
