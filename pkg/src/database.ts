@@ -4,15 +4,21 @@ import type { Events } from './events.js';
 import { LiveQuery, type Watch } from './live-query.js';
 import type { Reading } from './reading.js';
 import type {
+  AggregateQuery,
+  AggregateRow,
   AnySchema,
   Conflict,
   DatabaseEvents,
+  Expand,
+  Expandable,
+  ExpandedRow,
   Explanation,
   FieldName,
   MutationEntry,
   MutationOutcome,
   NewRecord,
   ObjectName,
+  OlderFilter,
   Patch,
   PendingMutation,
   Query,
@@ -20,14 +26,16 @@ import type {
   RecordWithId,
   RejectedMutation,
   Resolution,
-  Row,
   SchemaOf,
   Status,
   Stored,
   SyncReport,
   Where,
 } from './types.js';
-import { encodeId, encodeQuery, encodeRecord, encodeRecords, encodeResolution, encodeWhere } from './values.js';
+import { encodeAggregation, encodeId, encodeQuery, encodeRecord, encodeRecords, encodeResolution, encodeWhere } from './values.js';
+
+/** The part of a query that says what to put in from other objects. */
+type Expanding<Schema, Name extends ObjectName<Schema>, E> = { readonly expand?: E & Expandable<Schema, Name, E> };
 
 /** What a handle works with. */
 export interface Handle {
@@ -164,42 +172,44 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   /**
-   * Reads the records that match; all of the object's without a query.
+   * Reads the records that match; all of the object's without a query. `expand` puts records of other objects in.
    *
    * # Errors
-   * `INVALID_QUERY`, also where a value in `where` is `undefined`: a filter that lost its value would match every record.
+   * `INVALID_QUERY`, also where a value in `where` is `undefined`: a filter that lost its value would match every record. `UNKNOWN_OBJECT`
+   * also where `expand` leads to an object that is not among the definitions.
    *
    * ```ts
    * const open = await db.find('story', {
    *   where: { status: { $in: ['open', 'started'] }, points: { $gte: 3 } },
    *   orderBy: [{ field: 'created_at', order: 'desc' }],
+   *   expand: { assignee: true, task: { where: { done: false }, limit: 5 } },
    *   limit: 20,
    * });
    * ```
    */
-  find<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never>(
+  find<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never, const E extends Expand<Schema, Name> = never>(
     object: Name,
-    query?: Query<Schema[Name], Field>,
-  ): Promise<Row<Schema[Name], Field>[]> {
-    return this.#call(() => this.#handle.reading.find(objectName(object), encodeQuery(query)) as unknown as Row<Schema[Name], Field>[]);
+    query?: Query<Schema[Name], Field> & Expanding<Schema, Name, E>,
+  ): Promise<ExpandedRow<Schema, Name, Field, E>[]> {
+    return this.#call(() => this.#handle.reading.find(objectName(object), encodeQuery(query)) as unknown as ExpandedRow<Schema, Name, Field, E>[]);
   }
 
   /**
    * Reads the first record that matches; resolves with `undefined` when there is none.
    *
    * # Errors
-   * `INVALID_QUERY`.
+   * As `find`.
    *
    * ```ts
    * const newest = await db.findOne('story', { orderBy: [{ field: 'created_at', order: 'desc' }] });
    * ```
    */
-  async findOne<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never>(
+  async findOne<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never, const E extends Expand<Schema, Name> = never>(
     object: Name,
-    query?: Omit<Query<Schema[Name], Field>, 'limit'>,
-  ): Promise<Row<Schema[Name], Field> | undefined> {
-    const rows = await this.find<Name, Field>(object, { ...query, limit: 1 });
-    return rows[0];
+    query?: Omit<Query<Schema[Name], Field>, 'limit'> & Expanding<Schema, Name, E>,
+  ): Promise<ExpandedRow<Schema, Name, Field, E> | undefined> {
+    const rows = await this.#call(() => this.#handle.reading.find(objectName(object), encodeQuery({ ...query, limit: 1 })));
+    return rows[0] as unknown as ExpandedRow<Schema, Name, Field, E> | undefined;
   }
 
   /**
@@ -212,8 +222,47 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * const left = await db.count('story', { status: { $ne: 'done' } });
    * ```
    */
-  count<Name extends ObjectName<Schema>>(object: Name, where?: Where<Schema[Name]>): Promise<number> {
+  count<Name extends ObjectName<Schema>>(object: Name, where?: Where<Schema[Name]> | OlderFilter): Promise<number> {
     return this.#call((driver) => driver.count(objectName(object), encodeWhere(where)));
+  }
+
+  /**
+   * Computes over groups of records; resolves with a row for each group.
+   *
+   * # Errors
+   * `INVALID_QUERY`.
+   *
+   * ```ts
+   * const load = await db.aggregate('story', {
+   *   groupBy: ['assignee'],
+   *   aggregations: [{ function: 'sum', field: 'points', alias: 'points' }],
+   *   having: { points: { $gt: 8 } },
+   * });
+   * ```
+   */
+  aggregate<Name extends ObjectName<Schema>, const Q extends AggregateQuery<Schema[Name]>>(
+    object: Name,
+    query: Q & { [Key in Exclude<keyof Q, keyof AggregateQuery<Schema[Name]>>]: never },
+  ): Promise<AggregateRow<Schema[Name], Q>[]> {
+    return this.#read((driver) => driver.aggregate(objectName(object), encodeAggregation(query)));
+  }
+
+  /**
+   * Reads the different values of a field.
+   *
+   * # Errors
+   * `INVALID_QUERY`.
+   *
+   * ```ts
+   * const statuses = await db.distinct('story', 'status');
+   * ```
+   */
+  distinct<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]>>(
+    object: Name,
+    field: Field,
+    where?: Where<Schema[Name]> | OlderFilter,
+  ): Promise<Exclude<Stored<Schema[Name]>[Field], undefined>[]> {
+    return this.#read((driver) => driver.distinct(objectName(object), fieldName(field), encodeWhere(where)));
   }
 
   /**
@@ -231,7 +280,8 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   /**
-   * Makes a query whose result is delivered anew whenever it changes: by this tab, another one, or the server.
+   * Makes a query whose result is delivered anew whenever it changes: by this tab, another one, or the server. With `expand`, that is also
+   * when a related record in it does.
    *
    * # Errors
    * Throws what `find` would reject with for the query itself.
@@ -241,12 +291,12 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * for await (const { rows, added } of db.liveQuery('story')) render(rows, added);
    * ```
    */
-  liveQuery<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never>(
+  liveQuery<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never, const E extends Expand<Schema, Name> = never>(
     object: Name,
-    query?: Query<Schema[Name], Field>,
-  ): LiveQuery<Row<Schema[Name], Field>> {
+    query?: Query<Schema[Name], Field> & Expanding<Schema, Name, E>,
+  ): LiveQuery<ExpandedRow<Schema, Name, Field, E>> {
     const { reading, events } = this.#handle;
-    const watch = reading.watch(objectName(object), encodeQuery(query)) as unknown as Watch<Row<Schema[Name], Field>>;
+    const watch = reading.watch(objectName(object), encodeQuery(query)) as unknown as Watch<ExpandedRow<Schema, Name, Field, E>>;
     return new LiveQuery((onRows) => {
       this.#throwIfClosed();
       return watch(onRows);
@@ -402,6 +452,11 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
 function objectName(name: unknown): string {
   if (typeof name === 'string') return name;
   throw errorWithCode('INVALID_NAME', `an object's name must be a string, not a ${typeof name}`);
+}
+
+function fieldName(name: unknown): string {
+  if (typeof name === 'string') return name;
+  throw errorWithCode('INVALID_QUERY', `a field's name must be a string, not a ${typeof name}`);
 }
 
 function idOfMutation(id: unknown): string {

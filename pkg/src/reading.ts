@@ -1,65 +1,108 @@
 import type { Driver } from './driver.js';
+import { type Definitions, type Find, Shape } from './expand.js';
 import type { Watch } from './live-query.js';
-import { pick, type ReadRecord, Rows } from './rows.js';
-import type { RecordId } from './types.js';
+import { type ReadRecord, Rows } from './rows.js';
+import type { ChangeEvent, ObjectDefinition, RecordId } from './types.js';
 import type { EncodedQuery } from './values.js';
+
+/** How many shapes are kept, so that the rows of a query that is made again are the same objects. */
+const MOST_SHAPES = 16;
+
+/** A live query that is followed. */
+interface Live {
+  /** The objects that its rows have records of, besides its own. */
+  readonly related: ReadonlySet<string> | undefined;
+  /** From `start`, so many records are gone, and those found stand there. */
+  change(start: number, removed: number, records: readonly ReadRecord[]): void;
+  /** Hands over its rows, if they are not those of the last time. */
+  show(): void;
+}
 
 /** What an open database is read by: its records, queries over them, and the live ones among these. */
 export class Reading {
   readonly #driver: Driver;
   readonly #rows: Rows;
-  /** What to do about a change in the result of a live query. */
-  readonly #lives = new Map<number, (start: number, removed: number, rows: readonly ReadRecord[]) => void>();
+  readonly #definitions: Definitions;
+  /** Those of the last queries with `fields` or `expand`; the one used last comes last. */
+  readonly #shapes = new Map<string, Shape>();
+  readonly #lives = new Map<number, Live>();
 
-  constructor(driver: Driver) {
+  constructor(driver: Driver, objects: readonly ObjectDefinition[]) {
     this.#driver = driver;
     this.#rows = new Rows(driver);
+    this.#definitions = new Map(objects.map((object) => [object.name, object]));
   }
 
   get(object: string, id: RecordId): ReadRecord | undefined {
     return this.#rows.get(object, id);
   }
 
-  find(object: string, { json, fields }: EncodedQuery): ReadRecord[] {
-    const rows = this.#rows.read(this.#driver.find(object, json));
-    return fields === undefined ? rows : rows.map((row) => pick(row, fields));
+  find(object: string, query: EncodedQuery): readonly ReadRecord[] {
+    const shape = this.#shape(object, query);
+    const records = this.#find(object, query.json);
+    return shape?.rows(records, this.#find) ?? records;
   }
 
   /** Prepares to follow the result of a query. */
-  watch(object: string, { json, fields }: EncodedQuery): Watch<ReadRecord> {
+  watch(object: string, query: EncodedQuery): Watch<ReadRecord> {
+    const shape = this.#shape(object, query);
     return (onRows) => {
-      let rows: readonly ReadRecord[] = [];
-      // What was picked from a record that did not change stays the same object, too.
-      const picked = new WeakMap<ReadRecord, ReadRecord>();
-      const shown = (row: ReadRecord): ReadRecord => {
-        if (fields === undefined) return row;
-        const known = picked.get(row) ?? pick(row, fields);
-        picked.set(row, known);
-        return known;
-      };
-      const live = this.#driver.watch(object, json);
-      this.#lives.set(live, (start, removed, news) => {
-        rows = [...rows.slice(0, start), ...news, ...rows.slice(start + removed)];
-        onRows(fields === undefined ? rows : rows.map(shown));
-      });
-      // Nothing changes in a result that is empty, but that it is has to be said.
-      if (!this.#tell(live)) onRows(rows);
-      return () => {
+      let records: readonly ReadRecord[] = [];
+      let shown: readonly ReadRecord[] | undefined;
+      const live = this.#driver.watch(object, query.json);
+      const unwatch = () => {
         if (this.#lives.delete(live)) this.#driver.unwatch(live);
       };
+      this.#lives.set(live, {
+        related: shape?.objects,
+        change(start, removed, news) {
+          records = [...records.slice(0, start), ...news, ...records.slice(start + removed)];
+        },
+        show: () => {
+          const rows = shape?.rows(records, this.#find) ?? records;
+          if (shown?.length === rows.length && rows.every((row, at) => row === shown?.[at])) return;
+          shown = rows;
+          onRows(rows);
+        },
+      });
+      try {
+        this.#tell(new Set([live]), live);
+      } catch (error) {
+        unwatch();
+        throw error;
+      }
+      return unwatch;
     };
   }
 
-  /** Records changed: those who follow a result that did are told. */
-  tell(): void {
-    if (this.#lives.size > 0) this.#tell();
+  /** Records changed, as the event says: those who follow a result that did are told. */
+  tell(eventJson: string): void {
+    if (this.#lives.size === 0) return;
+    const expanded = [...this.#lives].filter(([, { related }]) => related?.size);
+    const changes = expanded.length > 0 ? (JSON.parse(eventJson) as ChangeEvent).changes : [];
+    const concerned = expanded.filter(([, { related }]) => changes.some(({ objectName }) => related?.has(objectName)));
+    this.#tell(new Set(concerned.map(([live]) => live)));
   }
 
-  #tell(only?: number): boolean {
-    const changes = this.#driver.liveChanges(only).map(([live, start, removed, found]) => {
-      return { live, start, removed, rows: this.#rows.read(found) };
-    });
-    for (const { live, start, removed, rows } of changes) this.#lives.get(live)?.(start, removed, rows);
-    return changes.length > 0;
+  /** Shows the results that changed, and those that are due. */
+  #tell(due: Set<number>, only?: number): void {
+    for (const [live, start, removed, found] of this.#driver.liveChanges(only)) {
+      const records = this.#rows.read(found);
+      this.#lives.get(live)?.change(start, removed, records);
+      due.add(live);
+    }
+    for (const live of due) this.#lives.get(live)?.show();
+  }
+
+  readonly #find: Find = (object, queryJson) => this.#rows.read(this.#driver.find(object, queryJson));
+
+  #shape(object: string, { fields, expand }: EncodedQuery): Shape | undefined {
+    if (fields === undefined && expand === undefined) return undefined;
+    const key = JSON.stringify([object, fields, expand]);
+    const shape = this.#shapes.get(key) ?? new Shape(object, { fields, expand }, this.#definitions);
+    this.#shapes.delete(key);
+    this.#shapes.set(key, shape);
+    for (const oldest of this.#shapes.keys()) if (this.#shapes.size > MOST_SHAPES) this.#shapes.delete(oldest);
+    return shape;
   }
 }

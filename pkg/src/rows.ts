@@ -62,16 +62,6 @@ export class Rows {
   }
 }
 
-/** The record with `id` and these fields only, as far as it has them. */
-export function pick(row: ReadRecord, fields: readonly string[]): ReadRecord {
-  const picked: { [field: string]: unknown } = {};
-  for (const name of Object.keys(row)) {
-    // Not by assignment: a field may be called `__proto__`.
-    if (name === 'id' || fields.includes(name)) Object.defineProperty(picked, name, { value: row[name], enumerable: true });
-  }
-  return Object.freeze(picked) as ReadRecord;
-}
-
 function freeze<T extends object>(value: T): T {
   for (const inner of Object.values(value)) if (typeof inner === 'object' && inner !== null) freeze(inner as object);
   return Object.freeze(value);

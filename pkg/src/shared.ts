@@ -3,7 +3,7 @@ import { errorWithCode, toObjectqlError } from './errors.js';
 import { type Events, report } from './events.js';
 import { Reading } from './reading.js';
 import { connect } from './realtime.js';
-import type { Conflict, DatabaseEvents, OpenOptions } from './types.js';
+import type { Conflict, DatabaseEvents, ObjectDefinition, OpenOptions } from './types.js';
 import { encodeResolution } from './values.js';
 
 /** One handle's part in a shared database: its listeners, and the functions among its options. */
@@ -15,7 +15,7 @@ export interface User {
 /** What the handles on one database must agree on. */
 export interface Settings {
   /** What the driver is opened with. */
-  driver: object;
+  driver: { objects: readonly ObjectDefinition[] };
   /** Which functions there are: a driver without one of them cannot be given it later. */
   hooks: object;
   /** Where the server rings, if it is to. */
@@ -63,7 +63,7 @@ export class SharedDatabase {
   /** Reads records; once the driver is open. */
   async reading(): Promise<Reading> {
     const driver = await this.#opening;
-    return (this.#reading ??= new Reading(driver));
+    return (this.#reading ??= new Reading(driver, (JSON.parse(this.settings) as Settings).driver.objects));
   }
 
   #hooks(options: OpenOptions, realtimeUrl: string | undefined): DriverHooks {
@@ -71,7 +71,7 @@ export class SharedDatabase {
       event: (kind, json) => {
         // Not at once: the driver may be in the middle of a step, and a handler that reads would meet it there.
         queueMicrotask(() => {
-          if (kind === 'change') this.#reading?.tell();
+          if (kind === 'change') this.#reading?.tell(json);
           this.#dispatch(kind as keyof DatabaseEvents, json);
         });
       },

@@ -311,7 +311,19 @@ test('what is different is found by identity, and what moved by the order of tho
   }
 });
 
-test('what is picked from a record has its id, is frozen, and stays the same object in a live query', async () => {
+test('aggregate and distinct hand over what they are asked, in the newer form', async () => {
+  const db = await open();
+  await db.create('story', { id: 'a', status: 'open', points: 1 });
+  await db.create('story', { id: 'b', status: 'open', points: 2 });
+  assert.deepEqual(await db.distinct('story', 'status'), ['open']);
+  assert.deepEqual(await db.distinct('story', 'points', { id: 'b' }), [2]);
+  const [{ object, query }] = await db.aggregate('story', { filters: ['status', '=', 'open'], groupBy: ['status'], skip: 1 });
+  assert.deepEqual({ object, query }, { object: 'story', query: { where: { status: { $eq: 'open' } }, groupBy: ['status'], offset: 1 } });
+  await refuses(db.distinct('story', 5), 'INVALID_QUERY');
+  await refuses(db.aggregate('story', { expand: {} }), 'INVALID_QUERY');
+});
+
+test('what is picked from a record has its id, is frozen, and stays the same object', async () => {
   const db = await open();
   await db.create('story', JSON.parse('{"id":"a","title":"A","n":1,"__proto__":{"x":1}}'));
   const [picked] = await db.find('story', { fields: ['title', '__proto__'] });
@@ -323,5 +335,6 @@ test('what is picked from a record has its id, is frozen, and stays the same obj
   await settle();
   assert.equal(seen.length, 2);
   assert.equal(seen[0], seen[1]);
+  assert.equal((await db.find('story', { fields: ['title'] }))[0], seen[0]);
   await refuses(db.find('story', { fields: 'title' }), 'INVALID_QUERY');
 });

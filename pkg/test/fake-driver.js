@@ -62,6 +62,16 @@ export class FakeDriver {
     return this.#found(this.#select(object, queryJson));
   }
 
+  /** Not computed here: what it was asked. */
+  aggregate(object, queryJson) {
+    this.#check();
+    return JSON.stringify([{ object, query: JSON.parse(queryJson) }]);
+  }
+
+  distinct(object, field, whereJson) {
+    return JSON.stringify([...new Set(this.#select(object, `{"where":${whereJson}}`).map(({ record }) => record[field]))]);
+  }
+
   #select(object, queryJson) {
     this.#check();
     const { where = {}, limit } = JSON.parse(queryJson);
