@@ -1,16 +1,10 @@
 import type { FieldDefinition, ObjectDefinition, SyncConfig } from 'objectql-offline';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 
-/** A field as it was read: the definition, and what only the interface needs. */
-export interface ReadField extends FieldDefinition {
-  /** Whether a record holds a list of such values. */
-  multiple?: boolean;
-}
-
 /** An object as it was read, without what is a default. */
 export interface ReadObject extends ObjectDefinition {
   file: string;
-  fields: { [name: string]: ReadField };
+  fields: { [name: string]: FieldDefinition };
 }
 
 /** The field types of ObjectQL; `protocol/src/object.rs` has the same list, and a test compares them. */
@@ -74,7 +68,7 @@ class Reader {
     return fields;
   }
 
-  #field(at: string, key: Node, value: Value): ReadField {
+  #field(at: string, key: Node, value: Value): FieldDefinition {
     const entries = this.#mapping(value, key, at);
     if (entries === undefined) return { type: '' };
     const type = this.#text(entries.get('type')?.value, `${at}: type`);

@@ -1,20 +1,21 @@
-import { DRIVER_FIELDS, type FieldType, type ReadField, type ReadObject } from './read.js';
+import type { FieldDefinition } from 'objectql-offline';
+import { DRIVER_FIELDS, type FieldType, type ReadObject } from './read.js';
 
 const HEADER = `// Written by \`objectql-offline generate\` from *.object.yml files. Change those and run it again.\n`;
 
-/** What a value of a field type is in TypeScript; `select` says it by its options. */
+/** What a value of a field type is in TypeScript; a `select` says it by its options, a lookup by the object it refers to. */
 const TYPES: { readonly [Type in FieldType]: string } = {
   text: 'string', textarea: 'string', markdown: 'string', html: 'string', code: 'string', email: 'string', phone: 'string', url: 'string',
   password: 'string', color: 'string', date: 'string', datetime: 'string', time: 'string', auto_number: 'string',
   number: 'number', integer: 'number', currency: 'number', percent: 'number', rating: 'number',
-  boolean: 'boolean', select: 'string', lookup: 'RecordId', master_detail: 'RecordId',
+  boolean: 'boolean', select: 'string', lookup: 'Lookup', master_detail: 'Lookup',
   array: 'JsonValue[]', grid: 'JsonValue[]', vector: 'number[]', tags: 'string[]',
   object: 'JsonValue', json: 'JsonValue', location: 'JsonValue', formula: 'JsonValue', summary: 'JsonValue',
   image: 'JsonValue', file: 'JsonValue', avatar: 'JsonValue',
 };
 
 /** Names of the written module that an object's interface or constant cannot have. */
-const TAKEN = new Set(['Schema', 'ObjectDefinition', 'JsonValue', 'RecordId', 'objects']);
+const TAKEN = new Set(['Schema', 'ObjectDefinition', 'JsonValue', 'Lookup', 'objects']);
 const RESERVED = new Set(
   ('arguments async await break case catch class const continue debugger default delete do else enum eval export extends false ' +
     'finally for function if implements import in instanceof interface let new null package private protected public return ' +
@@ -63,7 +64,7 @@ export function writeJavaScript(objects: readonly ReadObject[]): { [file: string
 
 function writeImports(objects: readonly ReadObject[]): string {
   const types = objects.flatMap(({ fields }) => Object.values(fields).map(typeOf));
-  const used = ['JsonValue', 'ObjectDefinition', 'RecordId'].filter((name) => {
+  const used = ['JsonValue', 'Lookup', 'ObjectDefinition'].filter((name) => {
     return name === 'ObjectDefinition' || types.some((type) => type.startsWith(name));
   });
   return `import type { ${used.join(', ')} } from 'objectql-offline';\n`;
@@ -85,8 +86,7 @@ function writeSchema(objects: readonly ReadObject[]): string {
 }
 
 function writeConstant({ file: _, fields, ...object }: ReadObject, type: string): string {
-  const entries = Object.entries(fields).map(([name, { multiple: __, ...field }]) => [name, field] as const);
-  const definition = { name: object.name, label: object.label, fields: Object.fromEntries(entries), indexes: object.indexes, sync: object.sync };
+  const definition = { name: object.name, label: object.label, fields, indexes: object.indexes, sync: object.sync };
   return `export const ${constantName(object.name)}${type} = ${literal(definition, '')};\n`;
 }
 
@@ -95,9 +95,10 @@ function writeList(objects: readonly ReadObject[], type: string): string {
   return `/** All of them, for \`openDatabase\`. */\nexport const objects${type} = [${names}];\n`;
 }
 
-function typeOf({ type, options, multiple }: ReadField): string {
+function typeOf({ type, options, multiple, reference_to: target }: FieldDefinition): string {
   const values = type === 'select' ? options?.map((option) => quoted(typeof option === 'string' ? option : option.value)) : undefined;
-  const single = values ? [...new Set(values)].join(' | ') : TYPES[type as FieldType];
+  const plain = TYPES[type as FieldType];
+  const single = values ? [...new Set(values)].join(' | ') : plain === 'Lookup' ? `Lookup<${quoted(target ?? '')}>` : plain;
   if (!multiple) return single;
   return values && values.length > 1 ? `(${single})[]` : `${single}[]`;
 }

@@ -1,5 +1,5 @@
 // Written by `objectql-offline generate` from *.object.yml files. Change those and run it again.
-import type { JsonValue, ObjectDefinition, RecordId } from 'objectql-offline';
+import type { JsonValue, Lookup, ObjectDefinition } from 'objectql-offline';
 
 export interface Delete {
 }
@@ -8,10 +8,10 @@ export interface Delete {
 export interface UserGroup {
   /** Name */
   name: string;
-  owner?: RecordId | null;
+  owner?: Lookup<'user'> | null;
   kind: 'open' | 'it\'s';
   labels?: ('red' | 'blue')[] | null;
-  members?: RecordId[] | null;
+  members?: Lookup<'user'>[] | null;
   settings?: JsonValue | null;
   since?: string | null;
   rank?: number | null;

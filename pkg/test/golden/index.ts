@@ -1,5 +1,5 @@
 // Written by `objectql-offline generate` from *.object.yml files. Change those and run it again.
-import type { JsonValue, ObjectDefinition, RecordId } from 'objectql-offline';
+import type { JsonValue, Lookup, ObjectDefinition } from 'objectql-offline';
 
 export interface Delete {
 }
@@ -8,10 +8,10 @@ export interface Delete {
 export interface UserGroup {
   /** Name */
   name: string;
-  owner?: RecordId | null;
+  owner?: Lookup<'user'> | null;
   kind: 'open' | 'it\'s';
   labels?: ('red' | 'blue')[] | null;
-  members?: RecordId[] | null;
+  members?: Lookup<'user'>[] | null;
   settings?: JsonValue | null;
   since?: string | null;
   rank?: number | null;
@@ -41,8 +41,8 @@ export const user_group: ObjectDefinition = {
     name: { type: 'text', label: 'Name', required: true, unique: true },
     owner: { type: 'lookup', reference_to: 'user' },
     kind: { type: 'select', required: true, options: ['open', { value: 'it\'s', label: 'Its' }, 'open'] },
-    labels: { type: 'select', options: ['red', 'blue'] },
-    members: { type: 'lookup', reference_to: 'user' },
+    labels: { type: 'select', multiple: true, options: ['red', 'blue'] },
+    members: { type: 'lookup', multiple: true, reference_to: 'user' },
     settings: { type: 'json' },
     since: { type: 'date' },
     rank: { type: 'integer' },

@@ -1,5 +1,5 @@
 // What must compile, and with `@ts-expect-error` what must not. `tsc` is the test; nothing here runs.
-import { type Database, ObjectqlError, openDatabase, type RecordId, type Stored } from 'objectql-offline';
+import { type BulkUpdate, type Database, type Lookup, ObjectqlError, openDatabase, type RecordId, type Stored } from 'objectql-offline';
 import { objects, type Schema as Golden, type UserGroup } from '../golden/index.js';
 
 interface Story {
@@ -82,6 +82,62 @@ await db.find('story', { orderBy: [{ field: 'colour' }] });
 // @ts-expect-error findOne has a limit of its own
 await db.findOne('story', { limit: 5 });
 
+// The older forms
+await db.find('story', { filters: [['status', '=', 'open'], 'and', ['points', '>', 2]], sort: [['created_at', 'desc'], 'title'], skip: 5 });
+await db.find('story', { where: ['status', '=', 'open'], sort: '-title' });
+await db.count('story', [['status', '=', 'open']]);
+// @ts-expect-error there is no such field, also where an array could stand
+await db.find('story', { where: { status: 'open', map: 'red' } });
+// @ts-expect-error a filter is no text
+await db.find('story', { where: 'open' });
+
+// Searching
+await db.find('story', { search: 'ship', searchFields: ['title'] });
+await db.find('story', { search: { query: 'ship it', fields: ['title'], operator: 'and' }, where: { title: { $icontains: 'x' } } });
+// @ts-expect-error there is no such field
+await db.find('story', { search: 'ship', searchFields: ['colour'] });
+
+// Aggregating
+const groups = await db.aggregate('story', {
+  where: { status: 'open' },
+  groupBy: ['status', 'points', { field: 'created_at', dateGranularity: 'month', alias: 'month' }, { field: 'due', alias: 'deadline' }],
+  aggregations: [
+    { function: 'count', alias: 'n', filter: { points: { $gt: 1 } } },
+    { function: 'sum', field: 'points', alias: 'total' },
+    { function: 'max', field: 'due', alias: 'last' },
+    { function: 'string_agg', field: 'title', alias: 'titles', separator: ', ' },
+    { function: 'array_agg', field: 'status', alias: 'all' },
+  ],
+  having: { n: { $gt: 2 } },
+  orderBy: [{ field: 'n', order: 'desc' }],
+});
+same<(typeof groups)[number]['status'], 'open' | 'done'>(true);
+same<(typeof groups)[number]['points'], number | null>(true);
+same<(typeof groups)[number]['month'], string | null>(true);
+same<(typeof groups)[number]['deadline'], string | null>(true);
+same<(typeof groups)[number]['n'], number>(true);
+same<(typeof groups)[number]['total'], number | null>(true);
+same<(typeof groups)[number]['last'], string | null>(true);
+same<(typeof groups)[number]['titles'], string | null>(true);
+same<(typeof groups)[number]['all'], ('open' | 'done')[]>(true);
+// @ts-expect-error it is neither a group nor an alias
+groups[0]?.title;
+// @ts-expect-error there is no such field
+await db.aggregate('story', { groupBy: ['colour'] });
+// @ts-expect-error there is no such function
+await db.aggregate('story', { aggregations: [{ function: 'median', field: 'points', alias: 'm' }] });
+// @ts-expect-error an aggregation needs a name
+await db.aggregate('story', { aggregations: [{ function: 'count' }] });
+// @ts-expect-error there is no such part
+await db.aggregate('story', { groupBy: ['status'], fields: ['status'] });
+const statuses = await db.distinct('story', 'status', { points: { $gt: 1 } });
+same<typeof statuses, ('open' | 'done')[]>(true);
+same<Awaited<ReturnType<typeof distinctPoints>>, (number | null)[]>(true);
+const distinctPoints = () => db.distinct('story', 'points');
+// @ts-expect-error there is no such field
+await db.distinct('story', 'colour');
+const change: BulkUpdate<Story> = { id: 'a', data: { points: null } };
+
 // Live queries and events
 const stop: () => void = db.liveQuery('story', { where: { status: 'open' } }).subscribe(({ rows, added }) => [rows[0]?.title, added.length]);
 for await (const { rows } of db.liveQuery('task', { fields: ['name'] })) same<typeof rows, readonly Readonly<Pick<Stored<{ name: string }>, 'name' | 'id'>>[]>(true);
@@ -113,3 +169,65 @@ const generated: Database<Golden> = await openDatabase<Golden>({ name: 'golden',
 const group: Stored<UserGroup> = await generated.create('user_group', { name: 'a', kind: "it's", labels: ['red'] });
 // @ts-expect-error not one of the options
 await generated.create('user_group', { name: 'a', kind: 'open', labels: ['green'] });
+
+// Lookups
+interface Linked {
+  user: { name: string; boss?: Lookup<'user'> | null };
+  ticket: { title: string; assignee?: Lookup<'user'> | null; watchers?: Lookup<'user'>[] | null; team?: Lookup<'team'> | null };
+  note: { ticket: Lookup<'ticket'>; text: string; author: RecordId };
+}
+const linked = await openDatabase<Linked>({ name: 'linked', objects: [] });
+const ann = await linked.create('user', { name: 'Ann' });
+const ticket = await linked.create('ticket', { title: 'a', assignee: ann.id, watchers: [ann.id, 'other'] });
+await linked.update('ticket', ticket.id, { assignee: null });
+await linked.create('note', { ticket: ticket.id, text: 'a', author: 7 });
+await linked.find('note', { where: { ticket: ticket.id, author: { $in: ['a', 7] } } });
+// @ts-expect-error it is the id of a user
+await linked.create('note', { ticket: ticket.assignee!, text: 'a', author: 7 });
+const userOfTicket: RecordId | null | undefined = ticket.assignee;
+
+// Related records in the place of their ids, and those that refer to a record
+const plain = await linked.find('ticket', { where: { title: 'a' } });
+same<(typeof plain)[number], Readonly<Stored<Linked['ticket']>>>(true);
+const expanded = await linked.find('ticket', { expand: { assignee: true, watchers: { fields: ['name'] }, note: { where: { text: 'a' }, orderBy: [{ field: 'text' }], limit: 5 } } });
+for (const { id, title, assignee, watchers, note } of expanded) {
+  same<typeof id, RecordId>(true);
+  same<typeof title, string>(true);
+  same<typeof assignee, Readonly<Stored<Linked['user']>> | null>(true);
+  same<typeof watchers, readonly Readonly<Pick<Stored<Linked['user']>, 'name' | 'id'>>[]>(true);
+  same<typeof note, readonly Readonly<Stored<Linked['note']>>[]>(true);
+}
+const deep = await linked.findOne('note', { fields: ['text'], expand: { ticket: { expand: { assignee: { expand: { boss: true } } } } } });
+deep?.ticket?.assignee?.boss?.name.length;
+deep?.ticket?.title.length;
+// @ts-expect-error there may be none
+deep?.ticket.title;
+// @ts-expect-error it was not asked for
+deep?.author;
+// @ts-expect-error it was not expanded
+deep?.ticket?.assignee?.boss?.boss?.name;
+for await (const { rows } of linked.liveQuery('user', { expand: { 'ticket.assignee': { limit: 3 }, user: true } })) {
+  rows[0]?.['ticket.assignee'][0]?.title.length;
+  rows[0]?.user[0]?.name.length;
+}
+// @ts-expect-error it refers to nothing that is in the schema
+await linked.find('ticket', { expand: { team: true } });
+// @ts-expect-error it is no lookup
+await linked.find('ticket', { expand: { assignee: true, title: true } });
+// @ts-expect-error its type does not say what it refers to
+await linked.find('note', { expand: { author: true } });
+// @ts-expect-error two lookups of tickets lead to a user
+await linked.find('user', { expand: { ticket: true } });
+// @ts-expect-error a record has one assignee
+await linked.find('ticket', { expand: { assignee: { limit: 5 } } });
+// @ts-expect-error there is no such field
+await linked.find('ticket', { expand: { assignee: { fields: ['colour'] } } });
+// @ts-expect-error there is no such key, a level below
+await linked.find('note', { expand: { ticket: { expand: { assignee: true, colour: true } } } });
+// @ts-expect-error there is no such object
+await linked.liveQuery('note', { expand: { colour: true } });
+
+// Without a schema, anything may lead anywhere
+const looseRows = await loose.find('note', { expand: { author: true, comment: { where: { done: false }, limit: 3 } } });
+same<(typeof looseRows)[number]['comment'], unknown>(true);
+same<(typeof looseRows)[number]['id'], RecordId>(true);
