@@ -120,18 +120,16 @@ function relationsOf(object: string, definitions: Definitions): ReadonlyMap<stri
 
 function unknownKey(object: string, key: string, relations: ReadonlyMap<string, Relation | null>): string {
   const keys = [...relations].filter(([, relation]) => relation).map(([name]) => name);
-  if (keys.length === 0) return `expand has ${JSON.stringify(key)}, but ${object} has no lookup, and no other object has one to it`;
-  return `expand has ${JSON.stringify(key)}, which ${relations.has(key) ? 'several lookups' : 'nothing'} of ${object} leads to: use ${keys.join(', ')}`;
+  const problem = relations.has(key) ? 'which several lookups lead to' : `but no lookup leads there from ${object}`;
+  return `expand has ${JSON.stringify(key)}, ${problem}: use one of ${keys.join(', ')}`;
 }
 
 function readQuery(key: string, { json }: EncodedQuery, { object, isToChildren }: Relation): Expansion['query'] {
   const { object: name = object, ...query } = JSON.parse(json) as Expansion['query'] & { object?: unknown };
   const parts = isToChildren ? ['where', 'orderBy', 'limit'] : ['where'];
-  const other = Object.keys(query).find((part) => !parts.includes(part)) ?? (name === object ? undefined : 'another object');
-  if (other !== undefined) throw wrong(`expand.${key} cannot have ${other}: it is for ${object}, and takes fields, expand, ${parts.join(', ')}`);
   const { limit = 0 } = query;
-  if (!Number.isSafeInteger(limit) || limit < 0) throw wrong(`expand.${key}.limit takes a whole number`);
-  return query;
+  if (name === object && Object.keys(query).every((part) => parts.includes(part)) && Number.isSafeInteger(limit) && limit >= 0) return query;
+  throw wrong(`expand.${key} is for ${object}, and takes fields, expand, ${parts.join(', ')}`);
 }
 
 function isId(value: unknown): value is RecordId {

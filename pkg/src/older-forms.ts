@@ -1,23 +1,23 @@
 import { QueryError } from './errors.js';
 
-/** The operators of the newer form, each with the names that it has in the older one, without spaces and underscores. */
+/** The operators of the newer form, each with what else it is called in the older one, without spaces and underscores. */
 const OPERATORS = [
-  '$eq = == eq equals',
-  '$ne != <> ne neq notequals',
-  '$gt > gt greaterthan after',
-  '$gte >= gte greaterthanorequal greaterorequal',
-  '$lt < lt lessthan before',
-  '$lte <= lte lessthanorequal lessorequal',
-  '$in in',
-  '$nin nin notin',
-  '$between between',
-  '$contains contains',
-  '$icontains icontains',
-  '$notContains notcontains',
-  '$startsWith startswith',
-  '$endsWith endswith',
-  // Of two directions, which is in the name: `$null` and what it is to be.
+  '$eq = == equals',
+  '$ne != <> neq notequals',
+  '$gt > greaterthan after',
+  '$gte >= greaterthanorequal greaterorequal',
+  '$lt < lessthan before',
+  '$lte <= lessthanorequal lessorequal',
+  '$in',
+  '$nin notin',
+  '$between',
+  '$contains',
+  '$icontains',
+  '$notContains',
+  '$startsWith',
+  '$endsWith',
   '$null isnull isempty',
+  // The same, but not so.
   '$null isnotnull isnotempty',
 ].map((line) => line.split(' '));
 
@@ -54,41 +54,33 @@ export function filterInNewerForm(filter: unknown): unknown {
 
 function conditionOf(condition: unknown, depth: number): unknown {
   if (typeof condition === 'object' && condition !== null && !Array.isArray(condition)) return condition;
-  if (!Array.isArray(condition) || condition.length === 0 || depth > MAX_DEPTH) {
-    throw wrong("a filter's condition must be [field, operator, value] or a list of such conditions, in 16 levels at most");
-  }
+  if (!Array.isArray(condition) || depth > MAX_DEPTH) throw wrongFilter();
   const [first] = condition as unknown[];
   return typeof first === 'string' && wordOf(first) === undefined ? comparisonOf(first, condition) : listOf(condition, depth);
 }
 
 /** A list of conditions: with a word before all of them, the same word between them, or none, which means `and`. */
 function listOf(list: readonly unknown[], depth: number): unknown {
-  const isWord = list.map((item) => wordOf(item) !== undefined);
-  const words = new Set(list.map(wordOf).filter((word) => word !== undefined));
+  const words = list.map(wordOf);
+  const kinds = new Set(words.filter((word) => word !== undefined));
   // What "a or b and c" means is not the same to all who know this form: to one it is what SQL makes of it, to another it goes from left to right.
-  if (words.size > 1) throw wrong("a filter has 'and' as well as 'or' in one list: put what belongs together into a list of its own");
-  const isBetween = isWord.length % 2 === 1 && isWord.every((is, at) => is === (at % 2 === 1));
-  const isBefore = isWord.length > 1 && isWord.every((is, at) => is === (at === 0));
-  if (words.size > 0 && !isBetween && !isBefore) {
-    throw wrong("a filter's 'and' or 'or' stands between any two conditions, [a, 'and', b], or once before all of them, ['and', a, b]");
-  }
-  const conditions = list.filter((_, at) => !isWord[at]).map((condition) => conditionOf(condition, depth + 1));
-  return conditions.length === 1 ? conditions[0] : { [words.has('or') ? '$or' : '$and']: conditions };
+  if (kinds.size > 1) throw wrong("a list of a filter has 'and' as well as 'or': put what belongs together into a list of its own");
+  const order = words.map((word) => (word === undefined ? 'c' : 'w')).join('');
+  if (!/^(w?c+|c(wc)+)$/.test(order)) throw wrongFilter();
+  const conditions = list.filter((_, at) => words[at] === undefined).map((condition) => conditionOf(condition, depth + 1));
+  return conditions.length === 1 ? conditions[0] : { [kinds.has('or') ? '$or' : '$and']: conditions };
 }
 
 function comparisonOf(field: string, [, name, value, ...more]: readonly unknown[]): unknown {
-  const isNamed = typeof name === 'string';
-  const plain = isNamed ? name.toLowerCase().replace(/[\s_]/g, '') : '';
-  const [operator] = OPERATORS.find(([, ...names]) => names.includes(plain)) ?? [];
-  if (operator === undefined) {
-    const names = OPERATORS.map(([, known]) => known).join(' ');
-    throw wrong(`a filter has ${isNamed ? `the operator ${JSON.stringify(name)}` : 'no operator'} for ${field}: use one of ${names}`);
+  const plain = String(name).toLowerCase().replace(/[\s_]/g, '');
+  const [operator] = OPERATORS.find(([newer, ...names]) => `$${plain}` === newer?.toLowerCase() || names.includes(plain)) ?? [];
+  if (operator === undefined || plain === 'null') {
+    const names = OPERATORS.map(([newer, older]) => older ?? newer?.slice(1)).join(' ');
+    throw wrong(`a filter has no operator ${JSON.stringify(name)} (field ${field}): use one of ${names}`);
   }
   const isNull = operator === '$null';
   // Clients send a value for these, too, which is true and says nothing.
-  if (more.length > 0 || (isNull ? value === false : value === undefined)) {
-    throw wrong(`a filter's condition on ${field} must be ['${field}', '${String(name)}'${isNull ? '' : ', value'}]`);
-  }
+  if (more.length > 0 || (isNull ? value === false : value === undefined)) throw wrongFilter();
   return { [field]: { [operator]: isNull ? !plain.startsWith('isnot') : value } };
 }
 
@@ -120,6 +112,10 @@ function keyOfText(text: string): unknown {
   // A list of a field and a direction would be taken for one of two fields.
   if (field === undefined || /^(asc|desc)$/i.test(field) || (minus && direction)) throw wrongSort();
   return { field, order: minus ? 'desc' : (direction?.toLowerCase() ?? 'asc') };
+}
+
+function wrongFilter(): QueryError {
+  return wrong("a filter must be [field, operator, value], or a list of such with 'and' or 'or' between any two or before all of them");
 }
 
 function wrongSort(): QueryError {
