@@ -8,21 +8,23 @@ use std::time::Duration;
 
 use js_sys::{Array, Function, Promise, Reflect, Uint32Array};
 use objectql_sync_protocol::{
-    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ProtocolError, RecordId, normalise,
+    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ObjectName, ProtocolError, RecordId, array_text,
+    normalise,
 };
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
-use crate::browser::driver::{Settings, Shell, to_js};
+use crate::browser::driver::{Settings, Shell, reply_to_js, to_js};
+use crate::browser::environment::now;
 use crate::browser::log::Durability;
 use crate::browser::memory::MemoryLog;
 use crate::browser::schema;
 use crate::browser::store::Storage;
 use crate::browser::transport::Transport;
 use crate::engine::{
-    Command, Config, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Query, RequestId, Resolution,
-    SyncSettings,
+    Aggregate, Command, Config, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Query, RequestId,
+    Resolution, SyncSettings,
 };
 use crate::error::Error;
 
@@ -65,64 +67,113 @@ impl Driver {
         })
     }
 
-    /// Makes a record; gives it back as JSON.
+    /// Makes a record; gives it back as JSON. This and the other writes: in a transaction, if one is named.
     #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
-    pub fn create(&self, object: &str, record: &str) -> Promise {
-        self.write(|shell| {
-            let object = shell.read(|engine| engine.object_name(object))?;
-            Ok(Command::Create { object, record: Fields::parse(record)? })
-        })
+    pub fn create(&self, object: &str, record: &str, within: Option<u32>) -> Promise {
+        self.write(within, object, |object| Ok(Command::Create { object, record: Fields::parse(record)? }))
     }
 
     /// Makes records, all or none; gives them back as a JSON array.
     #[wasm_bindgen(js_name = bulkCreate, unchecked_return_type = "Promise<string>")]
-    pub fn bulk_create(&self, object: &str, records: &str) -> Promise {
-        self.write(|shell| {
-            let object = shell.read(|engine| engine.object_name(object))?;
-            if records.len() > MAX_COMMAND_BYTES {
-                return Err(ProtocolError::ValueTooLarge.into());
-            }
-            let text = normalise(records, MAX_DEPTH + 1)?;
-            if !text.starts_with('[') {
-                return Err(ProtocolError::InvalidValue("records must be an array".to_owned()).into());
-            }
-            let records =
-                Json::from_normalised(&text).elements().map(Fields::from_json).collect::<Result<_, _>>()?;
+    pub fn bulk_create(&self, object: &str, records: &str, within: Option<u32>) -> Promise {
+        self.write(within, object, |object| {
+            let records = list(records, 1, Fields::from_json)?;
             Ok(Command::BulkCreate { object, records })
         })
     }
 
     /// Changes fields of a record; gives the record back as JSON.
     #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
-    pub fn update(&self, object: &str, id: &str, patch: &str) -> Promise {
-        self.write(|shell| {
-            let object = shell.read(|engine| engine.object_name(object))?;
+    pub fn update(&self, object: &str, id: &str, patch: &str, within: Option<u32>) -> Promise {
+        self.write(within, object, |object| {
             Ok(Command::Update { object, id: RecordId::parse_json(id)?, patch: Fields::parse(patch)? })
+        })
+    }
+
+    /// Changes records, given as an array of `[id, patch]`, all or none; gives them back as a JSON array.
+    #[wasm_bindgen(js_name = bulkUpdate, unchecked_return_type = "Promise<string>")]
+    pub fn bulk_update(&self, object: &str, updates: &str, within: Option<u32>) -> Promise {
+        self.write(within, object, |object| {
+            let updates = list(updates, 2, |update| {
+                let mut parts = update.elements();
+                let mut part = || parts.next().unwrap_or(Json::from_normalised("null"));
+                Ok((RecordId::parse_json(part().as_str())?, Fields::from_json(part())?))
+            })?;
+            Ok(Command::BulkUpdate { object, updates })
+        })
+    }
+
+    /// Changes the same fields of the records that match a `where`; gives how many.
+    #[wasm_bindgen(js_name = updateMany, unchecked_return_type = "Promise<number>")]
+    pub fn update_many(&self, object: &str, filter: &str, patch: &str, within: Option<u32>) -> Promise {
+        self.write(within, object, |object| {
+            let query = Filter::parse(filter)?.into();
+            Ok(Command::UpdateMany { object, query, patch: Fields::parse(patch)? })
         })
     }
 
     /// Changes the record with that id, or makes it; gives it back as JSON.
     #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
-    pub fn upsert(&self, object: &str, record: &str) -> Promise {
-        self.write(|shell| {
-            let object = shell.read(|engine| engine.object_name(object))?;
-            Ok(Command::Upsert { object, record: Fields::parse(record)? })
-        })
+    pub fn upsert(&self, object: &str, record: &str, within: Option<u32>) -> Promise {
+        self.write(within, object, |object| Ok(Command::Upsert { object, record: Fields::parse(record)? }))
     }
 
     /// Removes a record; tells whether there was one.
     #[wasm_bindgen(unchecked_return_type = "Promise<boolean>")]
-    pub fn delete(&self, object: &str, id: &str) -> Promise {
-        self.write(|shell| {
-            let object = shell.read(|engine| engine.object_name(object))?;
-            Ok(Command::Delete { object, id: RecordId::parse_json(id)? })
+    pub fn delete(&self, object: &str, id: &str, within: Option<u32>) -> Promise {
+        self.write(within, object, |object| Ok(Command::Delete { object, id: RecordId::parse_json(id)? }))
+    }
+
+    /// Removes records, given by an array of their ids, all or none; gives how many there were.
+    #[wasm_bindgen(js_name = bulkDelete, unchecked_return_type = "Promise<number>")]
+    pub fn bulk_delete(&self, object: &str, ids: &str, within: Option<u32>) -> Promise {
+        self.write(within, object, |object| {
+            let ids = list(ids, 0, |id| RecordId::parse_json(id.as_str()))?;
+            Ok(Command::BulkDelete { object, ids })
         })
+    }
+
+    /// Removes the records that match a `where`; gives how many.
+    #[wasm_bindgen(js_name = deleteMany, unchecked_return_type = "Promise<number>")]
+    pub fn delete_many(&self, object: &str, filter: &str, within: Option<u32>) -> Promise {
+        self.write(within, object, |object| {
+            let query = Filter::parse(filter)?.into();
+            Ok(Command::DeleteMany { object, query })
+        })
+    }
+
+    /// Begins a transaction; gives its number.
+    pub fn begin(&self) -> Result<u32, JsValue> {
+        self.read(|engine| Ok(engine.begin()))
+    }
+
+    /// Commits a transaction, if what it read is as it was.
+    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
+    pub fn commit(&self, transaction: u32) -> Promise {
+        self.send(|shell| shell.read(|engine| engine.take_transaction(transaction)))
+    }
+
+    /// Forgets a transaction.
+    pub fn rollback(&self, transaction: u32) -> Result<(), JsValue> {
+        self.read(|engine| engine.take_transaction(transaction).map(drop))
+    }
+
+    /// Takes back the last write; tells whether there was one.
+    #[wasm_bindgen(unchecked_return_type = "Promise<boolean>")]
+    pub fn undo(&self) -> Promise {
+        self.send(|_| Ok(Command::Undo))
+    }
+
+    /// Makes again what was taken back; tells whether there was something.
+    #[wasm_bindgen(unchecked_return_type = "Promise<boolean>")]
+    pub fn redo(&self) -> Promise {
+        self.send(|_| Ok(Command::Redo))
     }
 
     /// Decides a conflict: `"mine"`, `"theirs"`, or a record.
     #[wasm_bindgen(js_name = resolveConflict, unchecked_return_type = "Promise<void>")]
     pub fn resolve_conflict(&self, mutation: &str, resolution: &str) -> Promise {
-        self.write(|_| {
+        self.send(|_| {
             let resolution = match resolution {
                 "\"mine\"" => Resolution::Mine,
                 "\"theirs\"" => Resolution::Theirs,
@@ -135,7 +186,7 @@ impl Driver {
     /// Records a rejected mutation again, with a patch over its data or not.
     #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
     pub fn retry(&self, mutation: &str, patch: Option<String>) -> Promise {
-        self.write(|_| {
+        self.send(|_| {
             let patch = patch.as_deref().map(Fields::parse).transpose()?;
             Ok(Command::Retry { mutation: MutationId::parse(mutation)?, patch })
         })
@@ -144,7 +195,7 @@ impl Driver {
     /// Drops a rejected mutation.
     #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
     pub fn discard(&self, mutation: &str) -> Promise {
-        self.write(|_| Ok(Command::Discard { mutation: MutationId::parse(mutation)? }))
+        self.send(|_| Ok(Command::Discard { mutation: MutationId::parse(mutation)? }))
     }
 
     /// One record, as the rows a query finds.
@@ -156,7 +207,7 @@ impl Driver {
     /// The rows a query finds: `[stamps, unknown, stale]`, see `Found`.
     #[wasm_bindgen(unchecked_return_type = "[Uint32Array, string, Uint32Array]")]
     pub fn find(&self, object: &str, query: &str) -> Result<Array, JsValue> {
-        self.read(|engine| engine.find_rows(object, &Query::parse(query)?).map(found_to_js))
+        self.read(|engine| engine.find_rows(object, Query::parse(query)?).map(found_to_js))
     }
 
     /// How many records match a `where`.
@@ -167,9 +218,34 @@ impl Driver {
         })
     }
 
+    /// The records that a query finds in a transaction, as a JSON array.
+    #[wasm_bindgen(js_name = findIn)]
+    pub fn find_in(&self, object: &str, query: &str, within: u32) -> Result<String, JsValue> {
+        self.read(|engine| {
+            let found = engine.find_in(within, object, Query::parse(query)?)?;
+            Ok(array_text(found.iter().map(|record| record.as_str().to_owned())))
+        })
+    }
+
+    /// What is computed of groups of records, as a JSON array.
+    pub fn aggregate(&self, object: &str, query: &str, within: Option<u32>) -> Result<String, JsValue> {
+        self.read(|engine| engine.aggregate(object, &Aggregate::parse(query)?, within))
+    }
+
+    /// The values of a field, each once, as a JSON array.
+    pub fn distinct(
+        &self,
+        object: &str,
+        field: &str,
+        filter: &str,
+        within: Option<u32>,
+    ) -> Result<String, JsValue> {
+        self.read(|engine| engine.distinct(object, field, Filter::parse(filter)?, within))
+    }
+
     /// How a query is answered, as JSON.
     pub fn explain(&self, object: &str, query: &str) -> Result<String, JsValue> {
-        self.read(|engine| engine.explain(object, &Query::parse(query)?))
+        self.read(|engine| engine.explain(object, Query::parse(query)?))
     }
 
     /// Changes whenever a record does.
@@ -262,14 +338,46 @@ impl Driver {
         self.0.read(look).map_err(|error| to_js(&error))
     }
 
-    /// Parses a command and hands it to the engine. The arguments are read before this returns.
-    fn write(&self, command: impl FnOnce(&Shell) -> Result<Command, Error>) -> Promise {
+    /// Parses a write and hands it to the engine, or to a transaction. The arguments are read before this returns.
+    fn write(
+        &self,
+        within: Option<u32>,
+        object: &str,
+        command: impl FnOnce(ObjectName) -> Result<Command, Error>,
+    ) -> Promise {
+        let command = self.0.read(|engine| engine.object_name(object)).and_then(command);
+        match within {
+            None => self.send(|_| command),
+            Some(transaction) => or_rejected(command.and_then(|command| {
+                let reply = self.0.read(|engine| engine.stage(now(), transaction, command))?;
+                Ok(Promise::resolve(&reply_to_js(&reply)))
+            })),
+        }
+    }
+
+    fn send(&self, command: impl FnOnce(&Shell) -> Result<Command, Error>) -> Promise {
         or_rejected(
             command(&self.0).and_then(|command| {
                 self.0.call(true, |request: RequestId| Input::Write { request, command })
             }),
         )
     }
+}
+
+/// Reads the elements of an array that holds records so many levels down.
+fn list<T>(
+    text: &str,
+    levels: usize,
+    read: impl FnMut(Json<'_>) -> Result<T, ProtocolError>,
+) -> Result<Vec<T>, Error> {
+    if text.len() > MAX_COMMAND_BYTES {
+        return Err(ProtocolError::ValueTooLarge.into());
+    }
+    let text = normalise(text, MAX_DEPTH + levels)?;
+    if !text.starts_with('[') {
+        return Err(ProtocolError::InvalidValue("an array is wanted".to_owned()).into());
+    }
+    Ok(Json::from_normalised(&text).elements().map(read).collect::<Result<_, _>>()?)
 }
 
 fn found_to_js(Found { stamps, unknown, stale }: Found) -> Array {

@@ -50,6 +50,12 @@ pub enum Error {
     /// No mutation with that id waits for a decision.
     #[error("no mutation {0} is waiting in conflicts() or rejected()")]
     UnknownMutation(String),
+    /// What a transaction read is not as it was.
+    #[error("what the transaction read was changed meanwhile: run it again")]
+    TransactionConflict,
+    /// The transaction was committed or rolled back.
+    #[error("the transaction was committed or rolled back before")]
+    TransactionEnded,
     /// The database was opened without `sync`.
     #[error("the database was opened without `sync`")]
     SyncOff,
@@ -123,7 +129,7 @@ pub enum Error {
 }
 
 /// Every code there is; the npm package has the same list.
-pub const CODES: [&str; 34] = [
+pub const CODES: [&str; 36] = [
     "INVALID_JSON",
     "INVALID_VALUE",
     "VALUE_TOO_DEEP",
@@ -141,6 +147,8 @@ pub const CODES: [&str; 34] = [
     "INVALID_QUERY",
     "INVALID_OPTIONS",
     "UNKNOWN_MUTATION",
+    "TRANSACTION_CONFLICT",
+    "TRANSACTION_ENDED",
     "SYNC_OFF",
     "NETWORK",
     "TIMEOUT",
@@ -174,6 +182,8 @@ impl Error {
             Self::InvalidQuery(_) => "INVALID_QUERY",
             Self::InvalidOptions(_) => "INVALID_OPTIONS",
             Self::UnknownMutation(_) => "UNKNOWN_MUTATION",
+            Self::TransactionConflict => "TRANSACTION_CONFLICT",
+            Self::TransactionEnded => "TRANSACTION_ENDED",
             Self::SyncOff => "SYNC_OFF",
             Self::Network(_) => "NETWORK",
             Self::Timeout(_) => "TIMEOUT",

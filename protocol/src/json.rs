@@ -346,6 +346,12 @@ fn push_char(out: &mut String, char: char) {
 }
 
 fn push_number(out: &mut String, number: f64) {
+    out.push_str(&number_text(number));
+}
+
+/// The normalised JSON text of a number; null for one that JSON cannot hold.
+#[must_use]
+pub fn number_text(number: f64) -> String {
     let text = if number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER {
         #[expect(clippy::cast_possible_truncation, reason = "integral and within 2^53: exact")]
         let integer = number as i64;
@@ -353,7 +359,7 @@ fn push_number(out: &mut String, number: f64) {
     } else {
         serde_json::to_string(&number)
     };
-    out.push_str(&text.expect("a finite number can be written"));
+    text.unwrap_or_else(|_| "null".to_owned())
 }
 
 /// Writes a JSON object, property by property.

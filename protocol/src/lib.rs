@@ -27,7 +27,7 @@ pub use error::ProtocolError;
 pub use exchange::{MutationResult, PushRequest, PushResponse, ReceivedMutation, ReceivedPush};
 pub use fields::Fields;
 pub use id::{Checkpoint, ClientId, MutationId, ObjectName, RecordId, RecordKey, Sequence, ServerVersion};
-pub use json::{Json, ObjectText, Scalar, array_text, normalise, quoted};
+pub use json::{Json, ObjectText, Scalar, array_text, normalise, number_text, quoted};
 pub use mutation::{Mutation, Operation};
 pub use object::{FieldDefinition, IndexDefinition, Named, ObjectDefinition, SelectOption};
 pub use timestamp::Timestamp;

@@ -354,7 +354,7 @@ fn handle_in(shell: &Weak<Shell>, input: Input) {
     }
 }
 
-fn reply_to_js(reply: &Reply) -> JsValue {
+pub(crate) fn reply_to_js(reply: &Reply) -> JsValue {
     match reply {
         Reply::Record(record) => JsValue::from_str(record.as_str()),
         Reply::Records(records) => {
@@ -371,7 +371,8 @@ fn reply_to_js(reply: &Reply) -> JsValue {
             text.push(']');
             JsValue::from_str(&text)
         }
-        Reply::Deleted(existed) => JsValue::from_bool(*existed),
+        Reply::Existed(existed) => JsValue::from_bool(*existed),
+        Reply::Count(count) => JsValue::from_f64(*count as f64),
         Reply::Synced(report) => serde_wasm_bindgen::to_value(report).unwrap_or(JsValue::UNDEFINED),
         Reply::Settled(outcome) => JsValue::from_str(outcome.as_str()),
         Reply::Done => JsValue::UNDEFINED,

@@ -10,6 +10,7 @@ use objectql_sync_protocol::{
     Direction, Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence, ServerVersion,
 };
 
+use super::history::{Step, Unit};
 use super::record::apply;
 use super::row::{Event, Recorded, Row, Subscription, TabId};
 use super::state::{Pending, Progress, Rejected, Snapshot, State};
@@ -103,9 +104,12 @@ pub(crate) fn fold(state: &mut State, row: &Row) -> Folded {
                 state.client_id = Some(client_id.clone());
             }
             Event::Recorded(mutations) => {
-                for recorded in mutations {
-                    record(state, recorded, &mut folded);
-                }
+                let unit = record_all(state, mutations, &mut folded);
+                state.history.wrote(unit);
+            }
+            Event::Reverted { is_redo, mutations } => {
+                let unit = record_all(state, mutations, &mut folded);
+                state.history.reverted(*is_redo, unit);
             }
             Event::Frozen { batch } => {
                 lead(state, row.tab);
@@ -172,6 +176,22 @@ fn subscribe(state: &mut State, subscriptions: &[Subscription]) {
     if is_behind && objects.iter().any(|object| !known.contains(object)) {
         state.snapshot = Some(Snapshot { objects, ..Snapshot::default() });
     }
+}
+
+/// Records mutations of the app; gives what they did, to be taken back one day.
+fn record_all(state: &mut State, mutations: &[Recorded], folded: &mut Folded) -> Unit {
+    let mut unit = Unit::default();
+    for recorded in mutations {
+        let key = recorded.key();
+        let before = state.visible(&key).cloned();
+        record(state, recorded, folded);
+        let after = state.visible(&key).cloned();
+        // The create of a record that was there before its object took part changes nothing to be seen.
+        if before != after {
+            unit.steps.push(Step { key, before, after });
+        }
+    }
+    unit
 }
 
 fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {

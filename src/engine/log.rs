@@ -5,9 +5,10 @@
 
 use std::collections::VecDeque;
 
-use super::command::{Command, Reply, Staged};
+use super::command::{Command, Reply};
 use super::fold::{Folded, fold};
 use super::row::{Event, Row, RowError};
+use super::staged::Staged;
 use super::sync::Asker;
 use super::sync::job::{Decision, SyncJob};
 use super::sync::progress::SyncReport;
@@ -36,6 +37,19 @@ pub(crate) enum Job {
     Ask(Asker),
     /// The answer to a `sync()` that another tab carried out: wants nothing but its place behind the tail.
     Answer { request: RequestId, result: Result<SyncReport, Error> },
+}
+
+impl Job {
+    /// Whether it may be decided in a row of writes: what rests on what is folded, only before anything else.
+    fn fits_behind(&self, is_first: bool) -> bool {
+        match self {
+            Self::Sync(_) => false,
+            Self::Write { command: Command::Transaction { .. } | Command::Undo | Command::Redo, .. } => {
+                is_first
+            }
+            _ => true,
+        }
+    }
 }
 
 /// The engine's end of the log.
@@ -178,7 +192,7 @@ impl Engine {
         let Self { state, config, collections, random, log, .. } = self;
         let mut staged = Staged::new(state, config, collections, random, now.wall);
         while staged.bytes <= ROW_BYTES_WANTED
-            && let Some(job) = log.queue.pop_front_if(|job| !matches!(job, Job::Sync(_)))
+            && let Some(job) = log.queue.pop_front_if(|job| job.fits_behind(staged.events.is_empty()))
         {
             match &job {
                 Job::Write { request, command } => replies.push((*request, staged.decide(command))),
@@ -373,7 +387,7 @@ impl Engine {
     /// Starts the debounce of the objects that were written to. A decision counts even where it records nothing: what waited
     /// behind it may go now.
     fn note_writes(&mut self, now: Now, row: &Row, folded: &Folded) {
-        let is_write = |event: &Event| matches!(event, Event::Recorded(_) | Event::Decided { .. });
+        let is_write = |event: &Event| matches!(event, Event::Decided { .. }) || !event.recorded().is_empty();
         if row.events.iter().any(is_write) {
             for (object, _) in folded.touched.iter().filter(|(object, _)| self.config.pushes(object)) {
                 self.sync.debounce.wrote(object, now.monotonic);

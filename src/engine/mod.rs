@@ -27,6 +27,7 @@ mod clock;
 mod command;
 mod config;
 mod fold;
+mod history;
 mod inspect;
 mod log;
 mod query;
@@ -35,11 +36,14 @@ mod random;
 mod record;
 mod report;
 mod row;
+mod staged;
 mod state;
 mod sync;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transaction;
+mod views;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -51,8 +55,8 @@ pub use self::command::{Command, Reply, Resolution};
 pub use self::config::{Config, SyncSettings};
 pub use self::fold::Outcome;
 pub use self::log::MAX_COMMAND_BYTES;
-use self::query::Collections;
-pub use self::query::{Filter, Found, LiveChange, Query};
+pub use self::query::{Aggregate, Filter, Found, LiveChange, Query};
+use self::query::{Collections, Path};
 pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
 pub use self::row::{
     Change, Event, MAX_ROW_BYTES, Received, Recorded, Row, RowError, Subscription, TabId, Verdict,
@@ -61,12 +65,14 @@ use self::state::Pending;
 pub use self::state::State;
 pub use self::sync::answer::{Answer, Features, MAX_ANSWER_BYTES, RetryAfter};
 pub use self::sync::progress::{SyncProgress, SyncReport};
+pub use self::transaction::Read;
 
 use self::fold::Folded;
 use self::log::{Job, Log};
 use self::random::Random;
 use self::sync::realtime::Realtime;
 use self::sync::{Asker, Sync};
+use self::transaction::Transaction;
 use crate::error::Error;
 
 /// The time of an input, by both clocks.
@@ -272,6 +278,9 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     /// Who waits for the outcome of which mutation.
     watchers: Vec<(MutationId, RequestId)>,
+    /// The transactions that are open, by number.
+    transactions: Vec<(u32, Transaction)>,
+    last_transaction: u32,
     told_status: Option<Status>,
     told_wake: Option<Duration>,
 }
@@ -297,6 +306,8 @@ impl Engine {
             is_open: false,
             outputs: VecDeque::new(),
             watchers: Vec::new(),
+            transactions: Vec::new(),
+            last_transaction: 0,
             told_status: None,
             told_wake: None,
         }
@@ -356,8 +367,54 @@ impl Engine {
     ///
     /// # Errors
     /// `UNKNOWN_OBJECT`
-    pub fn find_rows(&mut self, object: &str, query: &Query) -> Result<Found, Error> {
-        Ok(self.collections.find(&self.config.object(object)?.name, query))
+    pub fn find_rows(&mut self, object: &str, mut query: Query) -> Result<Found, Error> {
+        let definition = self.config.object(object)?;
+        query.search_in(definition);
+        Ok(self.collections.find(&definition.name, &query))
+    }
+
+    /// What is computed of groups of records, as a JSON array; with what a transaction wrote, if one is named.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`, `TRANSACTION_ENDED`
+    pub fn aggregate(
+        &mut self,
+        object: &str,
+        aggregate: &Aggregate,
+        within: Option<u32>,
+    ) -> Result<String, Error> {
+        self.compute(object, &aggregate.source, within, &|records| aggregate.rows(records))
+    }
+
+    /// The values of a field that are not null, each once, as a JSON array; likewise.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`, `TRANSACTION_ENDED`
+    pub fn distinct(
+        &mut self,
+        object: &str,
+        field: &str,
+        filter: Option<Filter>,
+        within: Option<u32>,
+    ) -> Result<String, Error> {
+        let path = Path::new(field);
+        self.compute(object, &filter.into(), within, &|records| query::distinct(&path, records))
+    }
+
+    fn compute(
+        &mut self,
+        object: &str,
+        query: &Query,
+        within: Option<u32>,
+        of: &dyn Fn(&mut dyn Iterator<Item = &Fields>) -> String,
+    ) -> Result<String, Error> {
+        let object = self.object_name(object)?;
+        let views = within.map(|number| self.borrow_views(number, &object, query)).transpose()?;
+        let text = self.collections.aggregate(&object, query, views.as_ref(), of);
+        if let (Some(number), Some(views)) = (within, views) {
+            self.give_back(number, views);
+        }
+        Ok(text)
     }
 
     /// How many records match.
@@ -382,8 +439,10 @@ impl Engine {
     ///
     /// # Errors
     /// `UNKNOWN_OBJECT`
-    pub fn explain(&mut self, object: &str, query: &Query) -> Result<String, Error> {
-        Ok(self.collections.explain(&self.config.object(object)?.name, query))
+    pub fn explain(&mut self, object: &str, mut query: Query) -> Result<String, Error> {
+        let definition = self.config.object(object)?;
+        query.search_in(definition);
+        Ok(self.collections.explain(&definition.name, &query))
     }
 
     /// Begins to keep the result of a query up to date; gives its number. What the result is comes with the next
@@ -391,8 +450,10 @@ impl Engine {
     ///
     /// # Errors
     /// `UNKNOWN_OBJECT`
-    pub fn watch_query(&mut self, object: &str, query: Query) -> Result<u32, Error> {
-        Ok(self.collections.watch(&self.config.object(object)?.name, query))
+    pub fn watch_query(&mut self, object: &str, mut query: Query) -> Result<u32, Error> {
+        let definition = self.config.object(object)?;
+        query.search_in(definition);
+        Ok(self.collections.watch(&definition.name, query))
     }
 
     /// Keeps it up to date no more.

@@ -24,6 +24,10 @@ pub struct Status {
     pub conflicts: usize,
     /// Mutations the server will never take.
     pub rejected: usize,
+    /// Writes that can be taken back.
+    pub undoable: usize,
+    /// Writes that were taken back and can be made again.
+    pub redoable: usize,
     /// Whether this tab is the one that syncs.
     pub leader: bool,
     /// Whether the server tells this tab of changes at once.
@@ -146,6 +150,8 @@ impl Status {
             .plain("pending", Some(self.pending))
             .plain("conflicts", Some(self.conflicts))
             .plain("rejected", Some(self.rejected))
+            .plain("undoable", Some(self.undoable))
+            .plain("redoable", Some(self.redoable))
             .plain("leader", Some(self.leader))
             .plain("realtime", Some(self.realtime))
             .plain("clientId", self.client_id.as_deref().map(quoted))
@@ -185,11 +191,14 @@ impl Engine {
     /// What the database is doing.
     #[must_use]
     pub fn status(&self) -> Status {
+        let (undoable, redoable) = self.state.history.counts();
         Status {
             state: self.sync_state(),
             pending: self.state.pending.len(),
             conflicts: self.state.parked.len(),
             rejected: self.state.rejected.len(),
+            undoable,
+            redoable,
             leader: self.sync.is_leader,
             realtime: self.realtime.is_ready(),
             client_id: self.state.client_id.as_ref().map(ToString::to_string),

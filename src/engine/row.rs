@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 const MAGIC: [u8; 2] = *b"OQ";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEADER_BYTES: usize = 7;
 
 /// The most bytes one row may have: 32 MiB. Chromium refuses IndexedDB values of about 128 MiB.
@@ -74,6 +74,25 @@ pub enum Event {
         /// The new one.
         client_id: ClientId,
     },
+    /// The app took back what it did last, or made it again.
+    Reverted {
+        /// Whether it was made again.
+        is_redo: bool,
+        /// What that takes; nothing where all of it was changed since.
+        mutations: Vec<Recorded>,
+    },
+}
+
+impl Event {
+    /// What was recorded with it.
+    #[must_use]
+    pub fn recorded(&self) -> &[Recorded] {
+        match self {
+            Self::Recorded(recorded) | Self::Reverted { mutations: recorded, .. } => recorded,
+            Self::Decided { instead: Some(recorded), .. } => std::slice::from_ref(recorded),
+            _ => &[],
+        }
+    }
 }
 
 /// An object that takes part in sync.

@@ -8,6 +8,7 @@ use objectql_sync_protocol::{
 };
 
 use super::clock::Clock;
+use super::history::History;
 use super::queue::Queue;
 use super::record::Record;
 use super::row::{Change, Recorded, Subscription, TabId};
@@ -29,6 +30,8 @@ pub struct State {
     pub(crate) parked: Vec<Sequence>,
     /// The mutations the server will never take, until the app decides.
     pub(crate) rejected: Vec<Rejected>,
+    /// What the app can take back.
+    pub(crate) history: History,
     /// The batch that may have been sent. While it is not empty, only exactly it may be sent.
     pub(crate) frozen: Vec<Sequence>,
     /// The objects that took part in sync when that was last looked at.

@@ -59,6 +59,8 @@ struct Collection {
     /// What was looked at for want of an index on these fields.
     wanting: Vec<(Vec<Path>, usize)>,
     lives: Vec<Live>,
+    /// The stamp of the last change of any of the records.
+    last_change: Stamp,
 }
 
 /// Rows for the page.
@@ -102,6 +104,16 @@ impl Collections {
         self.list.iter().find(|(name, _)| name == object).map(|(_, collection)| collection)
     }
 
+    /// The rows of an object and their indexes.
+    pub(super) fn rows_of(&self, object: &ObjectName) -> Option<(&Rows, &[Index])> {
+        self.get(object).map(|collection| (&collection.rows, collection.indexes.as_slice()))
+    }
+
+    /// The stamp of the last change of any of an object's records.
+    pub(super) fn last_change(&self, object: &ObjectName) -> Stamp {
+        self.get(object).map_or(0, |collection| collection.last_change)
+    }
+
     fn entry(&mut self, object: &ObjectName) -> &mut Collection {
         let place = self.list.iter().position(|(name, _)| name == object).unwrap_or_else(|| {
             self.list.push((object.clone(), Collection::default()));
@@ -126,6 +138,7 @@ impl Collections {
             stamp += 1;
             gone.extend(collection.set(id, fields, stamp));
         }
+        collection.last_change = stamp;
         if collection.rows.close_up() {
             collection.start_over();
         }

@@ -41,6 +41,8 @@ pub(super) enum Test {
     OrderedField(Bound, Path),
     /// A string that contains the text, or an array that contains it as an element.
     Contains(String),
+    /// A string that contains the text, which is in small letters, whatever the case of its ASCII letters.
+    ContainsFolded(String),
     /// A string that starts so.
     StartsWith(String),
     /// A string that ends so.
@@ -154,6 +156,7 @@ impl Test {
                 .and_then(|value| compare(&value.scalar(), &operand.as_json().scalar()))
                 .is_some_and(|ordering| bound.holds(ordering)),
             Self::Contains(text) => value.is_some_and(|value| contains(value, text)),
+            Self::ContainsFolded(text) => is_string(value, |string| contains_folded(string, text)),
             Self::StartsWith(text) => is_string(value, |string| string.starts_with(text)),
             Self::EndsWith(text) => is_string(value, |string| string.ends_with(text)),
             Self::Null => value.is_none_or(Json::is_null),
@@ -168,6 +171,12 @@ fn is_string(value: Option<Json<'_>>, test: impl FnOnce(&str) -> bool) -> bool {
 fn contains(value: Json<'_>, text: &str) -> bool {
     is_string(Some(value), |string| string.contains(text))
         || value.elements().any(|element| is_string(Some(element), |string| string == text))
+}
+
+/// Whether a text contains another, whose ASCII letters are small.
+fn contains_folded(string: &str, text: &str) -> bool {
+    let (string, text) = (string.as_bytes(), text.as_bytes());
+    text.is_empty() || string.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text))
 }
 
 /// The order of two values of one kind; none between kinds.

@@ -50,6 +50,9 @@ impl Live {
             return;
         }
         self.is_touched = true;
+        if self.query.is_ranked() {
+            return self.is_stale = true;
+        }
         let place = self.place_of(rows, number);
         if self.kept.get(place) == Some(&number) {
             self.kept.remove(place);
@@ -62,6 +65,9 @@ impl Live {
             return;
         }
         self.is_touched = true;
+        if self.query.is_ranked() {
+            return self.is_stale = true;
+        }
         let place = self.place_of(rows, number);
         if place == self.kept.len() && self.has_more {
             return;

@@ -6,20 +6,25 @@
 //! strings, nested values; nulls come last in both directions; records that compare equal stay in the order in which they
 //! came. A path that leads through an array means any of its elements, unless it names one by its number.
 
+mod aggregate;
 mod collection;
 mod filter;
 mod index;
 mod live;
 mod order;
+mod overlay;
 mod parse;
 mod plan;
 mod rows;
+mod search;
 mod sort;
 
 use std::cell::Cell;
 
-use objectql_sync_protocol::{Fields, Json, quoted};
+use objectql_sync_protocol::{Fields, Json, RecordId, quoted};
 
+pub use aggregate::Aggregate;
+pub(crate) use aggregate::distinct;
 pub(crate) use collection::Collections;
 pub use collection::Found;
 use filter::Condition;
@@ -29,6 +34,7 @@ pub use live::LiveChange;
 use order::OrderBy;
 use plan::Plan;
 use rows::{RowNumber, Rows};
+use search::Search;
 
 /// The path of a field: its name, or names joined by dots that lead into nested values.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +46,7 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let mut names = text.split('.');
         let first = names.next().unwrap_or_default();
         let rest: Vec<String> = names.map(str::to_owned).collect();
@@ -89,6 +95,8 @@ fn any_below(
 pub struct Query {
     /// Which records; none: all.
     filter: Option<Filter>,
+    /// Which of them; in the order of how well they fit, if no other is given.
+    search: Option<Search>,
     /// In which order; none: as they came.
     order_by: Vec<OrderBy>,
     /// How many at most.
@@ -110,17 +118,40 @@ impl Query {
                     |condition: &Condition| rows.fields(*number).is_some_and(|it| condition.matches(it));
                 condition.is_none_or(matches)
             });
+            let with_fields = |number| Some((number, rows.fields(number)?));
+            if let Some(search) = self.search.as_ref().filter(|_| self.order_by.is_empty()) {
+                let found = self.rank(search, candidates.filter_map(with_fields));
+                return (found, plan, looked_at.get());
+            }
+            let candidates = candidates.filter(|number| {
+                let fits = |search: &Search| rows.fields(*number).is_some_and(|it| search.score(it) > 0);
+                self.search.as_ref().is_none_or(fits)
+            });
             let limit = self.limit.unwrap_or(usize::MAX);
             if plan.sorted_by.is_some() {
                 candidates.skip(self.offset).take(limit).collect()
             } else {
-                let records = candidates.filter_map(|number| Some((number, rows.fields(number)?)));
-                let mut sorted = order::sort(records, &self.order_by, limit.saturating_add(self.offset));
+                let mut sorted = order::sort(
+                    candidates.filter_map(with_fields),
+                    &self.order_by,
+                    limit.saturating_add(self.offset),
+                );
                 sorted.drain(..self.offset.min(sorted.len()));
                 sorted
             }
         };
         (found, plan, looked_at.get())
+    }
+
+    /// The records found among the rows, in order.
+    fn records<'a>(&self, rows: &'a Rows, indexes: &[Index]) -> impl Iterator<Item = &'a Fields> + use<'a> {
+        self.run(rows, indexes).0.into_iter().filter_map(|number| rows.fields(number))
+    }
+
+    /// A query for the record with that id.
+    pub(crate) fn of_id(id: &RecordId) -> Self {
+        let is_it = filter::Test::Equal(filter::Value::new(id.to_json()));
+        Self { filter: Some(Filter(Condition::Field(Path::new("id"), is_it))), ..Self::default() }
     }
 
     fn condition(&self) -> Option<&Condition> {
@@ -129,6 +160,12 @@ impl Query {
 
     fn matches(&self, record: &Fields) -> bool {
         self.condition().is_none_or(|condition| condition.matches(record))
+            && self.search.as_ref().is_none_or(|search| search.score(record) > 0)
+    }
+
+    /// Whether the order is that of how well records fit the search.
+    fn is_ranked(&self) -> bool {
+        self.search.is_some() && self.order_by.is_empty()
     }
 }
 

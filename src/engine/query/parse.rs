@@ -2,8 +2,10 @@
 
 use objectql_sync_protocol::{Json, Scalar, quoted};
 
+use super::aggregate::{Aggregate, Column, Function, Group, Period};
 use super::filter::{Bound, Condition, Filter, Test, Value};
 use super::order::{Direction, OrderBy};
+use super::search::{MAX_WORDS, Search};
 use super::{Path, Query};
 use crate::error::Error;
 use objectql_sync_protocol::Fields;
@@ -17,7 +19,7 @@ impl Query {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let object = Fields::parse(text)?;
         let mut query = Self::default();
-        let mut cursor = None;
+        let (mut cursor, mut search_fields) = (None, None);
         for (key, value) in object.iter() {
             match key {
                 "\"where\"" => query.filter = filter(value)?.map(Filter),
@@ -27,12 +29,17 @@ impl Query {
                 "\"limit\"" | "\"top\"" => query.limit = Some(whole_number(value, "limit")?),
                 "\"offset\"" => query.offset = whole_number(value, "offset")?,
                 "\"cursor\"" => cursor = Some(value),
+                "\"search\"" => query.search = search(value)?,
+                "\"searchFields\"" => search_fields = Some(names(value, "searchFields")?),
                 _ => {
                     return Err(wrong(format!(
-                        "a query has no {key}: use where, orderBy, limit, offset, top, cursor"
+                        "a query has no {key}: use where, search, searchFields, orderBy, limit, offset, top, cursor"
                     )));
                 }
             }
+        }
+        if let (Some(search), Some(fields)) = (&mut query.search, search_fields) {
+            search.fields = fields;
         }
         if let Some(cursor) = cursor.filter(|cursor| !cursor.is_null()) {
             let after = after(cursor, &query.order_by)?;
@@ -43,6 +50,123 @@ impl Query {
         }
         Ok(query)
     }
+}
+
+impl Aggregate {
+    /// Reads a query for groups and aggregates.
+    ///
+    /// # Errors
+    /// As [`Query::parse`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let object = Fields::parse(text)?;
+        let mut aggregate = Self::default();
+        for (key, value) in object.iter() {
+            match key {
+                "\"where\"" => aggregate.source.filter = filter(value)?.map(Filter),
+                "\"groupBy\"" => {
+                    aggregate.groups = elements(value, "groupBy")?.map(group).collect::<Result<_, _>>()?
+                }
+                "\"aggregations\"" => {
+                    aggregate.columns =
+                        elements(value, "aggregations")?.map(column).collect::<Result<_, _>>()?;
+                }
+                "\"having\"" => aggregate.having = filter(value)?,
+                "\"orderBy\"" => {
+                    aggregate.order_by =
+                        elements(value, "orderBy")?.map(order_by).collect::<Result<_, _>>()?;
+                }
+                "\"limit\"" => aggregate.limit = Some(whole_number(value, "limit")?),
+                "\"offset\"" => aggregate.offset = whole_number(value, "offset")?,
+                _ => {
+                    return Err(wrong(format!(
+                        "aggregate() has no {key}: use where, groupBy, aggregations, having, orderBy, limit, offset"
+                    )));
+                }
+            }
+        }
+        let names = aggregate.groups.iter().map(|group| &group.name);
+        let names: Vec<&String> = names.chain(aggregate.columns.iter().map(|column| &column.name)).collect();
+        let is_twice = |(at, name): (usize, &&String)| names.iter().take(at).any(|other| other == name);
+        match names.iter().enumerate().find(|place| is_twice(*place)) {
+            Some((_, name)) => {
+                Err(wrong(format!("two columns of the result are called {name}: give an alias")))
+            }
+            None if names.is_empty() => Err(wrong("aggregate() needs groupBy or aggregations".to_owned())),
+            None => Ok(aggregate),
+        }
+    }
+}
+
+/// A name, or an object with `field`, `dateGranularity` and `alias`.
+fn group(value: Json<'_>) -> Result<Group, Error> {
+    if let Some(name) = value.as_text() {
+        return Ok(Group { path: Path::new(&name), name: quoted(&name), period: None });
+    }
+    let (mut field, mut alias, mut period) = (None, None, None);
+    for (key, value) in members(value, "groupBy")? {
+        match (key.as_str(), string(value, "groupBy")?) {
+            ("field", name) => field = Some(name),
+            ("alias", name) => alias = Some(name),
+            ("dateGranularity", name) => {
+                period = Some(match name.as_str() {
+                    "day" => Period::Day,
+                    "week" => Period::Week,
+                    "month" => Period::Month,
+                    "quarter" => Period::Quarter,
+                    "year" => Period::Year,
+                    _ => {
+                        return Err(wrong(format!(
+                            "groupBy knows no {name}: day, week, month, quarter, year"
+                        )));
+                    }
+                });
+            }
+            (key, _) => {
+                return Err(wrong(format!("groupBy has no {key}: use field, dateGranularity, alias")));
+            }
+        }
+    }
+    let field = field.ok_or_else(|| wrong("groupBy needs a field".to_owned()))?;
+    Ok(Group { path: Path::new(&field), name: quoted(alias.as_deref().unwrap_or(&field)), period })
+}
+
+/// `{ function, field, alias, filter, separator }`
+fn column(value: Json<'_>) -> Result<Column, Error> {
+    let (mut function, mut path, mut alias, mut condition, mut separator) = (None, None, None, None, None);
+    for (key, value) in members(value, "aggregations")? {
+        match key.as_str() {
+            "function" => function = Some(string(value, "function")?),
+            "field" => path = Some(string(value, "field")?).filter(|name| name != "*"),
+            "alias" => alias = Some(string(value, "alias")?),
+            "filter" => condition = filter(value)?,
+            "separator" => separator = Some(string(value, "separator")?),
+            _ => {
+                return Err(wrong(format!(
+                    "aggregations have no {key}: use function, field, alias, filter, separator"
+                )));
+            }
+        }
+    }
+    let function = function.ok_or_else(|| wrong("aggregations need a function".to_owned()))?;
+    let alias = alias.ok_or_else(|| wrong(format!("{function} needs an alias")))?;
+    let function = match function.as_str() {
+        "count" => Function::Count,
+        "count_distinct" => Function::CountDistinct,
+        "sum" => Function::Sum,
+        "avg" => Function::Average,
+        "min" => Function::Min,
+        "max" => Function::Max,
+        "array_agg" => Function::Array,
+        "string_agg" => Function::Text(separator.take().unwrap_or_else(|| ",".to_owned())),
+        _ => return Err(wrong(format!("there is no aggregate function {function}"))),
+    };
+    if path.is_none() && function != Function::Count {
+        return Err(wrong(format!("the aggregate {alias} needs a field")));
+    }
+    if separator.is_some() {
+        return Err(wrong(format!("only string_agg takes a separator, not {alias}")));
+    }
+    Ok(Column { function, path: path.map(|name| Path::new(&name)), name: quoted(&alias), filter: condition })
 }
 
 impl Filter {
@@ -125,6 +249,17 @@ fn field(name: &str, operand: Json<'_>, filters: &mut Vec<Condition>) -> Result<
             "$notContains" => not(Test::Contains(string(operand, "$notContains")?)),
             "$startsWith" => is(Test::StartsWith(string(operand, "$startsWith")?)),
             "$endsWith" => is(Test::EndsWith(string(operand, "$endsWith")?)),
+            "$icontains" => match string(operand, "$icontains")?.to_ascii_lowercase() {
+                text if text.is_empty() => {
+                    return Err(wrong("$icontains takes a text that is not empty".to_owned()));
+                }
+                text => is(Test::ContainsFolded(text)),
+            },
+            "$regex" | "$options" => {
+                return Err(wrong(format!(
+                    "there is no {operator} (field {name}): use $icontains, $startsWith"
+                )));
+            }
             "$null" => {
                 if flag(operand, "$null")? {
                     is(Test::Null)
@@ -148,6 +283,37 @@ fn field(name: &str, operand: Json<'_>, filters: &mut Vec<Condition>) -> Result<
         });
     }
     Ok(())
+}
+
+/// A text, or an object with `query`, `fields` and `operator`; none without a word.
+fn search(value: Json<'_>) -> Result<Option<Search>, Error> {
+    let mut search = Search::default();
+    let mut text = value.as_text().map(std::borrow::Cow::into_owned);
+    if text.is_none() && !value.is_null() {
+        for (key, value) in members(value, "search")? {
+            match key.as_str() {
+                "query" => text = Some(string(value, "search")?),
+                "fields" => search.fields = names(value, "search")?,
+                "operator" => {
+                    search.is_any = match string(value, "search")?.as_str() {
+                        "or" => true,
+                        "and" => false,
+                        other => return Err(wrong(format!("search joins words by and or or, not {other}"))),
+                    }
+                }
+                _ => return Err(wrong(format!("search has no {key}: use query, fields, operator"))),
+            }
+        }
+    }
+    search.words = Search::words_of(text.as_deref().unwrap_or_default());
+    if search.words.len() > MAX_WORDS {
+        return Err(wrong(format!("search takes {MAX_WORDS} words at most")));
+    }
+    Ok((!search.words.is_empty()).then_some(search))
+}
+
+fn names(value: Json<'_>, name: &str) -> Result<Vec<Path>, Error> {
+    elements(value, name)?.map(|value| string(value, name).map(|name| Path::new(&name))).collect()
 }
 
 /// The path in `{ "$field": "other" }`.

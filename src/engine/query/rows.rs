@@ -41,6 +41,11 @@ impl Rows {
         self.by_id.len()
     }
 
+    /// The number that the next row gets.
+    pub(crate) fn next_number(&self) -> RowNumber {
+        RowNumber::try_from(self.rows.len()).unwrap_or(RowNumber::MAX)
+    }
+
     /// The row of a record.
     pub(crate) fn find(&self, id: &RecordId) -> Option<RowNumber> {
         let holds = |number: &RowNumber| self.get(*number).is_some_and(|row| row.id == *id);
@@ -64,7 +69,7 @@ impl Rows {
 
     /// Adds a record that is not there, at the end.
     pub(crate) fn add(&mut self, row: Row) -> RowNumber {
-        let number = RowNumber::try_from(self.rows.len()).unwrap_or(RowNumber::MAX);
+        let number = self.next_number();
         let hash = self.hasher.hash_one(&row.id);
         self.rows.push(Some(row));
         let (rows, hasher) = (&self.rows, &self.hasher);

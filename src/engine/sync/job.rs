@@ -8,10 +8,10 @@ use super::plan::Limits;
 use super::progress::SyncProgress;
 use super::request::{Attempt, Sent};
 use super::{Phase, plan};
-use crate::engine::command::Staged;
 use crate::engine::fold::{Folded, Outcome};
 use crate::engine::log::Job;
 use crate::engine::row::{Event, Received};
+use crate::engine::staged::Staged;
 use crate::engine::{Engine, Notice, Now, Output};
 use crate::error::Error;
 

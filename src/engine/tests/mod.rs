@@ -523,11 +523,7 @@ impl World {
 }
 
 fn recorded_in(row: &Row) -> impl Iterator<Item = &Recorded> {
-    row.events.iter().flat_map(|event| match event {
-        Event::Recorded(recorded) => recorded.as_slice(),
-        Event::Decided { instead: Some(recorded), .. } => std::slice::from_ref(recorded),
-        _ => &[],
-    })
+    row.events.iter().flat_map(Event::recorded)
 }
 
 fn ok(body: Vec<u8>) -> Answer {

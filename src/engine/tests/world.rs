@@ -541,7 +541,7 @@ impl Net {
             }
             for event in &row.events {
                 match event {
-                    Event::Recorded(_) => {}
+                    Event::Recorded(_) | Event::Reverted { .. } => {}
                     Event::Received(received) => {
                         let Received { verdicts, changes, checkpoint, is_complete, is_snapshot, .. } =
                             &**received;

@@ -103,7 +103,9 @@ pub(crate) fn check_rows(world: &mut World, at: usize, tab: usize, before: u64, 
     let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
     for event in rows.iter().flat_map(|row| &row.row.events) {
         match event {
-            Event::Recorded(recorded) => keys.extend(recorded.iter().map(Recorded::key)),
+            Event::Recorded(recorded) | Event::Reverted { mutations: recorded, .. } => {
+                keys.extend(recorded.iter().map(Recorded::key));
+            }
             Event::Decided { instead, sequence } => {
                 keys.extend(instead.iter().map(Recorded::key));
                 keys.extend(client.ledger.entries.get(&sequence.get()).map(|entry| entry.recorded.key()));
@@ -127,7 +129,7 @@ pub(crate) fn check_rows(world: &mut World, at: usize, tab: usize, before: u64, 
         }
     }
     let is_group = |row: &crate::client::DiskRow| {
-        row.row.events.iter().any(|event| matches!(event, Event::Recorded(list) if list.len() > 1))
+        row.row.events.iter().filter(|event| matches!(event, Event::Recorded(_))).count() > 1
     };
     let is_group = rows.iter().any(is_group);
     let problem = keys.iter().find_map(|key| check_record(world, at, tab, key).err());

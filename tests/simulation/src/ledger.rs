@@ -70,7 +70,7 @@ impl Ledger {
         self.rows += 1;
         for event in &row.events {
             match event {
-                Event::Recorded(mutations) => {
+                Event::Recorded(mutations) | Event::Reverted { mutations, .. } => {
                     mutations.iter().try_for_each(|recorded| self.record(recorded, edition, coverage))?;
                 }
                 Event::Frozen { batch } => self.freeze(batch, edition)?,

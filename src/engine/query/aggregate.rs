@@ -1,0 +1,254 @@
+//! Groups of records and what is computed of each; distinct values.
+//!
+//! What counts, everywhere: null and absent fields are no values. Numbers are added and averaged, booleans as 0 and 1, anything else
+//! is passed over; the sum of nothing is 0, the average of nothing null. The smallest and largest value are those of `orderBy`, with
+//! booleans as 0 and 1. Days, weeks (ISO 8601, from Monday), months, quarters and years are those of UTC; what is no date is null.
+
+use std::cmp::Ordering;
+
+use hashbrown::{HashMap, HashSet};
+use objectql_sync_protocol::{Fields, Json, Scalar, Timestamp, array_text, number_text, quoted};
+
+use super::filter::Condition;
+use super::order::{self, Direction, OrderBy, compare_values};
+use super::{Path, Query};
+
+/// What to compute of the records that a query finds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Aggregate {
+    /// Which records.
+    pub(crate) source: Query,
+    pub(super) groups: Vec<Group>,
+    pub(super) columns: Vec<Column>,
+    /// Which rows of the result.
+    pub(super) having: Option<Condition>,
+    pub(super) order_by: Vec<OrderBy>,
+    pub(super) limit: Option<usize>,
+    pub(super) offset: usize,
+}
+
+/// What records of one group have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Group {
+    pub(super) path: Path,
+    /// The name in the result, quoted.
+    pub(super) name: String,
+    pub(super) period: Option<Period>,
+}
+
+/// A period of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Period {
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+/// What is computed of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Column {
+    pub(super) function: Function,
+    /// Of which values; none: of the records.
+    pub(super) path: Option<Path>,
+    /// The name in the result, quoted.
+    pub(super) name: String,
+    /// Of which records only.
+    pub(super) filter: Option<Condition>,
+}
+
+/// How it is computed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Function {
+    Count,
+    CountDistinct,
+    Sum,
+    Average,
+    Min,
+    Max,
+    Array,
+    /// Joined by this.
+    Text(String),
+}
+
+impl Aggregate {
+    /// The rows of the result as a JSON array; groups in the order in which their first records came.
+    pub(crate) fn rows<'a>(&self, records: &mut dyn Iterator<Item = &'a Fields>) -> String {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut rows: Vec<(Vec<String>, Vec<Sum<'a>>)> = Vec::new();
+        let nothing = || self.columns.iter().map(|_| Sum::default()).collect::<Vec<_>>();
+        if self.groups.is_empty() {
+            rows.push((Vec::new(), nothing()));
+        }
+        let mut key = String::new();
+        for record in records {
+            key.clear();
+            for group in &self.groups {
+                group.push(record, &mut key);
+                // No JSON text of a value has a line break in it.
+                key.push('\n');
+            }
+            let place = match places.get(&key) {
+                Some(place) => *place,
+                None if self.groups.is_empty() => 0,
+                None => {
+                    places.insert(key.clone(), rows.len());
+                    rows.push((key.lines().map(str::to_owned).collect(), nothing()));
+                    rows.len() - 1
+                }
+            };
+            let Some((_, sums)) = rows.get_mut(place) else { continue };
+            for (column, sum) in self.columns.iter().zip(sums) {
+                column.add(record, sum);
+            }
+        }
+        let rows: Vec<Fields> =
+            rows.into_iter().filter_map(|(values, sums)| self.row(&values, &sums)).collect();
+        let numbered =
+            (0..).zip(&rows).filter(|(_, row)| self.having.as_ref().is_none_or(|it| it.matches(row)));
+        let wanted = self.limit.unwrap_or(usize::MAX).saturating_add(self.offset);
+        let sorted = order::sort(numbered, &self.order_by, wanted).into_iter().skip(self.offset);
+        array_text(sorted.filter_map(|place| Some(rows.get(place as usize)?.as_str().to_owned())))
+    }
+
+    fn row(&self, values: &[String], sums: &[Sum<'_>]) -> Option<Fields> {
+        let groups = self.groups.iter().zip(values).map(|(group, value)| format!("{}:{value}", group.name));
+        let columns = self.columns.iter().zip(sums);
+        let columns = columns.map(|(column, sum)| format!("{}:{}", column.name, column.text(sum)));
+        let members: Vec<String> = groups.chain(columns).collect();
+        Fields::from_normalised(format!("{{{}}}", members.join(","))).ok()
+    }
+}
+
+impl Group {
+    fn push(&self, record: &Fields, key: &mut String) {
+        let value = self.path.find(record);
+        match (value, self.period) {
+            (Some(value), None) => key.push_str(value.as_str()),
+            (Some(value), Some(period)) => {
+                key.push_str(&period.of(value).unwrap_or_else(|| "null".to_owned()))
+            }
+            (None, _) => key.push_str("null"),
+        }
+    }
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+impl Period {
+    /// The period that a date is in, as JSON text: `"2026"`, `"2026-Q4"`, `"2026-11"`, `"2026-W48"`, `"2026-11-26"`.
+    fn of(self, value: Json<'_>) -> Option<String> {
+        let moment = match value.scalar() {
+            #[expect(clippy::cast_possible_truncation, reason = "it saturates, and is brought into range")]
+            Scalar::Number(millis) => Timestamp::from_millis(millis as i64),
+            Scalar::String(text) if text.len() == 10 => {
+                Timestamp::parse(&format!("{text}T00:00:00Z")).ok()?
+            }
+            Scalar::String(text) => Timestamp::parse(&text).ok()?,
+            _ => return None,
+        };
+        let text = moment.to_string();
+        let year = text.get(..4)?;
+        Some(quoted(&match self {
+            Self::Year => year.to_owned(),
+            Self::Quarter => format!("{year}-Q{}", (text.get(5..7)?.parse::<u8>().ok()? - 1) / 3 + 1),
+            Self::Month => text.get(..7)?.to_owned(),
+            Self::Day => text.get(..10)?.to_owned(),
+            Self::Week => {
+                // A week belongs to the year that its Thursday is in; 1970 began with one.
+                let day = moment.millis().div_euclid(DAY_MS);
+                let thursday = day - (day + 3).rem_euclid(7) + 3;
+                let text = Timestamp::from_millis(thursday * DAY_MS).to_string();
+                let year = text.get(..4)?;
+                let first = Timestamp::parse(&format!("{year}-01-01T00:00:00Z")).ok()?.millis() / DAY_MS;
+                format!("{year}-W{:02}", (thursday - first) / 7 + 1)
+            }
+        }))
+    }
+}
+
+/// What was seen of a column's values in a group so far.
+#[derive(Debug, Default)]
+struct Sum<'a> {
+    count: usize,
+    numbers: usize,
+    total: f64,
+    best: Option<Scalar<'a>>,
+    distinct: HashSet<&'a str>,
+    all: Vec<Json<'a>>,
+}
+
+impl Column {
+    fn add<'a>(&self, record: &'a Fields, sum: &mut Sum<'a>) {
+        if self.filter.as_ref().is_some_and(|filter| !filter.matches(record)) {
+            return;
+        }
+        let Some(path) = &self.path else {
+            sum.count += 1;
+            return;
+        };
+        let Some(value) = path.find(record).filter(|value| !value.is_null()) else { return };
+        sum.count += 1;
+        match &self.function {
+            Function::Count => {}
+            Function::CountDistinct => drop(sum.distinct.insert(value.as_str())),
+            Function::Sum | Function::Average => {
+                if let Scalar::Number(number) = numeric(value) {
+                    sum.numbers += 1;
+                    sum.total += number;
+                }
+            }
+            Function::Min | Function::Max => {
+                let wanted = if self.function == Function::Min { Ordering::Less } else { Ordering::Greater };
+                let value = numeric(value);
+                let is_better =
+                    |best: &Scalar<'_>| compare_values(&value, best, Direction::Ascending) == wanted;
+                if sum.best.as_ref().is_none_or(is_better) {
+                    sum.best = Some(value);
+                }
+            }
+            Function::Array | Function::Text(_) => sum.all.push(value),
+        }
+    }
+
+    /// The result as JSON text.
+    fn text(&self, sum: &Sum<'_>) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "there are not 2^53 records")]
+        let average = || sum.total / sum.numbers as f64;
+        match &self.function {
+            Function::Count => sum.count.to_string(),
+            Function::CountDistinct => sum.distinct.len().to_string(),
+            Function::Sum => number_text(sum.total),
+            Function::Average => number_text(average()),
+            Function::Min | Function::Max => match &sum.best {
+                Some(Scalar::Number(number)) => number_text(*number),
+                Some(Scalar::String(text)) => quoted(text),
+                Some(Scalar::Nested(json)) => json.as_str().to_owned(),
+                Some(Scalar::Bool(_) | Scalar::Null) | None => "null".to_owned(),
+            },
+            Function::Array => array_text(sum.all.iter().map(|value| value.as_str().to_owned())),
+            Function::Text(separator) => {
+                let text = |value: &Json<'_>| {
+                    value.as_text().map_or_else(|| value.as_str().to_owned(), std::borrow::Cow::into_owned)
+                };
+                quoted(&sum.all.iter().map(text).collect::<Vec<_>>().join(separator))
+            }
+        }
+    }
+}
+
+/// A boolean as a number, anything else as it is.
+fn numeric(value: Json<'_>) -> Scalar<'_> {
+    match value.scalar() {
+        Scalar::Bool(value) => Scalar::Number(f64::from(u8::from(value))),
+        other => other,
+    }
+}
+
+/// The values of a field that are not null, each once, in the order in which they came; as a JSON array.
+pub(crate) fn distinct(path: &Path, records: &mut dyn Iterator<Item = &Fields>) -> String {
+    let mut seen = HashSet::new();
+    let values = records.filter_map(|record| path.find(record)).filter(|value| !value.is_null());
+    array_text(values.filter(|value| seen.insert(value.as_str())).map(|value| value.as_str().to_owned()))
+}

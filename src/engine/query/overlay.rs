@@ -1,0 +1,88 @@
+//! Queries over records with changes that are not folded yet.
+
+use hashbrown::HashMap;
+use objectql_sync_protocol::{Fields, ObjectName, RecordId};
+
+use super::collection::Collections;
+use super::rows::RowNumber;
+use super::{Query, order};
+use crate::engine::transaction::Read;
+use crate::engine::views::Views;
+
+impl Collections {
+    /// What a query finds once these changes are made. A record keeps its place among those that compare equal; new ones come last.
+    pub(crate) fn over<'a>(
+        &'a self,
+        object: &'a ObjectName,
+        query: &Query,
+        views: &'a Views,
+    ) -> Vec<(&'a RecordId, &'a Fields)> {
+        let Some((rows, indexes)) = self.rows_of(object) else { return Vec::new() };
+        // What will look different, by its place; and what was changed is not to be found as it was.
+        let mut next = rows.next_number();
+        let mut changed: HashMap<RowNumber, Option<(&RecordId, &Fields)>> = HashMap::new();
+        for (id, view) in views.of(object) {
+            let number = rows.find(id).unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            });
+            changed.insert(number, view.map(|fields| (id, fields)));
+        }
+        let end = query.limit.map(|limit| limit.saturating_add(query.offset).saturating_add(changed.len()));
+        let (numbers, ..) = Query { limit: end, offset: 0, ..query.clone() }.run(rows, indexes);
+        let kept = numbers.into_iter().filter(|number| !changed.contains_key(number));
+        let kept = kept.filter_map(|number| Some((number, rows.fields(number)?)));
+        let new = changed.iter().filter_map(|(number, view)| Some((*number, (*view)?.1)));
+        let new = new.filter(|(_, fields)| query.matches(fields));
+        let wanted = query.limit.unwrap_or(usize::MAX).saturating_add(query.offset);
+        let records = kept.chain(new);
+        let sorted = match query.search.as_ref().filter(|_| query.is_ranked()) {
+            Some(search) => query.rank(search, records),
+            None => {
+                let sorted = order::sort(records, &query.order_by, wanted).into_iter();
+                sorted.skip(query.offset).collect()
+            }
+        };
+        let found = sorted.into_iter().filter_map(|number| match changed.get(&number) {
+            Some(view) => *view,
+            None => rows.get(number).map(|row| (&row.id, &row.fields)),
+        });
+        found.collect()
+    }
+
+    /// What is computed of what a query finds; over these changes, where there are any.
+    pub(crate) fn aggregate(
+        &mut self,
+        object: &ObjectName,
+        query: &Query,
+        views: Option<&Views>,
+        of: &dyn Fn(&mut dyn Iterator<Item = &Fields>) -> String,
+    ) -> String {
+        if let Some(views) = views {
+            return of(&mut self.over(object, query, views).into_iter().map(|(_, fields)| fields));
+        }
+        self.prepare(object, query);
+        match self.rows_of(object) {
+            Some((rows, indexes)) => of(&mut query.records(rows, indexes)),
+            None => of(&mut std::iter::empty()),
+        }
+    }
+
+    /// What is to be seen again for a transaction to be committed that asks this.
+    pub(crate) fn read(&mut self, object: &ObjectName, query: Query) -> Read {
+        self.prepare(object, &query);
+        let seen = self.seen(object, &query);
+        Read { object: object.clone(), query, seen, at: self.last_stamp() }
+    }
+
+    /// Whether what was read is as it was.
+    pub(crate) fn is_as_read(&self, read: &Read) -> bool {
+        self.last_change(&read.object) <= read.at || self.seen(&read.object, &read.query) == read.seen
+    }
+
+    fn seen(&self, object: &ObjectName, query: &Query) -> Vec<u32> {
+        let Some((rows, indexes)) = self.rows_of(object) else { return Vec::new() };
+        let (numbers, ..) = query.run(rows, indexes);
+        numbers.into_iter().filter_map(|number| Some(rows.get(number)?.stamp)).collect()
+    }
+}

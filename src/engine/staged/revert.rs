@@ -1,0 +1,97 @@
+//! Taking back what the app did last, and making it again.
+
+use objectql_sync_protocol::{Fields, Operation, RecordKey, Timestamp, quoted};
+
+use super::{Staged, stamped};
+use crate::engine::history::Step;
+use crate::engine::row::{Event, Recorded};
+use crate::error::Error;
+
+impl Staged<'_> {
+    /// Takes back the last write, or makes again what was taken back last; gives whether there was one.
+    ///
+    /// Only what is still as that write left it: a field that somebody changed since keeps its value, a record that is gone stays
+    /// so. It is new mutations, which go to the server like others.
+    pub(super) fn revert(&mut self, is_redo: bool) -> Result<bool, Error> {
+        let state = self.state;
+        let is_staged = |event: &Event| matches!(event, Event::Recorded(_) | Event::Reverted { .. });
+        if self.events.iter().any(is_staged) {
+            // The history that is folded does not have what this row does.
+            return Err(Error::Internal("an undo must begin its row".to_owned()));
+        }
+        let Some(unit) = state.history.last(is_redo) else { return Ok(false) };
+        for Step { key, before, after } in unit.steps.iter().rev() {
+            if self.config.object(key.object.as_str()).is_err() {
+                continue;
+            }
+            self.writable(&key.object)?;
+            if let Some(recorded) = self.revert_one(key, before.as_ref(), after.as_ref())? {
+                self.stage(recorded)?;
+            }
+        }
+        let mutations = match self.events.pop() {
+            Some(Event::Recorded(mutations)) => mutations,
+            Some(other) => {
+                self.events.push(other);
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        self.events.push(Event::Reverted { is_redo, mutations });
+        Ok(true)
+    }
+
+    fn revert_one(
+        &mut self,
+        key: &RecordKey,
+        before: Option<&Fields>,
+        after: Option<&Fields>,
+    ) -> Result<Option<Recorded>, Error> {
+        let now = self.view(key).cloned();
+        let (operation, data) = match (before, after, now) {
+            (None, Some(_), Some(_)) => (Operation::Delete, None),
+            (Some(before), None, None) => {
+                let stamp = self.clock.issue(self.now);
+                let created = before.get("created_at").and_then(|at| at.as_text());
+                let created = created.and_then(|at| Timestamp::parse(&at).ok()).unwrap_or(stamp);
+                let fields = stamped(before, &key.id, created, stamp)?;
+                self.take_unique(key, &fields)?;
+                (Operation::Create, Some(fields))
+            }
+            (Some(before), Some(after), Some(now)) => {
+                let patch = back(before, after, &now);
+                if patch.is_empty() {
+                    return Ok(None);
+                }
+                let stamp = self.clock.issue(self.now);
+                let patch = patch.with("updated_at", &quoted(&stamp.to_string()));
+                self.take_unique(key, &now.merged(&patch))?;
+                (Operation::Update, Some(patch))
+            }
+            _ => return Ok(None),
+        };
+        self.adopt_one(key)?;
+        Ok(Some(self.recorded(key.clone(), operation, data)))
+    }
+}
+
+/// The fields that a write changed and that are still as it left them, as they were before; one that was not there becomes null.
+fn back(before: &Fields, after: &Fields, now: &Fields) -> Fields {
+    let value = |fields: &Fields, name: &str| {
+        fields.get_quoted(name).map_or_else(|| "null".to_owned(), |value| value.as_str().to_owned())
+    };
+    let is_back = |name: &str| {
+        let (is, was) = (value(after, name), value(before, name));
+        name != "\"updated_at\"" && is != was && value(now, name) == is
+    };
+    let kept = before.filtered(|name, _| is_back(name));
+    let is_new = |name: &str| before.get_quoted(name).is_none() && is_back(name);
+    let cleared: Vec<(String, &str)> =
+        after.iter().filter(|(name, _)| is_new(name)).map(|(name, _)| (name.to_owned(), "null")).collect();
+    kept.merged(&fields_of(&cleared))
+}
+
+fn fields_of(members: &[(String, &str)]) -> Fields {
+    let members: Vec<String> = members.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+    Fields::from_normalised(format!("{{{}}}", members.join(","))).unwrap_or_else(|_| Fields::empty())
+}

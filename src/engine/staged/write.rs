@@ -1,0 +1,134 @@
+//! Creates, updates and deletes.
+
+use objectql_sync_protocol::{
+    Fields, Json, ObjectName, Operation, ProtocolError, RecordId, RecordKey, quoted,
+};
+
+use super::{Staged, Undone, check_size, is_set_by_driver, stamped};
+use crate::engine::command::Reply;
+use crate::engine::query::Path;
+use crate::error::Error;
+
+impl Staged<'_> {
+    /// Makes a record.
+    pub(super) fn create(&mut self, object: &ObjectName, record: &Fields) -> Result<Fields, Error> {
+        self.writable(object)?;
+        let id = match record.get("id") {
+            Some(id) => RecordId::parse_json(id.as_str())?,
+            None => RecordId::string(self.random.uuid(self.now).to_string())?,
+        };
+        let key = RecordKey { object: object.clone(), id };
+        if self.view(&key).is_some() {
+            return Err(Error::AlreadyExists { object: object.to_string(), id: key.id.to_json() });
+        }
+        let stamp = self.clock.issue(self.now);
+        let fields = stamped(record, &key.id, stamp, stamp)?;
+        self.take_unique(&key, &fields)?;
+        let recorded = self.recorded(key, Operation::Create, Some(fields.clone()));
+        self.stage(recorded)?;
+        Ok(fields)
+    }
+
+    /// Changes fields of a record.
+    pub(super) fn update(
+        &mut self,
+        object: &ObjectName,
+        id: &RecordId,
+        patch: &Fields,
+    ) -> Result<Fields, Error> {
+        self.writable(object)?;
+        let key = RecordKey { object: object.clone(), id: id.clone() };
+        let Some(before) = self.view(&key).cloned() else {
+            return Err(Error::NotFound { object: object.to_string(), id: id.to_json() });
+        };
+        if patch.get("id").is_some_and(|inner| inner.as_str() != id.to_json()) {
+            return Err(
+                ProtocolError::InvalidId("an update cannot change the id of a record".to_owned()).into()
+            );
+        }
+        let changed = patch.filtered(|name, _| !is_set_by_driver(name));
+        if changed.is_empty() {
+            return Ok(before);
+        }
+        let stamp = self.clock.issue(self.now);
+        let changed = changed.with("updated_at", &quoted(&stamp.to_string()));
+        let after = before.merged(&changed);
+        check_size(&after)?;
+        self.take_unique(&key, &after)?;
+        self.adopt_one(&key)?;
+        let recorded = self.recorded(key, Operation::Update, Some(changed));
+        self.stage(recorded)?;
+        Ok(after)
+    }
+
+    /// Changes the record with that id, or makes it.
+    pub(super) fn upsert(&mut self, object: &ObjectName, record: &Fields) -> Result<Fields, Error> {
+        let id = match record.get("id") {
+            Some(id) => RecordId::parse_json(id.as_str())?,
+            None => {
+                return Err(
+                    ProtocolError::InvalidId("an upsert needs the id of the record".to_owned()).into()
+                );
+            }
+        };
+        if self.view(&RecordKey { object: object.clone(), id: id.clone() }).is_some() {
+            return self.update(object, &id, record);
+        }
+        self.create(object, record)
+    }
+
+    /// Checks that nobody else has the values that only one record may have, and takes them.
+    pub(super) fn take_unique(&mut self, key: &RecordKey, fields: &Fields) -> Result<(), Error> {
+        let collections = self.collections;
+        for paths in collections.unique(&key.object) {
+            let values = || paths.iter().map(|path| path.find(fields).filter(|value| !value.is_null()));
+            if values().any(|value| value.is_none()) {
+                // Null is no value.
+                continue;
+            }
+            let names: Vec<&str> = paths.iter().map(Path::name).collect();
+            let values: Vec<&str> = values().flatten().map(Json::as_str).collect();
+            let taken = format!("{}{}:{}", key.object, names.join(","), values.join(","));
+            let has_same = |id: &RecordId| {
+                let other = RecordKey { object: key.object.clone(), id: id.clone() };
+                let is_same = |(path, value): (&Path, &&str)| {
+                    self.view(&other)
+                        .and_then(|other| path.find(other))
+                        .is_some_and(|it| it.as_str() == *value)
+                };
+                paths.iter().zip(&values).all(is_same)
+            };
+            let known = collections.with_same(&key.object, paths, fields).chain(self.taken.get(&taken));
+            let other = known.filter(|id| **id != key.id).find(|id| has_same(id));
+            if let Some(other) = other {
+                let (object, id) = (key.object.to_string(), other.to_json());
+                return Err(Error::UniqueViolation { object, fields: names.join(", "), id });
+            }
+            let before = self.taken.insert(taken.clone(), key.id.clone());
+            self.journal.push(Undone::Taken(taken, before));
+        }
+        Ok(())
+    }
+
+    /// Removes a record; gives whether there was one.
+    pub(super) fn delete(&mut self, object: &ObjectName, id: &RecordId) -> Result<bool, Error> {
+        self.writable(object)?;
+        let key = RecordKey { object: object.clone(), id: id.clone() };
+        if self.view(&key).is_none() {
+            return Ok(false);
+        }
+        self.adopt_one(&key)?;
+        let recorded = self.recorded(key, Operation::Delete, None);
+        self.stage(recorded)?;
+        Ok(true)
+    }
+
+    /// Removes records; gives how many there were.
+    pub(super) fn delete_all(&mut self, object: &ObjectName, ids: &[RecordId]) -> Result<Reply, Error> {
+        let mut count = 0;
+        for id in ids {
+            count += usize::from(self.delete(object, id)?);
+        }
+        Ok(Reply::Count(count))
+    }
+}
