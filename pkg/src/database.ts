@@ -227,7 +227,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   /**
-   * Computes over groups of records; resolves with a row for each group.
+   * Computes over groups of records; resolves with a row for each group. Null and absent fields are no values; the sum of none is 0.
    *
    * # Errors
    * `INVALID_QUERY`.
@@ -248,7 +248,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   /**
-   * Reads the different values of a field.
+   * Reads the different values of a field, in the order in which they first came; null is none.
    *
    * # Errors
    * `INVALID_QUERY`.
@@ -261,7 +261,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
     object: Name,
     field: Field,
     where?: Where<Schema[Name]> | OlderFilter,
-  ): Promise<Exclude<Stored<Schema[Name]>[Field], undefined>[]> {
+  ): Promise<NonNullable<Stored<Schema[Name]>[Field]>[]> {
     return this.#read((driver) => driver.distinct(objectName(object), fieldName(field), encodeWhere(where)));
   }
 

@@ -141,9 +141,12 @@ export type OlderSort =
 /** What `find` takes. Without `orderBy`, records come in the order in which they were first stored. */
 export interface Query<T, Field extends FieldName<T> = FieldName<T>> {
   where?: Where<T> | OlderFilter;
-  /** Text that a record must have in its text fields; see `searchFields`. */
+  /**
+   * Words that a record must have: each is the beginning of a word in its text fields; with `operator: 'or'`, one of them is. Without
+   * `orderBy`, those that fit best come first.
+   */
   search?: string | { query: string; fields?: readonly FieldName<T>[]; operator?: 'and' | 'or' };
-  /** The fields that `search` looks at. */
+  /** The fields that `search` looks at, the more important ones first. Default: all that have text by their definition. */
   searchFields?: readonly FieldName<T>[];
   orderBy?: readonly OrderBy<T>[];
   /** The most records to return. Default: all. */
@@ -288,12 +291,14 @@ export type AggregateRow<T, Q> = Readonly<
 type NameOfGroup<Group> = Group extends string
   ? Group
   : Group extends { alias: infer Alias extends string } ? Alias : Group extends { field: infer Field extends string } ? Field : never;
-type Aggregated<T, A> = A extends { function: 'count' | 'count_distinct' } ? number
-  : A extends { function: 'sum' | 'avg' } ? number | null
-  : A extends { function: 'string_agg' } ? string | null
-  : A extends { function: 'array_agg'; field: infer Field } ? ValueOf<T, Field>[]
-  : A extends { field: infer Field } ? ValueOf<T, Field> | null
+type Aggregated<T, A> = A extends { function: 'count' | 'count_distinct' | 'sum' } ? number
+  : A extends { function: 'avg' } ? number | null
+  : A extends { function: 'string_agg' } ? string
+  : A extends { function: 'array_agg'; field: infer Field } ? NonNullable<ValueOf<T, Field>>[]
+  : A extends { field: infer Field } ? Extreme<ValueOf<T, Field>> | null
   : unknown;
+/** The smallest and the largest value take booleans for 0 and 1. */
+type Extreme<V> = V extends boolean ? number : V;
 /** The values of a field, where one that is absent is null. */
 type ValueOf<T, Field> = Field extends keyof Stored<T> ? (undefined extends Stored<T>[Field] ? Exclude<Stored<T>[Field], undefined> | null : Stored<T>[Field]) : never;
 

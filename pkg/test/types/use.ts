@@ -104,6 +104,7 @@ const groups = await db.aggregate('story', {
   aggregations: [
     { function: 'count', alias: 'n', filter: { points: { $gt: 1 } } },
     { function: 'sum', field: 'points', alias: 'total' },
+    { function: 'avg', field: 'points', alias: 'mean' },
     { function: 'max', field: 'due', alias: 'last' },
     { function: 'string_agg', field: 'title', alias: 'titles', separator: ', ' },
     { function: 'array_agg', field: 'status', alias: 'all' },
@@ -116,9 +117,10 @@ same<(typeof groups)[number]['points'], number | null>(true);
 same<(typeof groups)[number]['month'], string | null>(true);
 same<(typeof groups)[number]['deadline'], string | null>(true);
 same<(typeof groups)[number]['n'], number>(true);
-same<(typeof groups)[number]['total'], number | null>(true);
+same<(typeof groups)[number]['total'], number>(true);
+same<(typeof groups)[number]['mean'], number | null>(true);
 same<(typeof groups)[number]['last'], string | null>(true);
-same<(typeof groups)[number]['titles'], string | null>(true);
+same<(typeof groups)[number]['titles'], string>(true);
 same<(typeof groups)[number]['all'], ('open' | 'done')[]>(true);
 // @ts-expect-error it is neither a group nor an alias
 groups[0]?.title;
@@ -132,7 +134,7 @@ await db.aggregate('story', { aggregations: [{ function: 'count' }] });
 await db.aggregate('story', { groupBy: ['status'], fields: ['status'] });
 const statuses = await db.distinct('story', 'status', { points: { $gt: 1 } });
 same<typeof statuses, ('open' | 'done')[]>(true);
-same<Awaited<ReturnType<typeof distinctPoints>>, (number | null)[]>(true);
+same<Awaited<ReturnType<typeof distinctPoints>>, number[]>(true);
 const distinctPoints = () => db.distinct('story', 'points');
 // @ts-expect-error there is no such field
 await db.distinct('story', 'colour');
