@@ -85,8 +85,7 @@ async function load(source: OpenOptions['wasm']): Promise<DriverClass> {
   } catch (cause) {
     throw errorWithCode('WASM_FAILED', failureMessage(source ?? beside, cause), { cause });
   }
-  // Until the wasm has `aggregate` and `distinct`.
-  return WasmDriver as unknown as DriverClass;
+  return WasmDriver;
 }
 
 interface NodeProcess {

@@ -273,7 +273,7 @@ export interface Aggregation<T> {
   /** What it is called in the row. */
   alias: string;
   /** Which records of the group; the other aggregations do not mind. Default: all. */
-  filter?: Where<T> | OlderFilter;
+  filter?: Where<T>;
   /** What `string_agg` puts between the values. */
   separator?: string;
 }
