@@ -43,7 +43,7 @@ export type Stored<T> = T & RecordBase;
 
 /** The app's own fields of a record, as they may be written: where there is text, a `Date` is taken too. */
 export type Writable<T> = { [Name in keyof T as Exclude<Name, keyof RecordBase>]: Writing<T[Name]> };
-type Writing<V> = V extends string ? (string extends V ? V | Date : V) : V;
+type Writing<V> = V extends string ? (string extends V ? (typeof target extends keyof V ? V : V | Date) : V) : V;
 
 /** What `create` takes: the app's fields; `id` may be left out (a UUID v7 is made), the driver's timestamps are its own. */
 export type NewRecord<T> = Writable<T> & { id?: RecordId; created_at?: string; updated_at?: string };

@@ -186,6 +186,8 @@ await linked.create('note', { ticket: ticket.id, text: 'a', author: 7 });
 await linked.find('note', { where: { ticket: ticket.id, author: { $in: ['a', 7] } } });
 // @ts-expect-error it is the id of a user
 await linked.create('note', { ticket: ticket.assignee!, text: 'a', author: 7 });
+// @ts-expect-error it is an id, not text
+await linked.update('ticket', ticket.id, { assignee: new Date() });
 const userOfTicket: RecordId | null | undefined = ticket.assignee;
 
 // Related records in the place of their ids, and those that refer to a record
