@@ -193,6 +193,47 @@ test('a live query tells of related records that changed, and of nothing else', 
   assert.equal(await told(), '');
 });
 
+test('whatever is written in whatever order, a live query has what a find has, and both what is put together by hand', async () => {
+  let seed = 11;
+  const random = (below) => ((seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) >>> 16) % below;
+  const id = () => random(6);
+  const make = {
+    user: () => ({ name: `n${random(3)}`, boss: [null, id()][random(2)] }),
+    story: () => ({ assignee: [null, id(), id()][random(3)], watchers: [id(), id()].slice(random(3)) }),
+    task: () => ({ name: `n${random(3)}`, story: id() }),
+  };
+  const query = { expand: { assignee: { expand: { boss: true } }, watchers: { where: { name: { $ne: 'n0' } } }, task: { where: { name: 'n1' } } } };
+  let live;
+  let results = 0;
+  db.liveQuery('story', query).subscribe(({ rows }) => { live = rows; results++; });
+  const byHand = async () => {
+    const [users, stories, tasks] = await Promise.all(['user', 'story', 'task'].map((name) => db.find(name)));
+    const user = (wanted) => users.find((one) => one.id === wanted) ?? null;
+      return stories.map((story) => ({
+      ...story,
+      assignee: user(story.assignee) ? { ...user(story.assignee), boss: user(user(story.assignee).boss) } : null,
+      watchers: story.watchers.map(user).filter((one) => one && one.name !== 'n0'),
+      task: tasks.filter((task) => task.story === story.id && task.name === 'n1'),
+    }));
+  };
+  for (let step = 0; step < 300; step++) {
+    const object = ['user', 'story', 'task'][random(3)];
+    const before = live;
+    const [resultsBefore, textBefore] = [results, before.map((row) => JSON.stringify(row))];
+    if (random(4) === 0) await db.delete(object, id());
+    else await db.upsert(object, { id: id(), ...make[object]() });
+    await settle();
+    assert.deepEqual(plain(live), plain(await byHand()), `step ${step}`);
+    const found = await db.find('story', query);
+    assert.ok(found.every((row, at) => row === live[at]), `step ${step}`);
+    // A row that is another object is so for a reason, and a result that is not new is none.
+    for (const row of live) if (textBefore.includes(JSON.stringify(row))) assert.ok(before.includes(row), `step ${step}`);
+    const isSame = before.length === live.length && before.every((row, at) => row === live[at]);
+    assert.equal(results - resultsBefore, isSame ? 0 : 1, `step ${step}`);
+  }
+  assert.ok(results > 50, `${results}`);
+});
+
 test('a live query whose expansion cannot run tells so once, and is over', async () => {
   const failures = [];
   const query = { expand: { task: { where: { name: { $foo: 1 } } } } };
