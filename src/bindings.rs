@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use js_sys::{Array, Function, Promise, Reflect, Uint32Array};
 use objectql_sync_protocol::{
-    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ObjectName, ProtocolError, RecordId, array_text,
-    normalise,
+    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ProtocolError, RecordId, array_text, normalise,
 };
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
@@ -23,8 +22,8 @@ use crate::browser::schema;
 use crate::browser::store::Storage;
 use crate::browser::transport::Transport;
 use crate::engine::{
-    Aggregate, Command, Config, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Query, RequestId,
-    Resolution, SyncSettings,
+    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Query,
+    RequestId, Resolution, SyncSettings,
 };
 use crate::error::Error;
 
@@ -67,79 +66,17 @@ impl Driver {
         })
     }
 
-    /// Makes a record; gives it back as JSON. This and the other writes: in a transaction, if one is named.
-    #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
-    pub fn create(&self, object: &str, record: &str, within: Option<u32>) -> Promise {
-        self.write(within, object, |object| Ok(Command::Create { object, record: Fields::parse(record)? }))
-    }
-
-    /// Makes records, all or none; gives them back as a JSON array.
-    #[wasm_bindgen(js_name = bulkCreate, unchecked_return_type = "Promise<string>")]
-    pub fn bulk_create(&self, object: &str, records: &str, within: Option<u32>) -> Promise {
-        self.write(within, object, |object| {
-            let records = list(records, 1, Fields::from_json)?;
-            Ok(Command::BulkCreate { object, records })
-        })
-    }
-
-    /// Changes fields of a record; gives the record back as JSON.
-    #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
-    pub fn update(&self, object: &str, id: &str, patch: &str, within: Option<u32>) -> Promise {
-        self.write(within, object, |object| {
-            Ok(Command::Update { object, id: RecordId::parse_json(id)?, patch: Fields::parse(patch)? })
-        })
-    }
-
-    /// Changes records, given as an array of `[id, patch]`, all or none; gives them back as a JSON array.
-    #[wasm_bindgen(js_name = bulkUpdate, unchecked_return_type = "Promise<string>")]
-    pub fn bulk_update(&self, object: &str, updates: &str, within: Option<u32>) -> Promise {
-        self.write(within, object, |object| {
-            let updates = list(updates, 2, |update| {
-                let mut parts = update.elements();
-                let mut part = || parts.next().unwrap_or(Json::from_normalised("null"));
-                Ok((RecordId::parse_json(part().as_str())?, Fields::from_json(part())?))
-            })?;
-            Ok(Command::BulkUpdate { object, updates })
-        })
-    }
-
-    /// Changes the same fields of the records that match a `where`; gives how many.
-    #[wasm_bindgen(js_name = updateMany, unchecked_return_type = "Promise<number>")]
-    pub fn update_many(&self, object: &str, filter: &str, patch: &str, within: Option<u32>) -> Promise {
-        self.write(within, object, |object| {
-            let query = Filter::parse(filter)?.into();
-            Ok(Command::UpdateMany { object, query, patch: Fields::parse(patch)? })
-        })
-    }
-
-    /// Changes the record with that id, or makes it; gives it back as JSON.
-    #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
-    pub fn upsert(&self, object: &str, record: &str, within: Option<u32>) -> Promise {
-        self.write(within, object, |object| Ok(Command::Upsert { object, record: Fields::parse(record)? }))
-    }
-
-    /// Removes a record; tells whether there was one.
-    #[wasm_bindgen(unchecked_return_type = "Promise<boolean>")]
-    pub fn delete(&self, object: &str, id: &str, within: Option<u32>) -> Promise {
-        self.write(within, object, |object| Ok(Command::Delete { object, id: RecordId::parse_json(id)? }))
-    }
-
-    /// Removes records, given by an array of their ids, all or none; gives how many there were.
-    #[wasm_bindgen(js_name = bulkDelete, unchecked_return_type = "Promise<number>")]
-    pub fn bulk_delete(&self, object: &str, ids: &str, within: Option<u32>) -> Promise {
-        self.write(within, object, |object| {
-            let ids = list(ids, 0, |id| RecordId::parse_json(id.as_str()))?;
-            Ok(Command::BulkDelete { object, ids })
-        })
-    }
-
-    /// Removes the records that match a `where`; gives how many.
-    #[wasm_bindgen(js_name = deleteMany, unchecked_return_type = "Promise<number>")]
-    pub fn delete_many(&self, object: &str, filter: &str, within: Option<u32>) -> Promise {
-        self.write(within, object, |object| {
-            let query = Filter::parse(filter)?.into();
-            Ok(Command::DeleteMany { object, query })
-        })
+    /// Writes, in a transaction if one is named: `kind` says what, see [`command`]. One door for all, because each exported method
+    /// costs a kilobyte of code on both sides.
+    #[wasm_bindgen(unchecked_return_type = "Promise<unknown>")]
+    pub fn write(&self, kind: &str, object: &str, first: &str, second: &str, within: Option<u32>) -> Promise {
+        or_rejected(command(&self.0, kind, object, first, second).and_then(|command| match within {
+            None => self.0.call(true, |request: RequestId| Input::Write { request, command }),
+            Some(transaction) => {
+                let reply = self.0.read(|engine| engine.stage(now(), transaction, command))?;
+                Ok(Promise::resolve(&reply_to_js(&reply)))
+            }
+        }))
     }
 
     /// Begins a transaction; gives its number.
@@ -147,55 +84,21 @@ impl Driver {
         self.read(|engine| Ok(engine.begin()))
     }
 
-    /// Commits a transaction, if what it read is as it was.
-    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
-    pub fn commit(&self, transaction: u32) -> Promise {
-        self.send(|shell| shell.read(|engine| engine.take_transaction(transaction)))
-    }
-
     /// Forgets a transaction.
     pub fn rollback(&self, transaction: u32) -> Result<(), JsValue> {
         self.read(|engine| engine.take_transaction(transaction).map(drop))
     }
 
-    /// Takes back the last write; tells whether there was one.
-    #[wasm_bindgen(unchecked_return_type = "Promise<boolean>")]
-    pub fn undo(&self) -> Promise {
-        self.send(|_| Ok(Command::Undo))
-    }
-
-    /// Makes again what was taken back; tells whether there was something.
-    #[wasm_bindgen(unchecked_return_type = "Promise<boolean>")]
-    pub fn redo(&self) -> Promise {
-        self.send(|_| Ok(Command::Redo))
-    }
-
-    /// Decides a conflict: `"mine"`, `"theirs"`, or a record.
-    #[wasm_bindgen(js_name = resolveConflict, unchecked_return_type = "Promise<void>")]
-    pub fn resolve_conflict(&self, mutation: &str, resolution: &str) -> Promise {
-        self.send(|_| {
-            let resolution = match resolution {
-                "\"mine\"" => Resolution::Mine,
-                "\"theirs\"" => Resolution::Theirs,
-                record => Resolution::Record(Fields::parse(record)?),
-            };
-            Ok(Command::Resolve { mutation: MutationId::parse(mutation)?, resolution })
-        })
-    }
-
-    /// Records a rejected mutation again, with a patch over its data or not.
-    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
-    pub fn retry(&self, mutation: &str, patch: Option<String>) -> Promise {
-        self.send(|_| {
-            let patch = patch.as_deref().map(Fields::parse).transpose()?;
-            Ok(Command::Retry { mutation: MutationId::parse(mutation)?, patch })
-        })
-    }
-
-    /// Drops a rejected mutation.
-    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
-    pub fn discard(&self, mutation: &str) -> Promise {
-        self.send(|_| Ok(Command::Discard { mutation: MutationId::parse(mutation)? }))
+    /// Answers with JSON, in a transaction if one is named: `kind` says what, see [`answer`].
+    pub fn ask(
+        &self,
+        kind: &str,
+        object: &str,
+        first: &str,
+        second: &str,
+        within: Option<u32>,
+    ) -> Result<String, JsValue> {
+        self.read(|engine| answer(engine, kind, object, first, second, within))
     }
 
     /// One record, as the rows a query finds.
@@ -208,44 +111,6 @@ impl Driver {
     #[wasm_bindgen(unchecked_return_type = "[Uint32Array, string, Uint32Array]")]
     pub fn find(&self, object: &str, query: &str) -> Result<Array, JsValue> {
         self.read(|engine| engine.find_rows(object, Query::parse(query)?).map(found_to_js))
-    }
-
-    /// How many records match a `where`.
-    pub fn count(&self, object: &str, filter: &str) -> Result<u32, JsValue> {
-        self.read(|engine| {
-            let count = engine.count_rows(object, &Filter::parse(filter)?.into())?;
-            Ok(u32::try_from(count).unwrap_or(u32::MAX))
-        })
-    }
-
-    /// The records that a query finds in a transaction, as a JSON array.
-    #[wasm_bindgen(js_name = findIn)]
-    pub fn find_in(&self, object: &str, query: &str, within: u32) -> Result<String, JsValue> {
-        self.read(|engine| {
-            let found = engine.find_in(within, object, Query::parse(query)?)?;
-            Ok(array_text(found.iter().map(|record| record.as_str().to_owned())))
-        })
-    }
-
-    /// What is computed of groups of records, as a JSON array.
-    pub fn aggregate(&self, object: &str, query: &str, within: Option<u32>) -> Result<String, JsValue> {
-        self.read(|engine| engine.aggregate(object, &Aggregate::parse(query)?, within))
-    }
-
-    /// The values of a field, each once, as a JSON array.
-    pub fn distinct(
-        &self,
-        object: &str,
-        field: &str,
-        filter: &str,
-        within: Option<u32>,
-    ) -> Result<String, JsValue> {
-        self.read(|engine| engine.distinct(object, field, Filter::parse(filter)?, within))
-    }
-
-    /// How a query is answered, as JSON.
-    pub fn explain(&self, object: &str, query: &str) -> Result<String, JsValue> {
-        self.read(|engine| engine.explain(object, Query::parse(query)?))
     }
 
     /// Changes whenever a record does.
@@ -299,27 +164,6 @@ impl Driver {
         )
     }
 
-    /// What the database is doing, as JSON.
-    pub fn status(&self) -> Result<String, JsValue> {
-        self.read(|engine| Ok(engine.status().to_json()))
-    }
-
-    /// The mutations not settled, as a JSON array.
-    #[wasm_bindgen(js_name = pendingMutations)]
-    pub fn pending_mutations(&self) -> Result<String, JsValue> {
-        self.read(|engine| Ok(engine.pending_mutations()))
-    }
-
-    /// The mutations that wait for a decision, as a JSON array.
-    pub fn conflicts(&self) -> Result<String, JsValue> {
-        self.read(|engine| Ok(engine.conflicts()))
-    }
-
-    /// The mutations that the server will never take, as a JSON array.
-    pub fn rejected(&self) -> Result<String, JsValue> {
-        self.read(|engine| Ok(engine.rejected()))
-    }
-
     /// How many read-write transactions of IndexedDB this database made since it was opened.
     pub fn transactions(&self) -> u32 {
         self.0.transactions()
@@ -331,37 +175,95 @@ impl Driver {
         self.0.close()
     }
 
-    fn read<T>(
-        &self,
-        look: impl FnOnce(&mut crate::engine::Engine) -> Result<T, Error>,
-    ) -> Result<T, JsValue> {
+    fn read<T>(&self, look: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, JsValue> {
         self.0.read(look).map_err(|error| to_js(&error))
     }
+}
 
-    /// Parses a write and hands it to the engine, or to a transaction. The arguments are read before this returns.
-    fn write(
-        &self,
-        within: Option<u32>,
-        object: &str,
-        command: impl FnOnce(ObjectName) -> Result<Command, Error>,
-    ) -> Promise {
-        let command = self.0.read(|engine| engine.object_name(object)).and_then(command);
-        match within {
-            None => self.send(|_| command),
-            Some(transaction) => or_rejected(command.and_then(|command| {
-                let reply = self.0.read(|engine| engine.stage(now(), transaction, command))?;
-                Ok(Promise::resolve(&reply_to_js(&reply)))
-            })),
+/// The command for a kind of write. `first` and `second` are JSON text but for the ids of mutations.
+fn command(shell: &Shell, kind: &str, object: &str, first: &str, second: &str) -> Result<Command, Error> {
+    let mutation = || MutationId::parse(first);
+    match kind {
+        "undo" => return Ok(Command::Undo),
+        "redo" => return Ok(Command::Redo),
+        "commit" => {
+            let number = first.parse().map_err(|_| Error::TransactionEnded)?;
+            return shell.read(|engine| engine.take_transaction(number));
         }
+        "resolve" => {
+            let resolution = match second {
+                "\"mine\"" => Resolution::Mine,
+                "\"theirs\"" => Resolution::Theirs,
+                record => Resolution::Record(Fields::parse(record)?),
+            };
+            return Ok(Command::Resolve { mutation: mutation()?, resolution });
+        }
+        "retry" => {
+            let patch = if second.is_empty() { None } else { Some(Fields::parse(second)?) };
+            return Ok(Command::Retry { mutation: mutation()?, patch });
+        }
+        "discard" => return Ok(Command::Discard { mutation: mutation()? }),
+        _ => {}
     }
+    let object = shell.read(|engine| engine.object_name(object))?;
+    Ok(match kind {
+        "create" => Command::Create { object, record: Fields::parse(first)? },
+        "bulkCreate" => Command::BulkCreate { object, records: list(first, 1, Fields::from_json)? },
+        "update" => {
+            Command::Update { object, id: RecordId::parse_json(first)?, patch: Fields::parse(second)? }
+        }
+        // An array of `[id, patch]`.
+        "bulkUpdate" => {
+            let updates = list(first, 2, |update| {
+                let mut parts = update.elements();
+                let mut part = || parts.next().unwrap_or(Json::from_normalised("null"));
+                Ok((RecordId::parse_json(part().as_str())?, Fields::from_json(part())?))
+            })?;
+            Command::BulkUpdate { object, updates }
+        }
+        "updateMany" => {
+            let query = Filter::parse(first)?.into();
+            Command::UpdateMany { object, query, patch: Fields::parse(second)? }
+        }
+        "upsert" => Command::Upsert { object, record: Fields::parse(first)? },
+        "delete" => Command::Delete { object, id: RecordId::parse_json(first)? },
+        "bulkDelete" => {
+            Command::BulkDelete { object, ids: list(first, 0, |id| RecordId::parse_json(id.as_str()))? }
+        }
+        "deleteMany" => Command::DeleteMany { object, query: Filter::parse(first)?.into() },
+        _ => return Err(Error::Internal(format!("there is no write {kind}"))),
+    })
+}
 
-    fn send(&self, command: impl FnOnce(&Shell) -> Result<Command, Error>) -> Promise {
-        or_rejected(
-            command(&self.0).and_then(|command| {
-                self.0.call(true, |request: RequestId| Input::Write { request, command })
-            }),
-        )
-    }
+/// The answer to a question. `first` is JSON text but for the name of a field.
+fn answer(
+    engine: &mut Engine,
+    kind: &str,
+    object: &str,
+    first: &str,
+    second: &str,
+    within: Option<u32>,
+) -> Result<String, Error> {
+    Ok(match kind {
+        "status" => engine.status().to_json(),
+        "pendingMutations" => engine.pending_mutations(),
+        "conflicts" => engine.conflicts(),
+        "rejected" => engine.rejected(),
+        "count" => match within {
+            None => engine.count_rows(object, &Filter::parse(first)?.into())?,
+            Some(within) => engine.find_in(within, object, Filter::parse(first)?.into())?.len(),
+        }
+        .to_string(),
+        "explain" => engine.explain(object, Query::parse(first)?)?,
+        "aggregate" => engine.aggregate(object, &Aggregate::parse(first)?, within)?,
+        "distinct" => engine.distinct(object, first, Filter::parse(second)?, within)?,
+        // In a transaction.
+        "find" => {
+            let found = engine.find_in(within.unwrap_or_default(), object, Query::parse(first)?)?;
+            array_text(found.iter().map(|record| record.as_str().to_owned()))
+        }
+        _ => return Err(Error::Internal(format!("there is no answer {kind}"))),
+    })
 }
 
 /// Reads the elements of an array that holds records so many levels down.

@@ -4,15 +4,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use hashbrown::HashMap;
-
 use super::log::Outcome;
 
 /// The rows of a log; the first has the key 1, as in IndexedDB.
 type Rows = Rc<RefCell<Vec<Vec<u8>>>>;
 
 thread_local! {
-    static LOGS: RefCell<HashMap<String, Rows>> = RefCell::default();
+    static LOGS: RefCell<Vec<(String, Rows)>> = RefCell::default();
 }
 
 /// The log of one database.
@@ -24,13 +22,20 @@ pub(crate) struct MemoryLog {
 impl MemoryLog {
     /// The log with that name, made if there is none.
     pub(crate) fn open(name: &str) -> Self {
-        let rows = LOGS.with_borrow_mut(|logs| Rc::clone(logs.entry_ref(name).or_default()));
+        let rows = LOGS.with_borrow_mut(|logs| {
+            if let Some((_, rows)) = logs.iter().find(|(other, _)| other == name) {
+                return Rc::clone(rows);
+            }
+            let rows = Rows::default();
+            logs.push((name.to_owned(), Rc::clone(&rows)));
+            rows
+        });
         Self { rows, transactions: Cell::new(0) }
     }
 
     /// Deletes the log with that name.
     pub(crate) fn delete(name: &str) {
-        LOGS.with_borrow_mut(|logs| logs.remove(name));
+        LOGS.with_borrow_mut(|logs| logs.retain(|(other, _)| other != name));
     }
 
     /// How many rows were appended.

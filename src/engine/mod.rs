@@ -30,6 +30,7 @@ mod fold;
 mod history;
 mod inspect;
 mod log;
+mod places;
 mod query;
 mod queue;
 mod random;

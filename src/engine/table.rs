@@ -1,10 +1,8 @@
 //! The records of one object, by id and in the order in which they came.
 
-use std::hash::{BuildHasher, Hash};
-
-use hashbrown::{DefaultHashBuilder, HashTable};
 use objectql_sync_protocol::{ObjectName, RecordId};
 
+use super::places::Places;
 use super::record::Record;
 
 /// The records of all objects. There are few objects: a table is found by going through them.
@@ -37,20 +35,16 @@ impl Tables {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     slots: Vec<Option<Record>>,
-    by_id: HashTable<usize>,
-    hasher: DefaultHashBuilder,
+    by_id: Places,
 }
 
 /// Below so many slots it is not worth closing up.
 const FEW_SLOTS: usize = 64;
 
 impl Table {
-    fn hash(&self, id: &RecordId) -> u64 {
-        self.hasher.hash_one(id)
-    }
-
     fn slot_of(&self, id: &RecordId) -> Option<usize> {
-        self.by_id.find(self.hash(id), |slot| self.holds(*slot, id)).copied()
+        let slot = self.by_id.find(self.by_id.hash(id), &|slot| self.holds(slot as usize, id));
+        slot.map(|slot| slot as usize)
     }
 
     fn holds(&self, slot: usize, id: &RecordId) -> bool {
@@ -71,9 +65,7 @@ impl Table {
         let slot = self.slot_of(id).unwrap_or_else(|| {
             let slot = self.slots.len();
             self.slots.push(Some(Record::new(id.clone())));
-            let hash = self.hash(id);
-            let (slots, hasher) = (&self.slots, &self.hasher);
-            self.by_id.insert_unique(hash, slot, |slot| hash_of_slot(slots, hasher, *slot));
+            self.by_id.insert(self.by_id.hash(id), slot);
             slot
         });
         let place = self.slots.get_mut(slot).expect("the slot was found or just made");
@@ -82,20 +74,13 @@ impl Table {
 
     /// Removes the record if nothing is left of it.
     pub(crate) fn drop_if_gone(&mut self, id: &RecordId) {
-        if !self.get(id).is_some_and(Record::is_gone) {
+        let Some(slot) = self.slot_of(id) else { return };
+        let Some(place) = self.slots.get_mut(slot) else { return };
+        if !place.as_ref().is_some_and(Record::is_gone) {
             return;
         }
-        let hash = self.hash(id);
-        let slots = &self.slots;
-        let found = self
-            .by_id
-            .find_entry(hash, |slot| matches!(slots.get(*slot), Some(Some(record)) if record.id == *id));
-        if let Ok(entry) = found {
-            let (slot, _) = entry.remove();
-            if let Some(place) = self.slots.get_mut(slot) {
-                *place = None;
-            }
-        }
+        *place = None;
+        self.by_id.remove(self.by_id.hash(id), u32::try_from(slot).unwrap_or(u32::MAX));
         if self.slots.len() > FEW_SLOTS && self.by_id.len() * 2 < self.slots.len() {
             self.close_up();
         }
@@ -104,10 +89,8 @@ impl Table {
     fn close_up(&mut self) {
         self.slots.retain(Option::is_some);
         self.by_id.clear();
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        for (slot, record) in slots.iter().flatten().enumerate() {
-            self.by_id
-                .insert_unique(hasher.hash_one(&record.id), slot, |slot| hash_of_slot(slots, hasher, *slot));
+        for (slot, record) in self.slots.iter().flatten().enumerate() {
+            self.by_id.insert(self.by_id.hash(&record.id), slot);
         }
     }
 
@@ -115,14 +98,6 @@ impl Table {
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         self.slots.iter().flatten()
     }
-}
-
-fn hash_of_slot(slots: &[Option<Record>], hasher: &DefaultHashBuilder, slot: usize) -> u64 {
-    slots.get(slot).and_then(Option::as_ref).map_or(0, |record| hash_id(hasher, &record.id))
-}
-
-fn hash_id(hasher: &DefaultHashBuilder, id: &impl Hash) -> u64 {
-    hasher.hash_one(id)
 }
 
 /// Two tables are equal when they show the same records in the same order, wherever the empty slots are.

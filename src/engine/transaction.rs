@@ -1,11 +1,10 @@
 //! Transactions of the app: what it wrote in one so far and what it read, until it is committed as one command.
 
-use hashbrown::HashMap;
 use objectql_sync_protocol::{Fields, ObjectName, RecordId};
 
 use super::command::{Command, Reply};
 use super::query::Query;
-use super::staged::Staged;
+use super::staged::{Staged, Taken};
 use super::views::Views;
 use super::{Engine, Now};
 use crate::error::Error;
@@ -15,7 +14,7 @@ use crate::error::Error;
 pub(crate) struct Transaction {
     /// How the records look that it changed.
     pub(crate) views: Views,
-    taken: HashMap<String, RecordId>,
+    taken: Taken,
     commands: Vec<Command>,
     reads: Vec<Read>,
 }

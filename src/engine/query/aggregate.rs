@@ -6,12 +6,12 @@
 
 use std::cmp::Ordering;
 
-use hashbrown::{HashMap, HashSet};
 use objectql_sync_protocol::{Fields, Json, Scalar, Timestamp, array_text, number_text, quoted};
 
 use super::filter::Condition;
 use super::order::{self, Direction, OrderBy, compare_values};
 use super::{Path, Query};
+use crate::engine::places::Texts;
 
 /// What to compute of the records that a query finds.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -75,13 +75,15 @@ pub(super) enum Function {
 impl Aggregate {
     /// The rows of the result as a JSON array; groups in the order in which their first records came.
     pub(crate) fn rows<'a>(&self, records: &mut dyn Iterator<Item = &'a Fields>) -> String {
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut rows: Vec<(Vec<String>, Vec<Sum<'a>>)> = Vec::new();
-        let nothing = || self.columns.iter().map(|_| Sum::default()).collect::<Vec<_>>();
-        if self.groups.is_empty() {
-            rows.push((Vec::new(), nothing()));
-        }
+        let mut groups = Texts::default();
+        let mut rows: Vec<Vec<Sum<'a>>> = Vec::new();
+        let mut distinct = Texts::default();
         let mut key = String::new();
+        if self.groups.is_empty() {
+            // There is one row, also where there is no record.
+            groups.place(&key);
+            rows.push(self.nothing());
+        }
         for record in records {
             key.clear();
             for group in &self.groups {
@@ -89,31 +91,32 @@ impl Aggregate {
                 // No JSON text of a value has a line break in it.
                 key.push('\n');
             }
-            let place = match places.get(&key) {
-                Some(place) => *place,
-                None if self.groups.is_empty() => 0,
-                None => {
-                    places.insert(key.clone(), rows.len());
-                    rows.push((key.lines().map(str::to_owned).collect(), nothing()));
-                    rows.len() - 1
-                }
-            };
-            let Some((_, sums)) = rows.get_mut(place) else { continue };
-            for (column, sum) in self.columns.iter().zip(sums) {
-                column.add(record, sum);
+            let (place, is_new) = groups.place(&key);
+            if is_new {
+                rows.push(self.nothing());
+            }
+            let sums = rows.get_mut(place).into_iter().flatten();
+            for (at, (column, sum)) in self.columns.iter().zip(sums).enumerate() {
+                let mut is_first = |value: &str| distinct.place(&format!("{place} {at} {value}")).1;
+                column.add(record, sum, &mut is_first);
             }
         }
-        let rows: Vec<Fields> =
-            rows.into_iter().filter_map(|(values, sums)| self.row(&values, &sums)).collect();
-        let numbered =
-            (0..).zip(&rows).filter(|(_, row)| self.having.as_ref().is_none_or(|it| it.matches(row)));
+        let rows = groups.iter().zip(&rows).filter_map(|(values, sums)| self.row(values, sums));
+        let rows: Vec<Fields> = rows.collect();
+        let is_wanted = |row: &Fields| self.having.as_ref().is_none_or(|having| having.matches(row));
+        let numbered = (0..).zip(&rows).filter(|(_, row)| is_wanted(row));
         let wanted = self.limit.unwrap_or(usize::MAX).saturating_add(self.offset);
         let sorted = order::sort(numbered, &self.order_by, wanted).into_iter().skip(self.offset);
         array_text(sorted.filter_map(|place| Some(rows.get(place as usize)?.as_str().to_owned())))
     }
 
-    fn row(&self, values: &[String], sums: &[Sum<'_>]) -> Option<Fields> {
-        let groups = self.groups.iter().zip(values).map(|(group, value)| format!("{}:{value}", group.name));
+    fn nothing<'a>(&self) -> Vec<Sum<'a>> {
+        self.columns.iter().map(|_| Sum::default()).collect()
+    }
+
+    fn row(&self, values: &str, sums: &[Sum<'_>]) -> Option<Fields> {
+        let groups =
+            self.groups.iter().zip(values.lines()).map(|(group, value)| format!("{}:{value}", group.name));
         let columns = self.columns.iter().zip(sums);
         let columns = columns.map(|(column, sum)| format!("{}:{}", column.name, column.text(sum)));
         let members: Vec<String> = groups.chain(columns).collect();
@@ -171,16 +174,16 @@ impl Period {
 /// What was seen of a column's values in a group so far.
 #[derive(Debug, Default)]
 struct Sum<'a> {
+    /// Of the values, or of the different ones.
     count: usize,
     numbers: usize,
     total: f64,
     best: Option<Scalar<'a>>,
-    distinct: HashSet<&'a str>,
     all: Vec<Json<'a>>,
 }
 
 impl Column {
-    fn add<'a>(&self, record: &'a Fields, sum: &mut Sum<'a>) {
+    fn add<'a>(&self, record: &'a Fields, sum: &mut Sum<'a>, is_first: &mut dyn FnMut(&str) -> bool) {
         if self.filter.as_ref().is_some_and(|filter| !filter.matches(record)) {
             return;
         }
@@ -189,10 +192,9 @@ impl Column {
             return;
         };
         let Some(value) = path.find(record).filter(|value| !value.is_null()) else { return };
-        sum.count += 1;
         match &self.function {
-            Function::Count => {}
-            Function::CountDistinct => drop(sum.distinct.insert(value.as_str())),
+            Function::Count => sum.count += 1,
+            Function::CountDistinct => sum.count += usize::from(is_first(value.as_str())),
             Function::Sum | Function::Average => {
                 if let Scalar::Number(number) = numeric(value) {
                     sum.numbers += 1;
@@ -217,8 +219,7 @@ impl Column {
         #[expect(clippy::cast_precision_loss, reason = "there are not 2^53 records")]
         let average = || sum.total / sum.numbers as f64;
         match &self.function {
-            Function::Count => sum.count.to_string(),
-            Function::CountDistinct => sum.distinct.len().to_string(),
+            Function::Count | Function::CountDistinct => sum.count.to_string(),
             Function::Sum => number_text(sum.total),
             Function::Average => number_text(average()),
             Function::Min | Function::Max => match &sum.best {
@@ -248,7 +249,7 @@ fn numeric(value: Json<'_>) -> Scalar<'_> {
 
 /// The values of a field that are not null, each once, in the order in which they came; as a JSON array.
 pub(crate) fn distinct(path: &Path, records: &mut dyn Iterator<Item = &Fields>) -> String {
-    let mut seen = HashSet::new();
+    let mut seen = Texts::default();
     let values = records.filter_map(|record| path.find(record)).filter(|value| !value.is_null());
-    array_text(values.filter(|value| seen.insert(value.as_str())).map(|value| value.as_str().to_owned()))
+    array_text(values.filter(|value| seen.place(value.as_str()).1).map(|value| value.as_str().to_owned()))
 }

@@ -216,7 +216,7 @@ impl Collections {
         let (numbers, plan, looked_at) = collection.run(query);
         let index = match &plan.source {
             Source::Scan => "null".to_owned(),
-            Source::Id(_) => r#"["id"]"#.to_owned(),
+            Source::Ids(_) => r#"["id"]"#.to_owned(),
             Source::Index { index, .. } => {
                 let paths = collection.indexes.get(*index).map(|index| index.paths.as_slice());
                 array_text(paths.unwrap_or_default().iter().map(|path| path.whole.clone()))

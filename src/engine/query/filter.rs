@@ -116,15 +116,16 @@ impl Condition {
         }
     }
 
-    /// The id, if only the record with that one can match.
-    pub(super) fn only_id(&self) -> Option<RecordId> {
-        match self {
-            Self::Field(path, Test::Equal(Value(text))) if path.whole == "\"id\"" => {
-                RecordId::parse_json(text).ok()
-            }
-            Self::And(filters) => filters.iter().find_map(Self::only_id),
-            _ => None,
-        }
+    /// The ids, if only records with one of these can match.
+    pub(super) fn only_ids(&self) -> Option<Vec<RecordId>> {
+        let values = match self {
+            Self::Field(path, Test::Equal(value)) if path.is_id() => std::slice::from_ref(value),
+            Self::Field(path, Test::In(values)) if path.is_id() => values,
+            Self::And(filters) => return filters.iter().find_map(Self::only_ids),
+            _ => return None,
+        };
+        // No record has what is no id.
+        Some(values.iter().filter_map(|Value(text)| RecordId::parse_json(text).ok()).collect())
     }
 }
 

@@ -10,6 +10,7 @@ mod aggregate;
 mod collection;
 mod filter;
 mod index;
+mod letters;
 mod live;
 mod order;
 mod overlay;
@@ -59,6 +60,10 @@ impl Path {
             let (first, rest) = self.parts.as_ref()?;
             rest.iter().try_fold(record.get_quoted(first)?, |value, name| value.child(name))
         })
+    }
+
+    fn is_id(&self) -> bool {
+        self.whole == "\"id\""
     }
 
     /// The name, as JSON text.

@@ -1,6 +1,5 @@
 //! Queries over records with changes that are not folded yet.
 
-use hashbrown::HashMap;
 use objectql_sync_protocol::{Fields, ObjectName, RecordId};
 
 use super::collection::Collections;
@@ -20,17 +19,28 @@ impl Collections {
         let Some((rows, indexes)) = self.rows_of(object) else { return Vec::new() };
         // What will look different, by its place; and what was changed is not to be found as it was.
         let mut next = rows.next_number();
-        let mut changed: HashMap<RowNumber, Option<(&RecordId, &Fields)>> = HashMap::new();
+        let mut changed = Vec::new();
         for (id, view) in views.of(object) {
             let number = rows.find(id).unwrap_or_else(|| {
                 next += 1;
                 next - 1
             });
-            changed.insert(number, view.map(|fields| (id, fields)));
+            changed.push((number, view.map(|fields| (id, fields))));
         }
+        // Where each row is among them, and one more.
+        let mut places = vec![0_usize; if changed.is_empty() { 0 } else { next as usize }];
+        for (place, (number, _)) in (1..).zip(&changed) {
+            if let Some(of_row) = places.get_mut(*number as usize) {
+                *of_row = place;
+            }
+        }
+        let change_of = |number: RowNumber| {
+            let place = places.get(number as usize)?.checked_sub(1)?;
+            changed.get(place).map(|(_, view)| *view)
+        };
         let end = query.limit.map(|limit| limit.saturating_add(query.offset).saturating_add(changed.len()));
         let (numbers, ..) = Query { limit: end, offset: 0, ..query.clone() }.run(rows, indexes);
-        let kept = numbers.into_iter().filter(|number| !changed.contains_key(number));
+        let kept = numbers.into_iter().filter(|number| change_of(*number).is_none());
         let kept = kept.filter_map(|number| Some((number, rows.fields(number)?)));
         let new = changed.iter().filter_map(|(number, view)| Some((*number, (*view)?.1)));
         let new = new.filter(|(_, fields)| query.matches(fields));
@@ -43,8 +53,8 @@ impl Collections {
                 sorted.skip(query.offset).collect()
             }
         };
-        let found = sorted.into_iter().filter_map(|number| match changed.get(&number) {
-            Some(view) => *view,
+        let found = sorted.into_iter().filter_map(|number| match change_of(number) {
+            Some(view) => view,
             None => rows.get(number).map(|row| (&row.id, &row.fields)),
         });
         found.collect()

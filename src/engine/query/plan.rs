@@ -19,8 +19,8 @@ const MOST_ALTERNATIVES: usize = 256;
 pub(super) enum Source {
     /// All rows.
     Scan,
-    /// The one with that id.
-    Id(RecordId),
+    /// Those with one of these ids.
+    Ids(Vec<RecordId>),
     /// Some places of an index.
     Index {
         /// Which index.
@@ -186,8 +186,9 @@ struct Candidate {
 impl Query {
     /// Chooses the way to look at the fewest rows.
     pub(super) fn plan(&self, rows: &Rows, indexes: &[Index]) -> Plan {
-        if let Some(id) = self.condition().and_then(Condition::only_id) {
-            return Plan { source: Source::Id(id), sorted_by: Some(0), is_exact: false };
+        if let Some(ids) = self.condition().and_then(Condition::only_ids) {
+            let is_sorted = ids.len() < 2 || self.order_by.is_empty();
+            return Plan { source: Source::Ids(ids), sorted_by: is_sorted.then_some(0), is_exact: false };
         }
         let clauses = self.condition().map(clauses).unwrap_or_default();
         let wanted = self.limit.map(|limit| limit.saturating_add(self.offset));
@@ -296,7 +297,12 @@ impl Query {
     ) -> Box<dyn Iterator<Item = RowNumber> + 'a> {
         match &plan.source {
             Source::Scan => Box::new(rows.iter().map(|(number, _)| number)),
-            Source::Id(id) => Box::new(rows.find(id).into_iter()),
+            Source::Ids(ids) => {
+                let mut numbers: Vec<RowNumber> = ids.iter().filter_map(|id| rows.find(id)).collect();
+                sort(&mut numbers, &|a, b| a < b);
+                numbers.dedup();
+                Box::new(numbers.into_iter())
+            }
             Source::Index { index, ranges } => {
                 let Some(index) = indexes.get(*index) else { return Box::new(std::iter::empty()) };
                 if let Some(keys) = plan.sorted_by {

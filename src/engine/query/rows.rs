@@ -3,10 +3,9 @@
 //! It is derived from the state, record by record as they change, and never looks back at it. A row keeps its number for as
 //! long as its record is there, so that an index or a live query can hold on to four bytes.
 
-use std::hash::BuildHasher;
-
-use hashbrown::{DefaultHashBuilder, HashTable};
 use objectql_sync_protocol::{Fields, RecordId};
+
+use crate::engine::places::Places;
 
 /// The number of a row: rows are numbered in the order in which their records came.
 pub(crate) type RowNumber = u32;
@@ -28,8 +27,7 @@ pub(crate) struct Row {
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     rows: Vec<Option<Row>>,
-    by_id: HashTable<RowNumber>,
-    hasher: DefaultHashBuilder,
+    by_id: Places,
 }
 
 /// Below so many rows it is not worth closing up.
@@ -48,8 +46,8 @@ impl Rows {
 
     /// The row of a record.
     pub(crate) fn find(&self, id: &RecordId) -> Option<RowNumber> {
-        let holds = |number: &RowNumber| self.get(*number).is_some_and(|row| row.id == *id);
-        self.by_id.find(self.hasher.hash_one(id), holds).copied()
+        let holds = |number: RowNumber| self.get(number).is_some_and(|row| row.id == *id);
+        self.by_id.find(self.by_id.hash(id), &holds)
     }
 
     /// The row with that number, as long as its record is there.
@@ -70,10 +68,8 @@ impl Rows {
     /// Adds a record that is not there, at the end.
     pub(crate) fn add(&mut self, row: Row) -> RowNumber {
         let number = self.next_number();
-        let hash = self.hasher.hash_one(&row.id);
+        self.by_id.insert(self.by_id.hash(&row.id), self.rows.len());
         self.rows.push(Some(row));
-        let (rows, hasher) = (&self.rows, &self.hasher);
-        self.by_id.insert_unique(hash, number, |number| hash_of(rows, hasher, *number));
         number
     }
 
@@ -95,9 +91,7 @@ impl Rows {
     /// Takes a record out.
     pub(crate) fn remove(&mut self, number: RowNumber) {
         let Some(row) = self.rows.get_mut(number as usize).and_then(Option::take) else { return };
-        if let Ok(entry) = self.by_id.find_entry(self.hasher.hash_one(&row.id), |other| *other == number) {
-            entry.remove();
-        }
+        self.by_id.remove(self.by_id.hash(&row.id), number);
     }
 
     /// Numbers the rows anew, in the same order, when most are empty. Whether it did: all numbers from before are void.
@@ -111,10 +105,6 @@ impl Rows {
         }
         true
     }
-}
-
-fn hash_of(rows: &[Option<Row>], hasher: &DefaultHashBuilder, number: RowNumber) -> u64 {
-    rows.get(number as usize).and_then(Option::as_ref).map_or(0, |row| hasher.hash_one(&row.id))
 }
 
 #[cfg(test)]

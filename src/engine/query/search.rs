@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 
 use objectql_sync_protocol::{Fields, Json, ObjectDefinition, Scalar};
 
+use super::letters::{fold, stands_alone};
 use super::rows::RowNumber;
 use super::{Path, Query};
 
@@ -46,7 +47,7 @@ impl Search {
     pub(super) fn words_of(text: &str) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for word in words(text) {
-            let word = word.to_lowercase();
+            let word: String = word.chars().filter_map(fold).collect();
             if !found.contains(&word) {
                 found.push(word);
             }
@@ -97,7 +98,7 @@ fn is_drivers(quoted_name: &str) -> bool {
 
 /// How well a word fits one that is wanted, which is in small letters.
 fn fit(word: &str, wanted: &str) -> u32 {
-    let mut letters = word.chars().flat_map(char::to_lowercase);
+    let mut letters = word.chars().filter_map(fold);
     if !wanted.chars().all(|letter| letters.next() == Some(letter)) {
         0
     } else if letters.next().is_none() {
@@ -111,20 +112,16 @@ fn fit(word: &str, wanted: &str) -> u32 {
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        rest = rest.trim_start_matches(|letter: char| !letter.is_alphanumeric());
+        let is_word = |letter: char| fold(letter).is_some();
+        rest = rest.get(rest.find(is_word)?..)?;
         let first = rest.chars().next()?;
-        let is_end = |letter: char| !letter.is_alphanumeric() || stands_alone(letter);
+        let is_end = |letter: char| !is_word(letter) || stands_alone(letter);
         let end =
             if stands_alone(first) { first.len_utf8() } else { rest.find(is_end).unwrap_or(rest.len()) };
         let (word, after) = rest.split_at(end);
         rest = after;
         Some(word)
     })
-}
-
-/// Whether a character is a word by itself: Han, Hiragana and Katakana.
-fn stands_alone(letter: char) -> bool {
-    matches!(letter, '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 impl Query {

@@ -4,7 +4,6 @@ mod revert;
 mod settle;
 mod write;
 
-use hashbrown::HashMap;
 use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{
     ClientId, Fields, MAX_FIELDS_BYTES, ObjectDefinition, ObjectName, Operation, ProtocolError, RecordId,
@@ -15,6 +14,7 @@ use super::clock::Clock;
 use super::command::{Command, Reply};
 use super::config::Config;
 use super::log::{MAX_COMMAND_BYTES, ROW_BYTES_WANTED};
+use super::places::Texts;
 use super::query::{Collections, Query};
 use super::random::Random;
 use super::record::apply;
@@ -33,11 +33,10 @@ pub(crate) struct Staged<'a> {
     clock: Clock,
     last_sequence: Sequence,
     pub(crate) views: Views,
-    /// Which record of the row took values that only one may have; it may have lost them since.
-    pub(crate) taken: HashMap<String, RecordId>,
+    pub(crate) taken: Taken,
     decided: Vec<Sequence>,
-    /// What the command under decision changed of the above, to be taken back where it fails.
-    journal: Vec<Undone>,
+    /// How the records looked that the command under decision changed, to be taken back where it fails.
+    journal: Vec<(RecordKey, Before)>,
     /// Whether the command under decision has recorded something: all of one command is one event.
     has_recorded: bool,
     /// How many bytes there were before it.
@@ -48,10 +47,22 @@ pub(crate) struct Staged<'a> {
     pub(crate) bytes: usize,
 }
 
-/// What a command changed, as it was before.
-enum Undone {
-    View(RecordKey, Before),
-    Taken(String, Option<RecordId>),
+/// Which records took values that only one may have. They may have lost them since, or not have come to be.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    values: Texts,
+    by: Vec<Vec<RecordId>>,
+}
+
+impl Taken {
+    /// Those that took these values.
+    fn by(&mut self, values: &str) -> Option<&mut Vec<RecordId>> {
+        let (place, is_new) = self.values.place(values);
+        if is_new {
+            self.by.push(Vec::new());
+        }
+        self.by.get_mut(place)
+    }
 }
 
 /// What a mutation costs in a row beside its data and the names of its record: its id, times and numbers.
@@ -74,7 +85,7 @@ impl<'a> Staged<'a> {
             clock: state.clock,
             last_sequence: state.last_sequence,
             views: Views::default(),
-            taken: HashMap::new(),
+            taken: Taken::default(),
             decided: Vec::new(),
             journal: Vec::new(),
             has_recorded: false,
@@ -105,11 +116,8 @@ impl<'a> Staged<'a> {
             self.events.truncate(events);
             self.decided.truncate(decided);
             while let Some(undone) = self.journal.pop() {
-                match undone {
-                    Undone::View(key, before) => self.views.restore(&key, before),
-                    Undone::Taken(values, Some(id)) => drop(self.taken.insert(values, id)),
-                    Undone::Taken(values, None) => drop(self.taken.remove(&values)),
-                }
+                let (key, before) = undone;
+                self.views.restore(&key, before);
             }
         }
         result
@@ -160,7 +168,7 @@ impl<'a> Staged<'a> {
 
     fn set_view(&mut self, key: &RecordKey, view: Option<Fields>) {
         let before = self.views.set(key, view);
-        self.journal.push(Undone::View(key.clone(), before));
+        self.journal.push((key.clone(), before));
     }
 
     /// The records that a query finds, with what this row did to them.

@@ -4,7 +4,7 @@ use objectql_sync_protocol::{
     Fields, Json, ObjectName, Operation, ProtocolError, RecordId, RecordKey, quoted,
 };
 
-use super::{Staged, Undone, check_size, is_set_by_driver, stamped};
+use super::{Staged, check_size, is_set_by_driver, stamped};
 use crate::engine::command::Reply;
 use crate::engine::query::Path;
 use crate::error::Error;
@@ -89,6 +89,7 @@ impl Staged<'_> {
             let names: Vec<&str> = paths.iter().map(Path::name).collect();
             let values: Vec<&str> = values().flatten().map(Json::as_str).collect();
             let taken = format!("{}{}:{}", key.object, names.join(","), values.join(","));
+            let takers = self.taken.by(&taken).cloned().unwrap_or_default();
             let has_same = |id: &RecordId| {
                 let other = RecordKey { object: key.object.clone(), id: id.clone() };
                 let is_same = |(path, value): (&Path, &&str)| {
@@ -98,14 +99,15 @@ impl Staged<'_> {
                 };
                 paths.iter().zip(&values).all(is_same)
             };
-            let known = collections.with_same(&key.object, paths, fields).chain(self.taken.get(&taken));
+            let known = collections.with_same(&key.object, paths, fields).chain(&takers);
             let other = known.filter(|id| **id != key.id).find(|id| has_same(id));
             if let Some(other) = other {
                 let (object, id) = (key.object.to_string(), other.to_json());
                 return Err(Error::UniqueViolation { object, fields: names.join(", "), id });
             }
-            let before = self.taken.insert(taken.clone(), key.id.clone());
-            self.journal.push(Undone::Taken(taken, before));
+            if let Some(takers) = self.taken.by(&taken).filter(|takers| !takers.contains(&key.id)) {
+                takers.push(key.id.clone());
+            }
         }
         Ok(())
     }
