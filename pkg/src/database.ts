@@ -1,41 +1,31 @@
-import type { Driver } from './driver.js';
+import type { Driver, Question } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import type { Events } from './events.js';
 import { LiveQuery, type Watch } from './live-query.js';
 import type { Reading } from './reading.js';
+import { type Expanding, objectName, Records } from './records.js';
+import { Transaction } from './transaction.js';
 import type {
-  AggregateQuery,
-  AggregateRow,
   AnySchema,
   Conflict,
   DatabaseEvents,
   Expand,
-  Expandable,
   ExpandedRow,
   Explanation,
   FieldName,
   MutationEntry,
   MutationOutcome,
-  NewRecord,
   ObjectName,
-  OlderFilter,
-  Patch,
   PendingMutation,
   Query,
-  RecordId,
-  RecordWithId,
   RejectedMutation,
   Resolution,
   SchemaOf,
   Status,
-  Stored,
   SyncReport,
-  Where,
+  TransactionOptions,
 } from './types.js';
-import { encodeAggregation, encodeId, encodeQuery, encodeRecord, encodeRecords, encodeResolution, encodeWhere } from './values.js';
-
-/** The part of a query that says what to put in from other objects. */
-type Expanding<Schema, Name extends ObjectName<Schema>, E> = { readonly expand?: E & Expandable<Schema, Name, E> };
+import { encodeQuery, encodeRecord, encodeResolution } from './values.js';
 
 /** What a handle works with. */
 export interface Handle {
@@ -60,209 +50,31 @@ export interface Handle {
  * the definitions. Writes reject with `QUOTA_EXCEEDED`, `STORAGE_FAILED`, `STORAGE_UNKNOWN` or `DATABASE_LOST`
  * where IndexedDB does not take them.
  */
-export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
+export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Records<Schema> {
   readonly #handle: Handle;
+  /** @internal */
+  protected readonly within = undefined;
   #closing: Promise<void> | undefined;
   /** What `status` is from the end on; undefined before. */
   #lastStatus: Status | undefined;
 
   /** @internal */
   constructor(handle: Handle) {
+    super();
     this.#handle = handle;
     handle.events.onEnd(() => {
       this.#lastStatus = { ...this.status, state: 'closed', leader: false, realtime: false };
     });
   }
 
+  /** @internal */
+  protected get source(): Reading {
+    return this.#handle.reading;
+  }
+
   /** The name it was opened with. */
   get name(): string {
     return this.#handle.name;
-  }
-
-  /**
-   * Creates a record; resolves with it as it was stored, with `id`, `created_at` and `updated_at`.
-   *
-   * # Errors
-   * `ALREADY_EXISTS`, `UNIQUE_VIOLATION`, `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
-   *
-   * ```ts
-   * const { id } = await db.create('story', { title: 'Ship it', due: new Date() });
-   * ```
-   */
-  create<Name extends ObjectName<Schema>>(object: Name, record: NewRecord<Schema[Name]>): Promise<Stored<Schema[Name]>> {
-    return this.#read(async (driver) => driver.create(objectName(object), encodeRecord(record, object)));
-  }
-
-  /**
-   * Creates many records, or none of them: they are one commit. Resolves with them as they were stored, in the same order.
-   * All of them may have 16 MiB of JSON text; with more, or where none hangs on the others, several calls do as well.
-   *
-   * # Errors
-   * As `create`; the message names the place in the array.
-   *
-   * ```ts
-   * await db.bulkCreate('story', titles.map((title) => ({ title })));
-   * ```
-   */
-  bulkCreate<Name extends ObjectName<Schema>>(
-    object: Name,
-    records: readonly NewRecord<Schema[Name]>[],
-  ): Promise<Stored<Schema[Name]>[]> {
-    return this.#read(async (driver) => driver.bulkCreate(objectName(object), encodeRecords(records, object)));
-  }
-
-  /**
-   * Changes the fields that are given and leaves the others; resolves with the record as it then is.
-   *
-   * # Errors
-   * `NOT_FOUND`, `UNIQUE_VIOLATION`, `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
-   *
-   * ```ts
-   * await db.update('story', id, { status: 'done', due: null });
-   * ```
-   */
-  update<Name extends ObjectName<Schema>>(
-    object: Name,
-    id: RecordId,
-    patch: Patch<Schema[Name]>,
-  ): Promise<Stored<Schema[Name]>> {
-    return this.#read(async (driver) => driver.update(objectName(object), encodeId(id), encodeRecord(patch, object)));
-  }
-
-  /**
-   * Creates the record, or changes the one with its id; resolves with the record as it then is.
-   *
-   * # Errors
-   * `UNIQUE_VIOLATION`, `READ_ONLY_OBJECT`, `INVALID_ID`, `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`.
-   *
-   * ```ts
-   * await db.upsert('setting', { id: 'theme', value: 'dark' });
-   * ```
-   */
-  upsert<Name extends ObjectName<Schema>>(object: Name, record: RecordWithId<Schema[Name]>): Promise<Stored<Schema[Name]>> {
-    return this.#read(async (driver) => driver.upsert(objectName(object), encodeRecord(record, object)));
-  }
-
-  /**
-   * Deletes a record; resolves with whether there was one.
-   *
-   * # Errors
-   * `READ_ONLY_OBJECT`, `INVALID_ID`.
-   *
-   * ```ts
-   * if (!(await db.delete('story', id))) console.log('somebody was faster');
-   * ```
-   */
-  delete<Name extends ObjectName<Schema>>(object: Name, id: RecordId): Promise<boolean> {
-    return this.#call(async (driver) => driver.delete(objectName(object), encodeId(id)));
-  }
-
-  /**
-   * Reads a record by its id; resolves with `undefined` when there is none.
-   *
-   * # Errors
-   * `INVALID_ID`.
-   *
-   * ```ts
-   * const story = await db.get('story', id);
-   * ```
-   */
-  get<Name extends ObjectName<Schema>>(object: Name, id: RecordId): Promise<Readonly<Stored<Schema[Name]>> | undefined> {
-    return this.#call(() => this.#handle.reading.get(objectName(object), id) as Readonly<Stored<Schema[Name]>> | undefined);
-  }
-
-  /**
-   * Reads the records that match; all of the object's without a query. `expand` puts records of other objects in.
-   *
-   * # Errors
-   * `INVALID_QUERY`, also where a value in `where` is `undefined`: a filter that lost its value would match every record. `UNKNOWN_OBJECT`
-   * also where `expand` leads to an object that is not among the definitions.
-   *
-   * ```ts
-   * const open = await db.find('story', {
-   *   where: { status: { $in: ['open', 'started'] }, points: { $gte: 3 } },
-   *   orderBy: [{ field: 'created_at', order: 'desc' }],
-   *   expand: { assignee: true, task: { where: { done: false }, limit: 5 } },
-   *   limit: 20,
-   * });
-   * ```
-   */
-  find<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never, const E extends Expand<Schema, Name> = never>(
-    object: Name,
-    query?: Query<Schema[Name], Field> & Expanding<Schema, Name, E>,
-  ): Promise<ExpandedRow<Schema, Name, Field, E>[]> {
-    return this.#call(() => this.#handle.reading.find(objectName(object), encodeQuery(query)) as unknown as ExpandedRow<Schema, Name, Field, E>[]);
-  }
-
-  /**
-   * Reads the first record that matches; resolves with `undefined` when there is none.
-   *
-   * # Errors
-   * As `find`.
-   *
-   * ```ts
-   * const newest = await db.findOne('story', { orderBy: [{ field: 'created_at', order: 'desc' }] });
-   * ```
-   */
-  async findOne<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]> = never, const E extends Expand<Schema, Name> = never>(
-    object: Name,
-    query?: Omit<Query<Schema[Name], Field>, 'limit'> & Expanding<Schema, Name, E>,
-  ): Promise<ExpandedRow<Schema, Name, Field, E> | undefined> {
-    const rows = await this.#call(() => this.#handle.reading.find(objectName(object), encodeQuery({ ...query, limit: 1 })));
-    return rows[0] as unknown as ExpandedRow<Schema, Name, Field, E> | undefined;
-  }
-
-  /**
-   * Counts the records that match; all of the object's without a filter.
-   *
-   * # Errors
-   * `INVALID_QUERY`.
-   *
-   * ```ts
-   * const left = await db.count('story', { status: { $ne: 'done' } });
-   * ```
-   */
-  count<Name extends ObjectName<Schema>>(object: Name, where?: Where<Schema[Name]> | OlderFilter): Promise<number> {
-    return this.#call((driver) => driver.count(objectName(object), encodeWhere(where)));
-  }
-
-  /**
-   * Computes over groups of records; resolves with a row for each group. Null and absent fields are no values; the sum of none is 0.
-   *
-   * # Errors
-   * `INVALID_QUERY`.
-   *
-   * ```ts
-   * const load = await db.aggregate('story', {
-   *   groupBy: ['assignee'],
-   *   aggregations: [{ function: 'sum', field: 'points', alias: 'points' }],
-   *   having: { points: { $gt: 8 } },
-   * });
-   * ```
-   */
-  aggregate<Name extends ObjectName<Schema>, const Q extends AggregateQuery<Schema[Name]>>(
-    object: Name,
-    query: Q & { [Key in Exclude<keyof Q, keyof AggregateQuery<Schema[Name]>>]: never },
-  ): Promise<AggregateRow<Schema[Name], Q>[]> {
-    return this.#read((driver) => driver.aggregate(objectName(object), encodeAggregation(query)));
-  }
-
-  /**
-   * Reads the different values of a field, in the order in which they first came; null is none.
-   *
-   * # Errors
-   * `INVALID_QUERY`.
-   *
-   * ```ts
-   * const statuses = await db.distinct('story', 'status');
-   * ```
-   */
-  distinct<Name extends ObjectName<Schema>, Field extends FieldName<Schema[Name]>>(
-    object: Name,
-    field: Field,
-    where?: Where<Schema[Name]> | OlderFilter,
-  ): Promise<NonNullable<Stored<Schema[Name]>[Field]>[]> {
-    return this.#read((driver) => driver.distinct(objectName(object), fieldName(field), encodeWhere(where)));
   }
 
   /**
@@ -276,7 +88,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   explain<Name extends ObjectName<Schema>>(object: Name, query?: Query<Schema[Name]>): Promise<Explanation> {
-    return this.#read((driver) => driver.explain(objectName(object), encodeQuery(query).json));
+    return this.run((driver) => JSON.parse(driver.ask('explain', objectName(object), encodeQuery(query).json, '')) as Explanation);
   }
 
   /**
@@ -304,6 +116,69 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   /**
+   * Does several things or none: what `work` writes in the transaction that it is given becomes one commit when its promise resolves,
+   * and nothing when it rejects. Resolves with what `work` does.
+   *
+   * The transaction reads what it wrote. Nobody waits for it: where somebody else, also another tab or the server, changed what it
+   * read before it was committed, `work` is run again, up to `retries` times. So it should have no other effects. The records
+   * go to the server in their order, not as one.
+   *
+   * # Errors
+   * What `work` rejects with; `TRANSACTION_CONFLICT`; those of a write, also `VALUE_TOO_LARGE` for more than 16 MiB.
+   *
+   * ```ts
+   * await db.transaction(async (tx) => {
+   *   const story = await tx.get('story', id);
+   *   await tx.update('story', id, { points: story.points + 1 });
+   *   await tx.create('task', { story: id, title: 'Estimate again' });
+   * });
+   * ```
+   */
+  async transaction<R>(work: (transaction: Transaction<Schema>) => R | Promise<R>, options: TransactionOptions = {}): Promise<R> {
+    const { retries = 10 } = options;
+    for (let run = 0; ; run++) {
+      const transaction = await this.beginTransaction();
+      let result: R;
+      try {
+        result = await work(transaction);
+      } catch (error) {
+        await transaction.rollback();
+        throw error;
+      }
+      if (transaction.isEnded) return result;
+      try {
+        await transaction.commit();
+        return result;
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== 'TRANSACTION_CONFLICT' || run >= retries) throw error;
+      }
+    }
+  }
+
+  /** Begins a transaction that the app ends itself, with `commit()` or `rollback()`. `transaction()` does so by itself, and tries again. */
+  beginTransaction(): Promise<Transaction<Schema>> {
+    return this.run((driver) => new Transaction<Schema>((task) => this.run(task), driver.begin(), this.#handle.reading));
+  }
+
+  /**
+   * Takes back the last write of the app in this database, whichever tab made it: a call, or a transaction as a whole. It is new
+   * mutations, which go to the server. Only what is still as that write left it is put back: a field that somebody changed since
+   * keeps its value. The last 100 writes can be taken back, also after a reload; see `undoable` in `status`.
+   * Resolves with whether there was one.
+   *
+   * # Errors
+   * `READ_ONLY_OBJECT`, `UNIQUE_VIOLATION`.
+   */
+  undo(): Promise<boolean> {
+    return this.run((driver) => driver.write('undo', '', '', '') as Promise<boolean>);
+  }
+
+  /** Makes the write again that `undo` took back last, unless the app wrote since. Resolves with whether there was one. Errors as `undo`. */
+  redo(): Promise<boolean> {
+    return this.run((driver) => driver.write('redo', '', '', '') as Promise<boolean>);
+  }
+
+  /**
    * Pushes what is pending and pulls what is new, until nothing is left of either; resolves with what that took.
    * A sync that is under way is joined. It is never needed for safety: what is pending survives anything.
    *
@@ -315,12 +190,12 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   sync(): Promise<SyncReport> {
-    return this.#call((driver) => driver.sync() as Promise<SyncReport>);
+    return this.run((driver) => driver.sync() as Promise<SyncReport>);
   }
 
   /** How the database is, at this moment; `on('status', ...)` tells when that changes. */
   get status(): Status {
-    return this.#lastStatus ?? (JSON.parse(this.#handle.driver.status()) as Status);
+    return this.#lastStatus ?? (JSON.parse(this.#handle.driver.ask('status', '', '', '')) as Status);
   }
 
   /**
@@ -346,17 +221,17 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   async pendingMutations(): Promise<PendingMutation[]> {
-    const mutations = await this.#read<MutationEntry[]>((driver) => driver.pendingMutations());
+    const mutations = await this.#ask<MutationEntry[]>('pendingMutations');
     return mutations.map((mutation) => {
       // Asked for only by those who look, and no part of what is copied or turned into JSON.
-      const get = () => this.#call((driver) => driver.settled(mutation.id) as Promise<MutationOutcome>);
+      const get = () => this.run((driver) => driver.settled(mutation.id) as Promise<MutationOutcome>);
       return Object.defineProperty(mutation, 'settled', { get, enumerable: false }) as PendingMutation;
     });
   }
 
   /** Reads the mutations that wait for a decision. They survive reloads, and hold up only their own record. */
   conflicts(): Promise<Conflict[]> {
-    return this.#read((driver) => driver.conflicts());
+    return this.#ask('conflicts');
   }
 
   /**
@@ -372,12 +247,12 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   resolveConflict(mutationId: string, resolution: Resolution): Promise<void> {
-    return this.#call((driver) => driver.resolveConflict(idOfMutation(mutationId), encodeResolution(resolution)));
+    return this.#decide('resolve', mutationId, () => encodeResolution(resolution));
   }
 
   /** Reads the mutations that the server will never take, each with its reason. They are kept until retried or discarded. */
   rejected(): Promise<RejectedMutation[]> {
-    return this.#read((driver) => driver.rejected());
+    return this.#ask('rejected');
   }
 
   /**
@@ -392,9 +267,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   retry(mutationId: string, patch?: object): Promise<void> {
-    return this.#call((driver) => {
-      return driver.retry(idOfMutation(mutationId), patch === undefined ? undefined : encodeRecord(patch, 'patch'));
-    });
+    return this.#decide('retry', mutationId, () => (patch === undefined ? '' : encodeRecord(patch, 'patch')));
   }
 
   /**
@@ -404,7 +277,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
    * `UNKNOWN_MUTATION`.
    */
   discard(mutationId: string): Promise<void> {
-    return this.#call((driver) => driver.discard(idOfMutation(mutationId)));
+    return this.#decide('discard', mutationId, () => '');
   }
 
   /**
@@ -429,13 +302,18 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
     return this.#handle.destroy();
   }
 
-  /** Runs `task` and reads the JSON text it gives. */
-  #read<R>(task: (driver: Driver) => string | Promise<string>): Promise<R> {
-    return this.#call(async (driver) => JSON.parse(await task(driver)) as R);
+  /** Asks the driver for JSON. */
+  #ask<R>(kind: Question, object = '', first = ''): Promise<R> {
+    return this.run((driver) => JSON.parse(driver.ask(kind, object, first, '')) as R);
   }
 
-  /** Runs `task` at once: what a write takes is encoded before the call returns. */
-  async #call<R>(task: (driver: Driver) => R | Promise<R>): Promise<R> {
+  /** Decides on a mutation. */
+  #decide(kind: 'resolve' | 'retry' | 'discard', mutationId: string, decision: () => string): Promise<void> {
+    return this.run((driver) => driver.write(kind, '', idOfMutation(mutationId), decision()) as Promise<void>);
+  }
+
+  /** @internal */
+  protected async run<R>(task: (driver: Driver) => R | Promise<R>): Promise<R> {
     this.#throwIfClosed();
     try {
       return await task(this.#handle.driver);
@@ -447,16 +325,6 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> {
   #throwIfClosed(): void {
     if (this.#lastStatus !== undefined) throw errorWithCode('CLOSED', `the database ${this.name} was closed`);
   }
-}
-
-function objectName(name: unknown): string {
-  if (typeof name === 'string') return name;
-  throw errorWithCode('INVALID_NAME', `an object's name must be a string, not a ${typeof name}`);
-}
-
-function fieldName(name: unknown): string {
-  if (typeof name === 'string') return name;
-  throw errorWithCode('INVALID_QUERY', `a field's name must be a string, not a ${typeof name}`);
 }
 
 function idOfMutation(id: unknown): string {

@@ -2,19 +2,25 @@ import init, { Driver as WasmDriver } from '../wasm/objectql_offline.js';
 import { errorWithCode } from './errors.js';
 import type { OpenOptions } from './types.js';
 
+/** What can be written: its object, and its first and second argument as JSON text, but for the ids of mutations and transactions. */
+export type Write =
+  | 'create' | 'bulkCreate' | 'update' | 'bulkUpdate' | 'updateMany' | 'upsert' | 'delete' | 'bulkDelete' | 'deleteMany'
+  | 'resolve' | 'retry' | 'discard' | 'commit' | 'undo' | 'redo';
+
+/** What can be asked, likewise. */
+export type Question = 'status' | 'pendingMutations' | 'conflicts' | 'rejected' | 'count' | 'explain' | 'aggregate' | 'distinct' | 'find';
+
 /** What the wasm side offers. Queries and lists cross as JSON text, records as `Found`; what is thrown is an `Error` with a `code`. */
 export interface Driver {
-  create(object: string, recordJson: string): Promise<string>;
-  bulkCreate(object: string, recordsJson: string): Promise<string>;
-  update(object: string, idJson: string, patchJson: string): Promise<string>;
-  upsert(object: string, recordJson: string): Promise<string>;
-  delete(object: string, idJson: string): Promise<boolean>;
+  /** In a transaction, if one is named. Resolves with the JSON of records, a number or a boolean, as the kind has it. */
+  write(kind: Write, object: string, first: string, second: string, within?: number): Promise<unknown>;
+  /** Answers with JSON, likewise. */
+  ask(kind: Question, object: string, first: string, second: string, within?: number): string;
+  /** Begins a transaction. */
+  begin(): number;
+  rollback(transaction: number): void;
   get(object: string, idJson: string): Found;
   find(object: string, queryJson: string): Found;
-  count(object: string, whereJson: string): number;
-  aggregate(object: string, queryJson: string): string;
-  distinct(object: string, field: string, whereJson: string): string;
-  explain(object: string, queryJson: string): string;
   /** Changes whenever a record does. */
   revision(): number;
   takeStale(): Uint32Array;
@@ -23,13 +29,6 @@ export interface Driver {
   liveChanges(only?: number): LiveChange[];
   sync(): Promise<object>;
   settled(mutationId: string): Promise<string>;
-  status(): string;
-  pendingMutations(): string;
-  conflicts(): string;
-  rejected(): string;
-  resolveConflict(mutationId: string, resolutionJson: string): Promise<void>;
-  retry(mutationId: string, patchJson?: string): Promise<void>;
-  discard(mutationId: string): Promise<void>;
   close(): Promise<void>;
 }
 

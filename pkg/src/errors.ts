@@ -4,7 +4,8 @@
  * What was passed in ({@link ValueError}): `INVALID_VALUE` `VALUE_TOO_DEEP` `VALUE_TOO_LARGE` `INVALID_JSON` `INVALID_ID`
  * `INVALID_NAME` `INVALID_MUTATION` `INVALID_DEFINITION` `INVALID_OPTIONS` `UNKNOWN_OBJECT`.
  * A query ({@link QueryError}): `INVALID_QUERY`.
- * What the call found ({@link StateError}): `NOT_FOUND` `ALREADY_EXISTS` `UNIQUE_VIOLATION` `READ_ONLY_OBJECT` `UNKNOWN_MUTATION` `CLOSED`.
+ * What the call found ({@link StateError}): `NOT_FOUND` `ALREADY_EXISTS` `UNIQUE_VIOLATION` `READ_ONLY_OBJECT` `UNKNOWN_MUTATION`
+ * `TRANSACTION_CONFLICT` `TRANSACTION_ENDED` `CLOSED`.
  * The server or the way to it ({@link SyncError}): `NETWORK` `TIMEOUT` `HTTP_STATUS` `UNAUTHORIZED` `INVALID_ANSWER`
  * `INVALID_MESSAGE` `SYNC_OFF` `CLIENT_ID_CLONED`.
  * IndexedDB ({@link StorageError}): `QUOTA_EXCEEDED` `STORAGE_FAILED` `STORAGE_UNKNOWN` `STORAGE_BLOCKED`
@@ -43,6 +44,10 @@ export type ErrorCode =
   | 'READ_ONLY_OBJECT'
   /** There is no such mutation among the conflicts or the rejected ones; it may have been settled in another tab. */
   | 'UNKNOWN_MUTATION'
+  /** What the transaction read was changed before it was committed: run it again. */
+  | 'TRANSACTION_CONFLICT'
+  /** The transaction was committed or rolled back before. */
+  | 'TRANSACTION_ENDED'
   /** The database was closed or destroyed. */
   | 'CLOSED'
   /** The server was not reached. */
@@ -156,6 +161,8 @@ export const errorClasses: { readonly [Code in ErrorCode]: ErrorClass } = {
   UNIQUE_VIOLATION: StateError,
   READ_ONLY_OBJECT: StateError,
   UNKNOWN_MUTATION: StateError,
+  TRANSACTION_CONFLICT: StateError,
+  TRANSACTION_ENDED: StateError,
   CLOSED: StateError,
   NETWORK: SyncError,
   TIMEOUT: SyncError,

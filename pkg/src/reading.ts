@@ -1,7 +1,7 @@
 import type { Driver } from './driver.js';
 import { type Definitions, type Find, Shape } from './expand.js';
 import type { Watch } from './live-query.js';
-import { type ReadRecord, Rows } from './rows.js';
+import { freeze, type ReadRecord, Rows } from './rows.js';
 import type { ChangeEvent, ObjectDefinition, RecordId } from './types.js';
 import type { EncodedQuery } from './values.js';
 
@@ -38,9 +38,20 @@ export class Reading {
   }
 
   find(object: string, query: EncodedQuery): readonly ReadRecord[] {
+    return this.#rowsOf(object, query, this.#find);
+  }
+
+  /** The rows of a query in a transaction, with what that wrote. */
+  findIn(transaction: number, object: string, query: Partial<EncodedQuery> & Pick<EncodedQuery, 'json'>): readonly ReadRecord[] {
+    return this.#rowsOf(object, query, (object, queryJson) => {
+      return freeze(JSON.parse(this.#driver.ask('find', object, queryJson, '', transaction)) as ReadRecord[]);
+    });
+  }
+
+  #rowsOf(object: string, query: Partial<EncodedQuery> & Pick<EncodedQuery, 'json'>, find: Find): readonly ReadRecord[] {
     const shape = this.#shape(object, query);
-    const records = this.#find(object, query.json);
-    return shape?.rows(records, this.#find) ?? records;
+    const records = find(object, query.json);
+    return shape?.rows(records, find) ?? records;
   }
 
   /** Prepares to follow the result of a query. */
@@ -96,7 +107,7 @@ export class Reading {
 
   readonly #find: Find = (object, queryJson) => this.#rows.read(this.#driver.find(object, queryJson));
 
-  #shape(object: string, { fields, expand }: EncodedQuery): Shape | undefined {
+  #shape(object: string, { fields, expand }: Partial<EncodedQuery>): Shape | undefined {
     if (fields === undefined && expand === undefined) return undefined;
     const key = JSON.stringify([object, fields, expand]);
     const shape = this.#shapes.get(key) ?? new Shape(object, { fields, expand }, this.#definitions);

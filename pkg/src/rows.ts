@@ -62,7 +62,8 @@ export class Rows {
   }
 }
 
-function freeze<T extends object>(value: T): T {
+/** Freezes a value and all that is in it. */
+export function freeze<T extends object>(value: T): T {
   for (const inner of Object.values(value)) if (typeof inner === 'object' && inner !== null) freeze(inner as object);
   return Object.freeze(value);
 }

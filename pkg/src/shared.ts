@@ -48,7 +48,7 @@ export class SharedDatabase {
       const driver = await shared.#opening;
       // What an earlier session left; those that came meanwhile have their events.
       if (first.options.onConflict !== undefined) {
-        for (const conflict of JSON.parse(driver.conflicts()) as Conflict[]) void shared.#decide(conflict);
+        for (const conflict of JSON.parse(driver.ask('conflicts', '', '', '')) as Conflict[]) void shared.#decide(conflict);
       }
     } catch (thrown) {
       throw toObjectqlError(thrown);
@@ -111,7 +111,7 @@ export class SharedDatabase {
       const resolution = await this.#newest((options) => options.onConflict)?.(conflict);
       if (resolution === undefined || resolution === null) return;
       const json = encodeResolution(resolution, conflict.objectName);
-      await (await this.#opening).resolveConflict(conflict.id, json);
+      await (await this.#opening).write('resolve', '', conflict.id, json);
     } catch (error) {
       // Settled meanwhile: by another tab, or by the handler itself.
       if ((error as { code?: unknown } | null)?.code !== 'UNKNOWN_MUTATION') report(error);

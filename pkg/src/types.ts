@@ -489,6 +489,10 @@ export interface Status {
   pending: number;
   conflicts: number;
   rejected: number;
+  /** How many writes `undo()` can take back, one after the other. */
+  undoable: number;
+  /** How many of these `redo()` can make again. */
+  redoable: number;
   /** Whether this tab is the one that syncs. */
   leader: boolean;
   /** Whether the server tells this tab of changes at once; in a tab that does not sync: false. */
@@ -500,6 +504,12 @@ export interface Status {
   retryAt: string | null;
   /** Why the last attempt failed; null after one that did not. */
   error: { code: string; message: string } | null;
+}
+
+/** How `db.transaction` runs. */
+export interface TransactionOptions {
+  /** How often it is run again where what it read was changed meanwhile. Default: 10. */
+  retries?: number;
 }
 
 /** What one `sync()` did. */

@@ -49,10 +49,25 @@ export function encodeRecord(record: unknown, objectName: string): string {
 
 /** Turns many records into the JSON text of an array; errors as {@link encodeRecord}, with the place in the array. */
 export function encodeRecords(records: unknown, objectName: string): string {
-  if (!Array.isArray(records)) {
-    throw new ValueError('INVALID_VALUE', `the records of ${objectName} must be an array, not ${describe(records)}`);
-  }
-  return `[${Array.from(records, (record, at) => encodeRecord(record, `${objectName}[${at}]`)).join(',')}]`;
+  return encodeEach(records, objectName, encodeRecord);
+}
+
+/** Turns changes to records into JSON text: the id and the change of each. */
+export function encodeUpdates(updates: unknown, objectName: string): string {
+  return encodeEach(updates, objectName, (update, root) => {
+    const { id, data } = (typeof update === 'object' && update !== null ? update : {}) as { id: RecordId; data: unknown };
+    return `[${encodeId(id)},${encodeRecord(data, `${root}.data`)}]`;
+  });
+}
+
+/** Turns the ids of records into JSON text. */
+export function encodeIds(ids: unknown): string {
+  return encodeEach(ids, 'ids', (id) => encodeId(id as RecordId));
+}
+
+function encodeEach(items: unknown, name: string, encodeOne: (item: unknown, root: string) => string): string {
+  if (Array.isArray(items)) return `[${Array.from(items, (item, at) => encodeOne(item, `${name}[${at}]`)).join(',')}]`;
+  throw new ValueError('INVALID_VALUE', `${name} must be an array, not ${describe(items)}`);
 }
 
 /** A query as the driver takes it, and what is done with what it finds. */
@@ -108,6 +123,12 @@ function readFields(fields: unknown): readonly string[] | undefined {
 /** Turns a filter into JSON text; none matches every record. */
 export function encodeWhere(where: unknown): string {
   return encode(filterInNewerForm(where) ?? {}, 'where', true);
+}
+
+/** Turns a filter into JSON text, which must be there: a forgotten one would have all records changed. */
+export function encodeGivenWhere(where: unknown): string {
+  if (where === undefined || where === null) throw new QueryError('INVALID_QUERY', 'say which records: {} for all of them');
+  return encodeWhere(where);
 }
 
 /** Turns the outcome of a conflict into JSON text: whose side, or the record to keep. */

@@ -37,6 +37,16 @@ export class FakeDriver {
     this.hooks.event('change', JSON.stringify({ changes: [{ objectName: object, recordIds: changed }], origin }));
   }
 
+  /** One door for all writes. */
+  async write(kind, object, first, second) {
+    return this[kind](...(object === '' ? [] : [object]), first, second);
+  }
+
+  /** One door for all answers. */
+  ask(kind, object, first, second) {
+    return this[kind](...(object === '' ? [] : [object]), first, second);
+  }
+
   async create(object, recordJson) {
     const record = { id: `made-${this.#records.size}`, ...JSON.parse(recordJson), created_at: 'now', updated_at: 'now' };
     if (this.#records.has(record.id)) throw coded('ALREADY_EXISTS', `there is a ${object} with this id`);
@@ -134,7 +144,7 @@ export class FakeDriver {
     return FakeDriver.left;
   }
 
-  async resolveConflict(id, resolutionJson) {
+  async resolve(id, resolutionJson) {
     this.#check();
     this.answers.push({ id, resolution: JSON.parse(resolutionJson) });
     if (id === 'gone') throw coded('UNKNOWN_MUTATION', 'there is no conflict gone');

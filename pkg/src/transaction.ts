@@ -1,0 +1,64 @@
+import type { Driver } from './driver.js';
+import type { Reading } from './reading.js';
+import { Records, type Source } from './records.js';
+import type { AnySchema, SchemaOf } from './types.js';
+import { encodeId } from './values.js';
+
+/**
+ * Reads and writes that become one commit, or nothing. It reads what it wrote; others see it when it is committed. Made by
+ * `db.transaction` and `db.beginTransaction`.
+ *
+ * `created_at` and `updated_at` of what it returns are provisional: those that stay are of the commit. A write that fails leaves
+ * the transaction as it was before it. After its end everything rejects with `TRANSACTION_ENDED`.
+ */
+export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Records<Schema> {
+  /** @internal */
+  protected readonly source: Source;
+  /** @internal */
+  protected readonly within: number;
+  readonly #run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>;
+  #isEnded = false;
+
+  /** @internal */
+  constructor(run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>, number: number, reading: Reading) {
+    super();
+    this.#run = run;
+    this.within = number;
+    this.source = {
+      get: (object, id) => reading.findIn(number, object, { json: `{"where":{"id":${encodeId(id)}}}` })[0],
+      find: (object, query) => reading.findIn(number, object, query),
+    };
+  }
+
+  /** Whether it was committed or rolled back. */
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /**
+   * Commits what was written, if what was read is as it was.
+   *
+   * # Errors
+   * `TRANSACTION_CONFLICT`: nothing was written, and a new transaction may go better. Those of a write.
+   */
+  commit(): Promise<void> {
+    return this.run((driver) => {
+      this.#isEnded = true;
+      return driver.write('commit', '', String(this.within), '') as Promise<void>;
+    });
+  }
+
+  /** Forgets what was written; does nothing after the end. */
+  async rollback(): Promise<void> {
+    if (this.#isEnded) return;
+    await this.run((driver) => {
+      this.#isEnded = true;
+      driver.rollback(this.within);
+    });
+  }
+
+  /** @internal */
+  protected run<R>(task: (driver: Driver) => R | Promise<R>): Promise<R> {
+    return this.#run(task);
+  }
+}
