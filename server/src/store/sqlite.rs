@@ -122,6 +122,12 @@ impl Store for SqliteStore {
         let mut writer = self.writer();
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         renew_epoch(&transaction)?;
+        // SQLite has no row for a table that nothing was ever put into, as in a backup made before the first write.
+        transaction.execute(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT 'changes', 0
+             WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'changes')",
+            [],
+        )?;
         transaction
             .execute("UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'changes'", [EPOCH_GAP])?;
         Ok(transaction.commit()?)

@@ -107,6 +107,15 @@ async fn a_restored_backup_sends_all_clients_to_a_fresh_snapshot() {
     assert!(server.apply(a.update("story", 1, version, title("U"))).await > version + 1000);
 }
 
+/// Goal: what was given out after a backup of an empty database was made is not given out again.
+#[tokio::test]
+async fn a_restored_backup_of_an_empty_database_begins_far_behind_the_first_versions() {
+    let server = Server::new();
+    SqliteStore::open(server.folder.path().join("sync.db")).unwrap().begin_epoch().unwrap();
+    let a = Client::new(&server, "a");
+    assert!(server.apply(a.create("story", 1, title("T"))).await > 1000);
+}
+
 #[test]
 fn a_newer_database_is_left_alone() {
     let server = Server::new();

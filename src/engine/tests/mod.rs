@@ -14,6 +14,7 @@ mod statuses;
 mod subscriptions;
 mod tabs;
 mod takeover;
+mod transaction;
 mod unique;
 mod world;
 

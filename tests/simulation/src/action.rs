@@ -84,6 +84,16 @@ words! {
         Delete = "delete",
         /// Three records at once, all or none.
         Bulk = "bulk",
+        /// Reads the record and makes or changes it, and makes one more, all or none.
+        Transaction = "transaction",
+        /// Changes all records of the object.
+        UpdateAll = "update-all",
+        /// Deletes the records of the object with an empty text.
+        DeleteSome = "delete-some",
+        /// Takes back the last write.
+        Undo = "undo",
+        /// Makes it again.
+        Redo = "redo",
         /// A create that the server refuses, because it breaks the definition.
         BadCreate = "bad-create",
         BadUpdate = "bad-update",

@@ -16,6 +16,10 @@ macro_rules! sights {
 
 sights! {
     GroupCommit = "several calls in one row",
+    Transaction = "a transaction was committed",
+    TransactionConflict = "a transaction was refused because what it read had changed",
+    Undone = "a write was taken back",
+    Redone = "a write was made again",
     Behind = "an append lost the race against another tab's",
     QuotaExceeded = "an append failed for want of room",
     AppendFailed = "an append failed",

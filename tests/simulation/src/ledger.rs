@@ -71,6 +71,15 @@ impl Ledger {
         for event in &row.events {
             match event {
                 Event::Recorded(mutations) | Event::Reverted { mutations, .. } => {
+                    if let Event::Reverted { is_redo, .. } = event {
+                        coverage.saw(if *is_redo { Sight::Redone } else { Sight::Undone });
+                    }
+                    let is_found = |recorded: &Recorded| {
+                        recorded.data.as_ref().is_some_and(|data| data.get("found").is_some())
+                    };
+                    if mutations.len() > 1 && mutations.iter().any(is_found) {
+                        coverage.saw(Sight::Transaction);
+                    }
                     mutations.iter().try_for_each(|recorded| self.record(recorded, edition, coverage))?;
                 }
                 Event::Frozen { batch } => self.freeze(batch, edition)?,

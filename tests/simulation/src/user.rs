@@ -1,6 +1,7 @@
 //! What people do: write, and decide on what waits for them.
 
-use objectql_offline::engine::{Command, Input, RequestId, Resolution};
+use objectql_offline::engine::{Command, Input, Query, RequestId, Resolution};
+use objectql_offline::error::Error;
 use objectql_sync_protocol::{
     ClientId, Fields, Mutation, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence,
     ServerVersion,
@@ -69,6 +70,10 @@ fn without_id(fields: &str) -> Fields {
     parse(&format!("{{{}}}", fields.trim_start_matches(',')))
 }
 
+fn empty_text() -> Query {
+    Query::parse(r#"{"where":{"b":""}}"#).expect("a valid query")
+}
+
 impl World {
     pub(crate) fn write(
         &mut self,
@@ -100,9 +105,56 @@ impl World {
                 let records = ids.map(|id| with_id(&id, &fields)).collect();
                 Command::BulkCreate { object, records }
             }
+            WriteKind::Transaction => {
+                match self.transact(at, tab, &RecordKey { object, id }, &fields, token) {
+                    Ok(command) => command,
+                    // What is refused is written by nobody.
+                    Err(_) => return,
+                }
+            }
+            WriteKind::UpdateAll => {
+                Command::UpdateMany { object, query: Query::default(), patch: without_id(&fields) }
+            }
+            WriteKind::DeleteSome => Command::DeleteMany { object, query: empty_text() },
+            WriteKind::Undo => Command::Undo,
+            WriteKind::Redo => Command::Redo,
         };
-        let token = (kind != WriteKind::Delete).then_some(token);
+        // The others need not write anything.
+        let has_token = !matches!(
+            kind,
+            WriteKind::Delete
+                | WriteKind::UpdateAll
+                | WriteKind::DeleteSome
+                | WriteKind::Undo
+                | WriteKind::Redo
+        );
+        let token = has_token.then_some(token);
         self.call(at, tab, Call::Write { token }, command);
+    }
+
+    /// Reads in a transaction and writes on what was read; gives the command that commits it.
+    fn transact(
+        &mut self,
+        at: usize,
+        tab: usize,
+        key: &RecordKey,
+        fields: &str,
+        token: usize,
+    ) -> Result<Command, Error> {
+        let now = self.now_of(at);
+        let engine = &mut self.clients[at].tabs[tab].engine;
+        let number = engine.begin();
+        let object = key.object.as_str();
+        let mut stage = || {
+            let found = engine.find_in(number, object, empty_text())?.len();
+            let record = with_id(&key.id, fields).with("found", &found.to_string());
+            engine.stage(now, number, Command::Upsert { object: key.object.clone(), record })?;
+            let more = with_id(&record_id(OWN_RECORDS + token * 3), fields);
+            engine.stage(now, number, Command::Create { object: key.object.clone(), record: more })
+        };
+        let staged = stage();
+        let command = engine.take_transaction(number)?;
+        staged.map(|_| command)
     }
 
     fn call(&mut self, at: usize, tab: usize, call: Call, command: Command) {

@@ -190,12 +190,25 @@ impl Workload {
         } else {
             self.random.below(world.setup.hot_records)
         };
+        let tabs = &world.clients[client].tabs;
+        let has_undone = tabs.get(tab).is_some_and(|tab| tab.engine.status().redoable > 0);
         let kind = match self.random.below(100) {
+            // Before the next write, or never.
+            0..20 if has_undone => WriteKind::Redo,
             0..30 => WriteKind::Create,
             30..65 => WriteKind::Update,
             65..75 => WriteKind::Upsert,
             75..90 => WriteKind::Delete,
-            90..94 => WriteKind::Bulk,
+            90..92 => WriteKind::Bulk,
+            92 => WriteKind::Transaction,
+            93 => self.random.pick(&[
+                WriteKind::Transaction,
+                WriteKind::UpdateAll,
+                WriteKind::DeleteSome,
+                WriteKind::Undo,
+                WriteKind::Undo,
+                WriteKind::Redo,
+            ]),
             94..97 => WriteKind::BadCreate,
             _ => WriteKind::BadUpdate,
         };

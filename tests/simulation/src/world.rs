@@ -125,7 +125,7 @@ impl World {
         Timestamp::from_millis(EPOCH_MS + millis + self.server_skew_ms)
     }
 
-    fn now_of(&self, client: usize) -> Now {
+    pub(crate) fn now_of(&self, client: usize) -> Now {
         let millis = i64::try_from(self.now.as_millis()).unwrap_or(i64::MAX);
         let wall = EPOCH_MS.saturating_add(millis).saturating_add(self.clients[client].skew_ms);
         Now { wall: Timestamp::from_millis(wall), monotonic: self.now }
@@ -243,6 +243,9 @@ impl World {
             // A tab whose open failed is no database: its shell lets go of it.
             (Call::Open, Err(_)) => self.clients[at].end_tab(tab),
             (Call::Write { token: Some(token) }, result) => {
+                if matches!(&result, Err(error) if error.code() == "TRANSACTION_CONFLICT") {
+                    self.coverage.saw(Sight::TransactionConflict);
+                }
                 invariants::check_promise(self, at, token, &result);
             }
             (Call::Sync { is_follower: true }, Ok(_)) => self.coverage.saw(Sight::FollowerSync),
