@@ -225,6 +225,7 @@ fn command(shell: &Shell, kind: &str, object: &str, first: &str, second: &str) -
             let query = Filter::parse(first)?.into();
             Command::UpdateMany { object, query, patch: Fields::parse(second)? }
         }
+        "import" => Command::Import { object, records: list(first, 1, Fields::from_json)? },
         "upsert" => Command::Upsert { object, record: Fields::parse(first)? },
         "delete" => Command::Delete { object, id: RecordId::parse_json(first)? },
         "bulkDelete" => {
@@ -254,6 +255,12 @@ fn answer(
             Some(within) => engine.find_in(within, object, Filter::parse(first)?.into())?.len(),
         }
         .to_string(),
+        "beginExport" => engine.begin_export().to_string(),
+        "nextExport" => engine.next_export(within.unwrap_or_default()).unwrap_or_else(|| "null".to_owned()),
+        "endExport" => {
+            engine.end_export(within.unwrap_or_default());
+            "null".to_owned()
+        }
         "explain" => engine.explain(object, Query::parse(first)?)?,
         "aggregate" => engine.aggregate(object, &Aggregate::parse(first)?, within)?,
         "distinct" => engine.distinct(object, first, Filter::parse(second)?, within)?,

@@ -1,6 +1,7 @@
 import type { Driver, Question } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import type { Events } from './events.js';
+import { exportLines, readLines } from './export.js';
 import { LiveQuery, type Watch } from './live-query.js';
 import type { Reading } from './reading.js';
 import { type Expanding, objectName, Records } from './records.js';
@@ -13,6 +14,8 @@ import type {
   ExpandedRow,
   Explanation,
   FieldName,
+  ImportOptions,
+  ImportSource,
   MutationEntry,
   MutationOutcome,
   ObjectName,
@@ -176,6 +179,49 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
   /** Makes the write again that `undo` took back last, unless the app wrote since. Resolves with whether there was one. Errors as `undo`. */
   redo(): Promise<boolean> {
     return this.run((driver) => driver.write('redo', '', '', '') as Promise<boolean>);
+  }
+
+  /**
+   * Writes all records as they are at this moment, as lines of JSON; what is written meanwhile is not in it. What is pending, and who
+   * this client is, stays here.
+   *
+   * ```ts
+   * const file = await new Response(db.export()).blob();
+   * await db.export().pipeTo(await fileHandle.createWritable());
+   * ```
+   */
+  export(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    this.#throwIfClosed();
+    return exportLines(this.#handle.driver, this.name);
+  }
+
+  /**
+   * Reads what `export` wrote, and writes it: records that are not here are made as they were, with their times; of the others the
+   * fields that differ are changed. With `mode: 'replace'`, records that are not in the file are deleted. It is read whole before
+   * anything is written; then each 256 KiB are one commit. Resolves with how many records were made, changed or deleted.
+   *
+   * # Errors
+   * `INVALID_FILE`, with nothing written; `UNKNOWN_OBJECT`, `READ_ONLY_OBJECT`, `UNIQUE_VIOLATION`: what came before is kept, and the same
+   * file may be imported again.
+   *
+   * ```ts
+   * await db.import(input.files[0]);
+   * ```
+   */
+  async import(source: ImportSource, options: ImportOptions = {}): Promise<number> {
+    const portions = await this.run(() => readLines(source));
+    let count = 0;
+    for (const { object, records } of portions) {
+      count += await this.run((driver) => driver.write('import', object, JSON.stringify(records), '') as Promise<number>);
+    }
+    if (options.mode !== 'replace') return count;
+    for (const name of this.#handle.reading.objects()) {
+      const kept = new Set(portions.filter(({ object }) => object === name).flatMap(({ records }) => records.map(({ id }) => id)));
+      const found = this.#handle.reading.find(name, encodeQuery(undefined));
+      const gone = found.map(({ id }) => id).filter((id) => !kept.has(id));
+      if (gone.length > 0) count += await this.bulkDelete(name as ObjectName<Schema>, gone);
+    }
+    return count;
   }
 
   /**

@@ -4,11 +4,12 @@ import type { OpenOptions } from './types.js';
 
 /** What can be written: its object, and its first and second argument as JSON text, but for the ids of mutations and transactions. */
 export type Write =
-  | 'create' | 'bulkCreate' | 'update' | 'bulkUpdate' | 'updateMany' | 'upsert' | 'delete' | 'bulkDelete' | 'deleteMany'
+  | 'create' | 'bulkCreate' | 'update' | 'bulkUpdate' | 'updateMany' | 'upsert' | 'delete' | 'bulkDelete' | 'deleteMany' | 'import'
   | 'resolve' | 'retry' | 'discard' | 'commit' | 'undo' | 'redo';
 
 /** What can be asked, likewise. */
-export type Question = 'status' | 'pendingMutations' | 'conflicts' | 'rejected' | 'count' | 'explain' | 'aggregate' | 'distinct' | 'find';
+export type Question = 'status' | 'pendingMutations' | 'conflicts' | 'rejected' | 'count' | 'explain' | 'aggregate' | 'distinct' | 'find'
+  | 'beginExport' | 'nextExport' | 'endExport';
 
 /** What the wasm side offers. Queries and lists cross as JSON text, records as `Found`; what is thrown is an `Error` with a `code`. */
 export interface Driver {

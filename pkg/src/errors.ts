@@ -2,7 +2,7 @@
  * Every code an error of this package can have. Codes are stable: match on `error.code`, show `error.message`.
  *
  * What was passed in ({@link ValueError}): `INVALID_VALUE` `VALUE_TOO_DEEP` `VALUE_TOO_LARGE` `INVALID_JSON` `INVALID_ID`
- * `INVALID_NAME` `INVALID_MUTATION` `INVALID_DEFINITION` `INVALID_OPTIONS` `UNKNOWN_OBJECT`.
+ * `INVALID_NAME` `INVALID_MUTATION` `INVALID_DEFINITION` `INVALID_OPTIONS` `UNKNOWN_OBJECT` `INVALID_FILE`.
  * A query ({@link QueryError}): `INVALID_QUERY`.
  * What the call found ({@link StateError}): `NOT_FOUND` `ALREADY_EXISTS` `UNIQUE_VIOLATION` `READ_ONLY_OBJECT` `UNKNOWN_MUTATION`
  * `TRANSACTION_CONFLICT` `TRANSACTION_ENDED` `CLOSED`.
@@ -33,6 +33,8 @@ export type ErrorCode =
   | 'INVALID_OPTIONS'
   /** The object is not among those the database was opened with. */
   | 'UNKNOWN_OBJECT'
+  /** What is imported is no export of a database, or is cut. */
+  | 'INVALID_FILE'
   /** The query is not one the driver knows. */
   | 'INVALID_QUERY'
   /** There is no such record. */
@@ -155,6 +157,7 @@ export const errorClasses: { readonly [Code in ErrorCode]: ErrorClass } = {
   INVALID_DEFINITION: ValueError,
   INVALID_OPTIONS: ValueError,
   UNKNOWN_OBJECT: ValueError,
+  INVALID_FILE: ValueError,
   INVALID_QUERY: QueryError,
   NOT_FOUND: StateError,
   ALREADY_EXISTS: StateError,

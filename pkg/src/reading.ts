@@ -33,6 +33,11 @@ export class Reading {
     this.#definitions = new Map(objects.map((object) => [object.name, object]));
   }
 
+  /** The names of the objects that are defined. */
+  objects(): Iterable<string> {
+    return this.#definitions.keys();
+  }
+
   get(object: string, id: RecordId): ReadRecord | undefined {
     return this.#rows.get(object, id);
   }

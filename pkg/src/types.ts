@@ -506,6 +506,15 @@ export interface Status {
   error: { code: string; message: string } | null;
 }
 
+/** What `db.import` reads. */
+export type ImportSource = ReadableStream<Uint8Array<ArrayBuffer>> | Blob | ArrayBuffer | Uint8Array<ArrayBuffer> | string | Response;
+
+/** How `db.import` writes. */
+export interface ImportOptions {
+  /** `merge` (default): records that are not in the file stay. `replace`: they are deleted. */
+  mode?: 'merge' | 'replace';
+}
+
 /** How `db.transaction` runs. */
 export interface TransactionOptions {
   /** How often it is run again where what it read was changed meanwhile. Default: 10. */

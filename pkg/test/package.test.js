@@ -49,8 +49,8 @@ test('what is packed is the code, the types, the wasm and the documents, and not
   assert.deepEqual(modules.sort(), sources.sort());
 });
 
-test('the error codes are those of the driver, and one for the driver that did not load', () => {
+test('the error codes are those of the driver, and those of what the facade does itself', () => {
   const rust = ['src/error.rs', 'protocol/src/error.rs'].map((path) => readFileSync(root + path, 'utf8')).join('');
   const codes = [...rust.matchAll(/=>\s*"([A-Z][A-Z_]+)"/g)].map(([, code]) => code);
-  assert.deepEqual(Object.keys(errorClasses).sort(), [...new Set([...codes, 'WASM_FAILED'])].sort());
+  assert.deepEqual(Object.keys(errorClasses).sort(), [...new Set([...codes, 'WASM_FAILED', 'INVALID_FILE'])].sort());
 });

@@ -74,6 +74,14 @@ pub enum Command {
         /// The fields to change.
         patch: Fields,
     },
+    /// Makes records as they are given, their times included, and changes those that are there to what is given; replies how many
+    /// are others now.
+    Import {
+        /// The object's name.
+        object: ObjectName,
+        /// The fields of each record, with its id.
+        records: Vec<Fields>,
+    },
     /// Changes the record with that id, or makes it; replies with the record.
     Upsert {
         /// The object's name.

@@ -26,6 +26,7 @@ mod announcement;
 mod clock;
 mod command;
 mod config;
+mod export;
 mod fold;
 mod history;
 mod inspect;
@@ -68,6 +69,7 @@ pub use self::sync::answer::{Answer, Features, MAX_ANSWER_BYTES, RetryAfter};
 pub use self::sync::progress::{SyncProgress, SyncReport};
 pub use self::transaction::Read;
 
+use self::export::Export;
 use self::fold::Folded;
 use self::log::{Job, Log};
 use self::random::Random;
@@ -282,6 +284,8 @@ pub struct Engine {
     /// The transactions that are open, by number.
     transactions: Vec<(u32, Transaction)>,
     last_transaction: u32,
+    exports: Vec<Export>,
+    last_export: u32,
     told_status: Option<Status>,
     told_wake: Option<Duration>,
 }
@@ -309,6 +313,8 @@ impl Engine {
             watchers: Vec::new(),
             transactions: Vec::new(),
             last_transaction: 0,
+            exports: Vec::new(),
+            last_export: 0,
             told_status: None,
             told_wake: None,
         }

@@ -109,6 +109,14 @@ impl Collections {
         self.get(object).map(|collection| (&collection.rows, collection.indexes.as_slice()))
     }
 
+    /// All records of an object, the last one first.
+    pub(crate) fn all(&self, object: &ObjectName) -> Vec<Fields> {
+        let rows = self.get(object).into_iter().flat_map(|collection| collection.rows.iter());
+        let mut all: Vec<Fields> = rows.map(|(_, row)| row.fields.clone()).collect();
+        all.reverse();
+        all
+    }
+
     /// The stamp of the last change of any of an object's records.
     pub(super) fn last_change(&self, object: &ObjectName) -> Stamp {
         self.get(object).map_or(0, |collection| collection.last_change)

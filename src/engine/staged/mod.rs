@@ -140,6 +140,13 @@ impl<'a> Staged<'a> {
                 ids.iter().try_for_each(|id| self.update(object, id, patch).map(drop))?;
                 Ok(Reply::Count(ids.len()))
             }
+            Command::Import { object, records } => {
+                let mut count = 0;
+                for record in records {
+                    count += usize::from(self.import(object, record)?);
+                }
+                Ok(Reply::Count(count))
+            }
             Command::Upsert { object, record } => self.upsert(object, record).map(Reply::Record),
             Command::Delete { object, id } => self.delete(object, id).map(Reply::Existed),
             Command::BulkDelete { object, ids } => self.delete_all(object, ids),
@@ -291,6 +298,11 @@ fn stamped(record: &Fields, id: &RecordId, created: Timestamp, updated: Timestam
     );
     check_size(&stamped)?;
     Ok(stamped)
+}
+
+/// The time in one of the driver's fields.
+fn time_of(record: &Fields, name: &str) -> Option<Timestamp> {
+    Timestamp::parse(&record.get(name)?.as_text()?).ok()
 }
 
 fn check_size(fields: &Fields) -> Result<(), Error> {

@@ -1,8 +1,8 @@
 //! Taking back what the app did last, and making it again.
 
-use objectql_sync_protocol::{Fields, Operation, RecordKey, Timestamp, quoted};
+use objectql_sync_protocol::{Fields, Operation, RecordKey, quoted};
 
-use super::{Staged, stamped};
+use super::{Staged, stamped, time_of};
 use crate::engine::history::Step;
 use crate::engine::row::{Event, Recorded};
 use crate::error::Error;
@@ -52,8 +52,7 @@ impl Staged<'_> {
             (None, Some(_), Some(_)) => (Operation::Delete, None),
             (Some(before), None, None) => {
                 let stamp = self.clock.issue(self.now);
-                let created = before.get("created_at").and_then(|at| at.as_text());
-                let created = created.and_then(|at| Timestamp::parse(&at).ok()).unwrap_or(stamp);
+                let created = time_of(before, "created_at").unwrap_or(stamp);
                 let fields = stamped(before, &key.id, created, stamp)?;
                 self.take_unique(key, &fields)?;
                 (Operation::Create, Some(fields))

@@ -4,7 +4,7 @@ use objectql_sync_protocol::{
     Fields, Json, ObjectName, Operation, ProtocolError, RecordId, RecordKey, quoted,
 };
 
-use super::{Staged, check_size, is_set_by_driver, stamped};
+use super::{Staged, check_size, is_set_by_driver, stamped, time_of};
 use crate::engine::command::Reply;
 use crate::engine::query::Path;
 use crate::error::Error;
@@ -75,6 +75,28 @@ impl Staged<'_> {
             return self.update(object, &id, record);
         }
         self.create(object, record)
+    }
+
+    /// Makes a record as it is given, with its times, or changes what is different in the one that is there; gives whether anything
+    /// is.
+    pub(super) fn import(&mut self, object: &ObjectName, record: &Fields) -> Result<bool, Error> {
+        self.writable(object)?;
+        let id = record.get("id").map_or("null", Json::as_str);
+        let key = RecordKey { object: object.clone(), id: RecordId::parse_json(id)? };
+        if let Some(now) = self.view(&key).cloned() {
+            let is_other = |name: &str, value: Json<'_>| {
+                !is_set_by_driver(name) && now.get_quoted(name).is_none_or(|it| !it.deep_equals(value))
+            };
+            let changed = record.filtered(is_other);
+            return self.update(object, &key.id, &changed).map(|_| !changed.is_empty());
+        }
+        let stamp = self.clock.issue(self.now);
+        let time = |name: &str| time_of(record, name).unwrap_or(stamp);
+        let fields = stamped(record, &key.id, time("created_at"), time("updated_at"))?;
+        self.take_unique(&key, &fields)?;
+        let recorded = self.recorded(key, Operation::Create, Some(fields));
+        self.stage(recorded)?;
+        Ok(true)
     }
 
     /// Checks that nobody else has the values that only one record may have, and takes them.
