@@ -21,6 +21,7 @@ const buildSteps = [
 ];
 const types = [
   ['Types that must and must not compile', () => tsc('pkg/test/types')],
+  ['Types of the driver and of the engine', () => tsc('pkg/test/driver-types')],
   ['Types of the demo', () => npm('run', 'check', '-w', 'www')],
 ];
 

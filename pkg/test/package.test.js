@@ -34,6 +34,8 @@ test('what is packed is the code, the types, the wasm and the documents, and not
     'dist/index.js',
     'dist/index.d.ts',
     'dist/generate/cli.js',
+    'dist/object-driver/index.js',
+    'dist/object-driver/index.d.ts',
     'dist/testing/index.js',
     'dist/testing/index.d.ts',
     'wasm/objectql_offline.js',
@@ -41,7 +43,7 @@ test('what is packed is the code, the types, the wasm and the documents, and not
     'wasm/objectql_offline_bg.wasm',
   ];
   for (const path of expected) assert.ok(paths.includes(path), `${path} is missing`);
-  const allowed = /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|bin\/[\w-]+\.js|dist\/((generate|testing)\/)?[\w-]+\.(js|d\.ts)|wasm\/objectql_offline(_bg\.wasm)?(\.d)?(\.js|\.ts|\.wasm)?)$/;
+  const allowed = /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|bin\/[\w-]+\.js|dist\/((generate|object-driver|testing)\/)?[\w-]+\.(js|d\.ts)|wasm\/objectql_offline(_bg\.wasm)?(\.d)?(\.js|\.ts|\.wasm)?)$/;
   assert.deepEqual(paths.filter((path) => !allowed.test(path)), []);
   // A file left over from a source that is gone would be shipped.
   const sources = readdirSync(`${folder}src`).filter((name) => name.endsWith('.ts')).map((name) => name.slice(0, -'.ts'.length));
@@ -53,4 +55,17 @@ test('the error codes are those of the driver, and those of what the facade does
   const rust = ['src/error.rs', 'protocol/src/error.rs'].map((path) => readFileSync(root + path, 'utf8')).join('');
   const codes = [...rust.matchAll(/=>\s*"([A-Z][A-Z_]+)"/g)].map(([, code]) => code);
   assert.deepEqual(Object.keys(errorClasses).sort(), [...new Set([...codes, 'WASM_FAILED', 'INVALID_FILE'])].sort());
+});
+
+test('the package itself does not bring the driver for ObjectQL along', () => {
+  const reached = new Set();
+  const reach = (path) => {
+    if (reached.has(path)) return;
+    reached.add(path);
+    const code = readFileSync(`${folder}dist/${path}`, 'utf8');
+    for (const [, other] of code.matchAll(/from '(\.[^']+)'/g)) if (!other.includes('/wasm/')) reach(new URL(other, `file:///${path}`).pathname.slice(1));
+  };
+  reach('index.js');
+  assert.ok(reached.has('open.js'));
+  assert.deepEqual([...reached].filter((path) => path.startsWith('object-driver/')), []);
 });
