@@ -1,5 +1,4 @@
 import { filterInNewerForm } from '../older-forms.js';
-import type { FieldReference } from '../types.js';
 import { FilterError } from './failures.js';
 import { dayAfter, inStoredForm, type TemporalKind } from './temporal.js';
 
@@ -124,7 +123,10 @@ function comparandOf(value: unknown, kind: TemporalKind | undefined, path: strin
     if (Number.isSafeInteger(Number(value))) return Number(value);
     throw new FilterError(`${path} is ${value}, which no number holds exactly`);
   }
-  if (isReference(value)) return value;
+  if (isPlain(value) && Object.hasOwn(value, '$field')) {
+    if (Object.keys(value).length === 1 && typeof value.$field === 'string') return value;
+    throw new FilterError(`${path} must be the name of another field only, as { $field: 'due' }: nothing is added to its value`);
+  }
   return inStoredForm(value, kind);
 }
 
@@ -152,10 +154,6 @@ function patternOf(pattern: string, isFolded: boolean, path: string): Operators 
 function idsOf(id: unknown): unknown[] {
   const number = numberOf(id);
   return number === undefined ? [id] : [String(number), number];
-}
-
-function isReference(value: unknown): value is FieldReference {
-  return isPlain(value) && typeof value.$field === 'string';
 }
 
 function isPlain(value: unknown): value is { [key: string]: unknown } {

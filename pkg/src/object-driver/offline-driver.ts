@@ -120,7 +120,12 @@ export class OfflineDriver {
   update(object: string, id: RecordId, data: DriverRecord, options?: CallOptions): Promise<DriverRecord | null> {
     return this.#call(object, options, async (records) => {
       const found = await idIn(records, object, id);
-      return found === undefined ? null : handedOut(await records.update(object, found, this.#patch(object, id, data)));
+      try {
+        return handedOut(await records.update(object, found, this.#patch(object, id, data)));
+      } catch (thrown) {
+        if ((thrown as { code?: unknown }).code === 'NOT_FOUND') return null;
+        throw thrown;
+      }
     });
   }
 
@@ -129,22 +134,15 @@ export class OfflineDriver {
     return this.#atOnce(object, options, async (records) => {
       const record = this.#stored(object, data);
       const { id } = record;
-      let found: RecordId | undefined;
-      if (id !== undefined) found = await idIn(records, object, id);
-      else if (conflictKeys.length > 0) {
-        const where = Object.fromEntries(conflictKeys.map((key) => [key, { $eq: record[key] ?? null }]));
-        found = (await records.findOne(object, { where, fields: [] }))?.id;
-      }
-      if (found === undefined) return handedOut(await records.create(object, record));
-      return handedOut(await records.update(object, found, this.#patch(object, found, data)));
+      if (id !== undefined) return handedOut(await records.upsert(object, { ...record, id: await idIn(records, object, id) }));
+      const where = Object.fromEntries(conflictKeys.map((key) => [key, { $eq: record[key] ?? null }]));
+      const found = conflictKeys.length > 0 ? await records.findOne(object, { where, fields: [] }) : undefined;
+      return handedOut(found ? await records.update(object, found.id, record) : await records.create(object, record));
     });
   }
 
   delete(object: string, id: RecordId, options?: CallOptions): Promise<boolean> {
-    return this.#call(object, options, async (records) => {
-      const found = await idIn(records, object, id);
-      return found !== undefined && (await records.delete(object, found));
-    });
+    return this.#call(object, options, async (records) => await records.delete(object, await idIn(records, object, id)));
   }
 
   /** Counts what matches `where` and `search`; the other parts of a query are about which of these are shown. */
@@ -183,7 +181,7 @@ export class OfflineDriver {
       const found = [];
       for (const { id, data } of updates) {
         const existing = await idIn(records, object, id);
-        if (existing !== undefined) found.push({ id: existing, data: this.#patch(object, id, data) });
+        if ((await records.get(object, existing)) !== undefined) found.push({ id: existing, data: this.#patch(object, id, data) });
       }
       return (await records.bulkUpdate(object, found)).map(handedOut);
     });
@@ -191,10 +189,8 @@ export class OfflineDriver {
 
   /** Deletes those that are there. */
   bulkDelete(object: string, ids: readonly RecordId[], options?: CallOptions): Promise<void> {
-    return this.#atOnce(object, options, async (records) => {
-      const found = [];
-      for (const id of ids) found.push(await idIn(records, object, id));
-      await records.bulkDelete(object, found.filter((id) => id !== undefined));
+    return this.#call(object, options, async (records) => {
+      await records.bulkDelete(object, await Promise.all(ids.map((id) => idIn(records, object, id))));
     });
   }
 
@@ -365,13 +361,13 @@ export class OfflineDriver {
   }
 }
 
-/** The id that a record has, which an engine knows as text: that text, or the number. Undefined if there is none. */
-async function idIn(records: Records, object: string, id: RecordId): Promise<RecordId | undefined> {
+/** The id of a record that an engine knows by text: that text, or the number that it says if there is only a record of that. */
+async function idIn(records: Records, object: string, id: RecordId): Promise<RecordId> {
   const number = numberOf(id);
-  for (const candidate of number === undefined ? [id] : [String(number), number]) {
-    if ((await records.get(object, candidate)) !== undefined) return candidate;
-  }
-  return undefined;
+  if (number === undefined) return id;
+  const text = String(number);
+  const isNumber = (await records.get(object, text)) === undefined && (await records.get(object, number)) !== undefined;
+  return isNumber ? number : text;
 }
 
 function transactionIn(handle: unknown): Transaction {
