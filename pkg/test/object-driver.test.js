@@ -177,6 +177,14 @@ test('times are stored and compared in one form, by what the definition says', a
   assert.equal(await driver.count('visit', { where: { created_at: { $gte: today, $lte: today } } }), 1);
 });
 
+test('a count is of what matches, whatever of it is shown', async () => {
+  const driver = await open();
+  await driver.bulkCreate('story', ['red apple', 'green apple', 'pear'].map((title, points) => ({ title, points })));
+  assert.equal(await driver.count('story', { search: 'apple', where: { points: { $gt: 0 } } }), 1);
+  assert.equal(await driver.count('story', { where: { points: { $gt: 0 } }, limit: 1, orderBy: [{ field: 'title' }] }), 2);
+  assert.deepEqual((await driver.find('story', { search: 'app', fields: ['title'] })).map(({ title }) => title), ['red apple', 'green apple']);
+});
+
 test('patterns are taken where another operator says the same', async () => {
   const driver = await open();
   await driver.bulkCreate('story', ['100%', '100 more', 'a_b', 'Ab'].map((title) => ({ title })));
@@ -247,6 +255,35 @@ test('it closes and opens again, and clear forgets everything', async () => {
   await driver.create('story', {});
   await driver.dropTable('story');
   assert.equal(await driver.count('story'), 0);
+});
+
+test('calls, definitions and closings may come in any order: all end, and nothing is lost', async () => {
+  let seed = 7;
+  const below = (limit) => ((seed = (seed * 1103515245 + 12345) & 0x7fffffff) >> 8) % limit;
+  const driver = await open();
+  let made = 0;
+  const create = async (options) => { await driver.create('story', {}, options); made++; };
+  const kinds = [
+    () => create(),
+    () => driver.syncSchema(`later_${below(1000)}`, {}),
+    () => driver.disconnect(),
+    () => driver.count('story'),
+    () => driver.explain('story'),
+    () => driver.checkHealth(),
+    async () => {
+      const transaction = await driver.beginTransaction();
+      // Closing the database ends what was not committed.
+      await driver.create('story', {}, { transaction }).then(() => driver.commit(transaction)).then(() => { made++; }, ({ code }) => assert.equal(code, 'CLOSED'));
+    },
+  ];
+  const calls = [];
+  for (let n = 0; n < 300; n++) {
+    calls.push(kinds[below(kinds.length)]());
+    if (below(5) === 0) await calls[below(calls.length)];
+  }
+  await Promise.all(calls);
+  assert.equal(await driver.count('story'), made);
+  assert.ok(made > 50);
 });
 
 test('in Node.js it says what to do where there is no IndexedDB', () => {

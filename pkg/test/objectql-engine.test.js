@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, beforeEach, test } from 'node:test';
 import { OfflineDriver } from '../dist/object-driver/index.js';
+import { TestServer } from '../dist/testing/index.js';
 import { engineWith } from './engine.js';
 
 const objects = {
@@ -176,6 +177,43 @@ test('an object that is registered later can be used then', async () => {
   assert.deepEqual([await engine.count('story'), await engine.count('note')], [1, 1]);
   await engine.dropObjectSchema('note');
   assert.equal(await driver.count('note'), 0);
+});
+
+test('what the engines of two devices write meets on the server', async () => {
+  const server = new TestServer({ objects: ['person', 'story'].map((name) => ({ name, sync: { enabled: true } })) });
+  const device = async () => {
+    const driver = new OfflineDriver({
+      name: `engine-${++names}`,
+      storage: 'memory',
+      objects: ['person', 'story'].map((name) => ({ name, sync: { enabled: true } })),
+      sync: { url: '/api/sync', fetch: server.fetch, auto: false },
+    });
+    drivers.push(driver);
+    return { engine: await engineWith(driver, objects), database: await driver.database() };
+  };
+  const [ada, bob] = [await device(), await device()];
+  server.faults.offline = true;
+  const { id } = await ada.engine.transaction(async (context) => {
+    const ann = await ada.engine.insert('person', { name: 'Ann' }, { context });
+    return await ada.engine.insert('story', { title: 'a', points: 1, owner: ann.id }, { context });
+  });
+  await refuses(ada.database.sync(), 'NETWORK');
+  server.faults.offline = false;
+  await ada.database.sync();
+  assert.equal(server.record('story', id).title, 'a');
+  await bob.database.sync();
+  assert.equal((await bob.engine.findOne('story', { where: { id }, expand: { owner: {} } })).owner.name, 'Ann');
+  await Promise.all([ada.engine.update('story', { id, points: 2 }), bob.engine.update('story', { id, status: 'done' })]);
+  for (const { database } of [ada, bob, ada]) await database.sync();
+  for (const { engine } of [ada, bob]) {
+    const { points, status } = await engine.findOne('story', { where: { id } });
+    assert.deepEqual([points, status], [2, 'done']);
+  }
+  server.write('story', 7, { title: 'of another writer' });
+  await ada.database.sync();
+  assert.equal((await ada.engine.update('story', { id: '7', points: 7 })).id, '7');
+  await ada.database.sync();
+  assert.equal(server.record('story', 7).points, 7);
 });
 
 test('the engine tells that the driver is well, and closes it', async () => {
