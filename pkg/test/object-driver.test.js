@@ -177,6 +177,26 @@ test('times are stored and compared in one form, by what the definition says', a
   assert.equal(await driver.count('visit', { where: { created_at: { $gte: today, $lte: today } } }), 1);
 });
 
+test('what goes in is read before a call returns, and refused with a code', async () => {
+  const driver = await open();
+  const record = { id: 'a', title: 'a' };
+  const query = { where: { title: 'a' } };
+  const calls = [driver.create('story', record), driver.updateMany('story', query, { points: 1 })];
+  record.title = query.where.title = 'changed';
+  const [made, count] = await Promise.all(calls);
+  assert.deepEqual([made.title, count], ['a', 1]);
+  for (const data of [null, 'text', [1], new Map()]) {
+    await refuses(driver.create('story', data), 'INVALID_VALUE', 400);
+    await refuses(driver.update('story', 'a', data), 'INVALID_VALUE', 400);
+    await refuses(driver.updateMany('story', {}, data), 'INVALID_VALUE', 400);
+  }
+  await refuses(driver.bulkCreate('story', record), 'INVALID_VALUE', 400);
+  await refuses(driver.bulkUpdate('story', record), 'INVALID_VALUE', 400);
+  await refuses(driver.bulkDelete('story', 'a'), 'INVALID_VALUE', 400);
+  await refuses(driver.create('story', { id: '' }), 'INVALID_ID', 400);
+  await refuses(driver.find('story', { where: {}, filters: {} }), 'INVALID_FILTER', 400);
+});
+
 test('a count is of what matches, whatever of it is shown', async () => {
   const driver = await open();
   await driver.bulkCreate('story', ['red apple', 'green apple', 'pear'].map((title, points) => ({ title, points })));

@@ -66,8 +66,9 @@ function constraintOf(field: string, value: unknown, kind: TemporalKind | undefi
   if (!names.some((name) => name.startsWith('$'))) return [{ $eq: value }];
   const unknown = names.filter((name) => !OPERATORS.includes(name));
   if (unknown.length > 0) {
-    const instead = unknown.some((name) => name === '$regex' || name === '$options') ? 'use $icontains, $contains or $startsWith' : `use ${OPERATORS.join(' ')}`;
-    throw new FilterError(`${path} has ${unknown.join(' and ')}, which is no operator: ${instead}`);
+    const isExpression = unknown.some((name) => name === '$regex' || name === '$options');
+    const others = isExpression ? '$icontains, $contains or $startsWith' : OPERATORS.join(' ');
+    throw new FilterError(`${path} has ${unknown.join(' and ')}, which is no operator: use ${others}`);
   }
   const all: Operators = {};
   const others: Operators[] = [];
@@ -93,7 +94,9 @@ function operatorsOf(name: string, value: unknown, field: string, kind: Temporal
     case '$lte':
       return atMost(stored, value, kind);
     case '$between': {
-      if (!Array.isArray(stored) || stored.length !== 2) throw new FilterError(`${path} must be the lowest and the highest value, not ${shown(value)}`);
+      if (!Array.isArray(stored) || stored.length !== 2) {
+        throw new FilterError(`${path} must be the lowest and the highest value, not ${shown(value)}`);
+      }
       return { $gte: stored[0] as unknown, ...atMost(stored[1], (value as unknown[])[1], kind) };
     }
     case '$in':
@@ -156,7 +159,8 @@ function idsOf(id: unknown): unknown[] {
   return number === undefined ? [id] : [String(number), number];
 }
 
-function isPlain(value: unknown): value is { [key: string]: unknown } {
+/** Whether it is an object that is nothing but its fields. */
+export function isPlain(value: unknown): value is { [key: string]: unknown } {
   if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;

@@ -7,7 +7,7 @@ import type { AggregateQuery, Explanation, ObjectDefinition, OpenOptions, Record
 import type { CallOptions, DriverQuery, DriverRecord, ObjectSchema } from './contract.js';
 import { definitionOf, temporalFieldsOf } from './definitions.js';
 import { FilterError, forEngine } from './failures.js';
-import { filterOf, type Kinds, numberOf } from './filters.js';
+import { filterOf, isPlain, type Kinds, numberOf } from './filters.js';
 import { Opening } from './opening.js';
 import { inStoredForm } from './temporal.js';
 
@@ -79,7 +79,8 @@ export class OfflineDriver {
   /** Checks that there is somewhere to keep records; opens nothing. Errors: `STORAGE_FAILED`. */
   async connect(): Promise<void> {
     if (this.#options.storage === 'memory' || typeof indexedDB !== 'undefined') return;
-    throw forEngine(errorWithCode('STORAGE_FAILED', `there is no IndexedDB here: give the driver storage: 'memory', or use it in a browser`), '', true);
+    const message = `there is no IndexedDB here: give the driver storage: 'memory', or use it in a browser`;
+    throw forEngine(errorWithCode('STORAGE_FAILED', message), '', true);
   }
 
   /** Closes the database. What is pending stays, and the next call opens it again. */
@@ -99,12 +100,14 @@ export class OfflineDriver {
   /** There is no language for commands. Errors: `INVALID_QUERY`, always. */
   async execute(command: unknown, parameters?: unknown[], options?: CallOptions): Promise<never> {
     void [command, parameters, options];
-    throw forEngine(new QueryError('INVALID_QUERY', 'an offline database has no commands: use find, aggregate and the other methods'), '', true);
+    const message = 'an offline database has no commands: use find, aggregate and the other methods';
+    throw forEngine(new QueryError('INVALID_QUERY', message), '', true);
   }
 
   /** The records that the query finds, each for itself: groups are `aggregate`'s. */
   find(object: string, query?: DriverQuery, options?: CallOptions): Promise<DriverRecord[]> {
-    return this.#call(object, options, async (records) => (await records.find(object, this.#query(object, query))).map(handedOut));
+    const read = () => this.#query(object, query);
+    return this.#call(object, options, read, async (records, query) => (await records.find(object, query)).map(handedOut));
   }
 
   async findOne(object: string, query?: DriverQuery, options?: CallOptions): Promise<DriverRecord | null> {
@@ -113,15 +116,16 @@ export class OfflineDriver {
 
   /** Errors: `ALREADY_EXISTS` and `UNIQUE_VIOLATION`, which an engine takes for a duplicate. */
   create(object: string, data: DriverRecord, options?: CallOptions): Promise<DriverRecord> {
-    return this.#call(object, options, async (records) => handedOut(await records.create(object, this.#stored(object, data))));
+    const read = () => this.#stored(object, data);
+    return this.#call(object, options, read, async (records, record) => handedOut(await records.create(object, record)));
   }
 
   /** Resolves with the record as it then is, or null if there is none. */
   update(object: string, id: RecordId, data: DriverRecord, options?: CallOptions): Promise<DriverRecord | null> {
-    return this.#call(object, options, async (records) => {
+    return this.#call(object, options, () => this.#patch(object, id, data), async (records, patch) => {
       const found = await idIn(records, object, id);
       try {
-        return handedOut(await records.update(object, found, this.#patch(object, id, data)));
+        return handedOut(await records.update(object, found, patch));
       } catch (thrown) {
         if ((thrown as { code?: unknown }).code === 'NOT_FOUND') return null;
         throw thrown;
@@ -131,8 +135,7 @@ export class OfflineDriver {
 
   /** Changes the record with this id or, without one, that with the same values under `conflictKeys`; creates it if there is none. */
   upsert(object: string, data: DriverRecord, conflictKeys: readonly string[] = [], options?: CallOptions): Promise<DriverRecord> {
-    return this.#atOnce(object, options, async (records) => {
-      const record = this.#stored(object, data);
+    return this.#atOnce(object, options, () => this.#stored(object, data), async (records, record) => {
       const { id } = record;
       if (id !== undefined) return handedOut(await records.upsert(object, { ...record, id: await idIn(records, object, id) }));
       const where = Object.fromEntries(conflictKeys.map((key) => [key, { $eq: record[key] ?? null }]));
@@ -142,33 +145,33 @@ export class OfflineDriver {
   }
 
   delete(object: string, id: RecordId, options?: CallOptions): Promise<boolean> {
-    return this.#call(object, options, async (records) => await records.delete(object, await idIn(records, object, id)));
+    return this.#call(object, options, () => id, async (records) => await records.delete(object, await idIn(records, object, id)));
   }
 
   /** Counts what matches `where` and `search`; the other parts of a query are about which of these are shown. */
   count(object: string, query: DriverQuery = {}, options?: CallOptions): Promise<number> {
-    return this.#call(object, options, async (records) => {
-      const { where, search, searchFields } = this.#query(object, query);
-      if (search === undefined || search === null) return await records.count(object, where);
-      return (await records.find(object, { where, search, searchFields, fields: [] } as object)).length;
+    return this.#call(object, options, () => this.#query(object, query), async (records, { where, search, searchFields }) => {
+      if (search === undefined) return await records.count(object, where);
+      return (await records.find(object, { search, fields: [], ...(where && { where }), ...(searchFields && { searchFields }) })).length;
     });
   }
 
   /** Computes over groups of records: a row for each, with nulls where a field has no value. */
   aggregate(object: string, query: DriverQuery, options?: CallOptions): Promise<DriverRecord[]> {
-    return this.#call(object, options, (records) => records.aggregate(object, this.#aggregation(object, query)) as Promise<DriverRecord[]>);
+    return this.#call(object, options, () => this.#aggregation(object, query), (records, query) => {
+      return records.aggregate(object, query) as Promise<DriverRecord[]>;
+    });
   }
 
   /** The different values of a field, but null. */
   distinct(object: string, field: string, query?: Pick<DriverQuery, 'where'>, options?: CallOptions): Promise<unknown[]> {
-    return this.#call(object, options, (records) => records.distinct(object, field, this.#filter(object, query?.where)));
+    return this.#call(object, options, () => this.#filter(object, query?.where), (records, where) => records.distinct(object, field, where));
   }
 
   /** Creates all of them, or none. */
   bulkCreate(object: string, data: readonly DriverRecord[], options?: CallOptions): Promise<DriverRecord[]> {
-    return this.#call(object, options, async (records) => {
-      return (await records.bulkCreate(object, data.map((record) => this.#stored(object, record)))).map(handedOut);
-    });
+    const read = () => listOf(data, 'data').map((record) => this.#stored(object, record));
+    return this.#call(object, options, read, async (records, data) => (await records.bulkCreate(object, data)).map(handedOut));
   }
 
   /** Changes all of them that are there, or none; resolves with these as they then are. */
@@ -177,11 +180,12 @@ export class OfflineDriver {
     updates: readonly { readonly id: RecordId; readonly data: DriverRecord }[],
     options?: CallOptions,
   ): Promise<DriverRecord[]> {
-    return this.#atOnce(object, options, async (records) => {
+    const read = () => listOf(updates, 'updates').map(({ id, data }) => ({ id, data: this.#patch(object, id, data) }));
+    return this.#atOnce(object, options, read, async (records, updates) => {
       const found = [];
       for (const { id, data } of updates) {
         const existing = await idIn(records, object, id);
-        if ((await records.get(object, existing)) !== undefined) found.push({ id: existing, data: this.#patch(object, id, data) });
+        if ((await records.get(object, existing)) !== undefined) found.push({ id: existing, data });
       }
       return (await records.bulkUpdate(object, found)).map(handedOut);
     });
@@ -189,28 +193,30 @@ export class OfflineDriver {
 
   /** Deletes those that are there. */
   bulkDelete(object: string, ids: readonly RecordId[], options?: CallOptions): Promise<void> {
-    return this.#call(object, options, async (records) => {
+    return this.#call(object, options, () => [...listOf(ids, 'ids')], async (records, ids) => {
       await records.bulkDelete(object, await Promise.all(ids.map((id) => idIn(records, object, id))));
     });
   }
 
   /** Changes all that the query finds; resolves with how many there were. */
   updateMany(object: string, query: DriverQuery, data: DriverRecord, options?: CallOptions): Promise<number> {
-    const patch = () => this.#stored(object, data);
-    return this.#many(object, query, options, (records, where) => records.updateMany(object, where, patch()), async (records, ids) => {
-      return (await records.bulkUpdate(object, ids.map((id) => ({ id, data: patch() })))).length;
+    return this.#many(object, query, options, () => this.#stored(object, data), {
+      byFilter: (records, where, patch) => records.updateMany(object, where, patch),
+      byIds: async (records, ids, patch) => (await records.bulkUpdate(object, ids.map((id) => ({ id, data: patch })))).length,
     });
   }
 
   /** Deletes all that the query finds; resolves with how many there were. */
   deleteMany(object: string, query: DriverQuery, options?: CallOptions): Promise<number> {
-    const byIds = (records: Records, ids: RecordId[]) => records.bulkDelete(object, ids);
-    return this.#many(object, query, options, (records, where) => records.deleteMany(object, where), byIds);
+    return this.#many(object, query, options, () => undefined, {
+      byFilter: (records, where) => records.deleteMany(object, where),
+      byIds: (records, ids) => records.bulkDelete(object, ids),
+    });
   }
 
   /** How the query is answered: by which index, and how many records are looked at. */
   explain(object: string, query?: DriverQuery, options?: CallOptions): Promise<Explanation> {
-    return this.#call(object, options, (_, database) => database.explain(object, this.#query(object, query)));
+    return this.#call(object, options, () => this.#query(object, query), (_, query, database) => database.explain(object, query));
   }
 
   /** A value as it is compared with what the field holds: a time in the form in which times are stored. */
@@ -243,7 +249,8 @@ export class OfflineDriver {
     this.#checkTenant(options);
     const definition = (schema ?? {}) as ObjectSchema;
     if (definition.tenancy?.enabled === true && this.#tenantId === undefined) {
-      throw forEngine(errorWithCode('INVALID_OPTIONS', `${object} has records of several tenants, which are not kept apart here: give the driver the tenantId whose database this is`), object, true);
+      const message = `${object} has records of several tenants, which are not kept apart: give the driver the tenantId whose database it is`;
+      throw forEngine(errorWithCode('INVALID_OPTIONS', message), object, true);
     }
     try {
       this.#opening.define(definitionOf(object, definition));
@@ -277,46 +284,60 @@ export class OfflineDriver {
     if (definition) this.#kinds.set(object, temporalFieldsOf(definition));
   }
 
-  /** Runs one call, in the transaction that its options name. */
-  async #call<R>(object: string, options: CallOptions | undefined, task: (records: Records, database: Database) => R | Promise<R>): Promise<R> {
+  /** Runs one call, in the transaction that its options name. What it is about is read before it returns. */
+  async #call<P, R>(
+    object: string,
+    options: CallOptions | undefined,
+    read: () => P,
+    task: (records: Records, read: P, database: Database) => R | Promise<R>,
+  ): Promise<R> {
     try {
       this.#checkTenant(options);
       const within = options?.transaction === undefined || options.transaction === null ? undefined : transactionIn(options.transaction);
-      return await this.#opening.use((database) => task(within ?? database, database));
+      const about = read();
+      return await this.#opening.use((database) => task(within ?? database, about, database));
     } catch (thrown) {
       throw forEngine(thrown, object, this.#opening.definition(object) !== undefined);
     }
   }
 
   /** As `#call`, for what takes several steps that must be one. */
-  #atOnce<R>(object: string, options: CallOptions | undefined, task: (records: Records) => Promise<R>): Promise<R> {
-    return this.#call(object, options, (records) => (records instanceof Transaction ? task(records) : (records as Database).transaction(task)));
+  #atOnce<P, R>(
+    object: string,
+    options: CallOptions | undefined,
+    read: () => P,
+    task: (records: Records, read: P) => Promise<R>,
+  ): Promise<R> {
+    return this.#call(object, options, read, (records, about) => inTransaction(records, (within) => task(within, about)));
   }
 
   /** Runs a write of what a query finds: by its filter, if that is all there is to it. */
-  #many(
+  #many<P>(
     object: string,
     query: DriverQuery | undefined,
     options: CallOptions | undefined,
-    byFilter: (records: Records, where: object) => Promise<number>,
-    byIds: (records: Records, ids: RecordId[]) => Promise<number>,
+    read: () => P,
+    write: {
+      byFilter(records: Records, where: object, read: P): Promise<number>;
+      byIds(records: Records, ids: RecordId[], read: P): Promise<number>;
+    },
   ): Promise<number> {
-    return this.#call(object, options, async (records) => {
-      const { where = {}, ...rest } = this.#query(object, query);
-      if (Object.values(rest).every((part) => part === undefined || part === null)) return await byFilter(records, where);
-      const run = async (within: Records) => {
-        const rows = await within.find(object, { where, ...rest, fields: [] } as object);
-        return await byIds(within, rows.map(({ id }) => id));
-      };
-      return await (records instanceof Transaction ? run(records) : (records as Database).transaction(run));
+    const readAll = () => ({ ...this.#query(object, query), about: read() });
+    return this.#call(object, options, readAll, (records, { where = {}, about, ...rest }) => {
+      if (Object.keys(rest).length === 0) return write.byFilter(records, where, about);
+      return inTransaction(records, async (within) => {
+        const rows = await within.find(object, { ...rest, where, fields: [] });
+        return await write.byIds(within, rows.map(({ id }) => id), about);
+      });
     });
   }
 
   #checkTenant({ tenantId, tenantIds = [] }: CallOptions = {}): void {
     const others = [...tenantIds, ...(tenantId === undefined ? [] : [tenantId])].filter((tenant) => tenant !== this.#tenantId);
     if (others.length === 0) return;
-    const whose = this.#tenantId === undefined ? 'of nobody in particular' : `of ${this.#tenantId}`;
-    throw forEngine(errorWithCode('INVALID_OPTIONS', `a call for the tenant ${others[0]} came to a database that is ${whose}: give the driver the tenantId whose database this is`), '', true);
+    const whose = this.#tenantId === undefined ? 'nobody in particular' : this.#tenantId;
+    const message = `a call for the tenant ${others[0]} came to a database of ${whose}: give the driver the tenantId whose database it is`;
+    throw forEngine(errorWithCode('INVALID_OPTIONS', message), '', true);
   }
 
   #filter(object: string, where: unknown): object | undefined {
@@ -327,8 +348,9 @@ export class OfflineDriver {
   #query(object: string, query: DriverQuery = {}, ignored = [...ENGINES, ...OF_GROUPS]): { where?: object; search?: string; searchFields?: string[] } {
     // `filters` is the older name.
     const { where, filters, ...rest } = query as DriverQuery & { filters?: unknown };
-    if ((where ?? null) !== null && (filters ?? null) !== null) throw new FilterError('filters is the older name of where: leave one of them out');
-    const filter = this.#filter(object, where ?? filters);
+    const given = [where, filters].filter((filter) => filter !== undefined && filter !== null);
+    if (given.length > 1) throw new FilterError('filters is the older name of where: leave one of them out');
+    const filter = this.#filter(object, given[0]);
     const parts = Object.entries(inNewerForm(rest)).filter(([name, value]) => {
       // No fields are all fields, to an engine.
       const isEmpty = value === undefined || value === null || (name === 'fields' && Array.isArray(value) && value.length === 0);
@@ -339,12 +361,16 @@ export class OfflineDriver {
 
   #aggregation(object: string, query: DriverQuery): AggregateQuery<DriverRecord> & { [key: string]: never } {
     const { aggregations, ...rest } = this.#query(object, query, ENGINES) as DriverQuery;
-    const columns = aggregations?.map(({ filter, ...column }) => ({ ...column, ...(filter !== undefined && { filter: this.#filter(object, filter) }) }));
+    const columns = aggregations?.map(({ filter, ...column }) => {
+      return { ...column, ...(filter !== undefined && { filter: this.#filter(object, filter) }) };
+    });
     return { ...rest, ...(columns && { aggregations: columns }) } as never;
   }
 
   /** A record as it is written: times in the form in which they are stored, the id as text. */
   #stored(object: string, data: DriverRecord): DriverRecord & { id?: RecordId } {
+    // What is no record is for the database to refuse.
+    if (!isPlain(data)) return data;
     const record: DriverRecord & { id?: RecordId } = { ...data };
     for (const [field, kind] of this.#kinds.get(object) ?? []) {
       if (Object.hasOwn(record, field)) record[field] = inStoredForm(record[field], kind);
@@ -356,6 +382,7 @@ export class OfflineDriver {
 
   /** A change as it is written, without the id of the record that it is to. */
   #patch(object: string, to: RecordId, data: DriverRecord): DriverRecord {
+    if (!isPlain(data)) return data;
     const { id, ...patch } = this.#stored(object, data);
     return id === undefined || id === String(to) ? patch : { id, ...patch };
   }
@@ -368,6 +395,15 @@ async function idIn(records: Records, object: string, id: RecordId): Promise<Rec
   const text = String(number);
   const isNumber = (await records.get(object, text)) === undefined && (await records.get(object, number)) !== undefined;
   return isNumber ? number : text;
+}
+
+function inTransaction<R>(records: Records, task: (records: Records) => Promise<R>): Promise<R> {
+  return records instanceof Transaction ? task(records) : (records as Database).transaction(task);
+}
+
+function listOf<T>(items: readonly T[], name: string): readonly T[] {
+  if (Array.isArray(items)) return items as readonly T[];
+  throw errorWithCode('INVALID_VALUE', `${name} must be an array`);
 }
 
 function transactionIn(handle: unknown): Transaction {
