@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use js_sys::{Array, Function, Promise, Reflect, Uint32Array};
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array, Uint32Array};
 use objectql_sync_protocol::{
     Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ProtocolError, RecordId, array_text, normalise,
 };
@@ -66,11 +66,20 @@ impl Driver {
         })
     }
 
-    /// Writes, in a transaction if one is named: `kind` says what, see [`command`]. One door for all, because each exported method
+    /// Writes, in a transaction if one is named: `kind` says what, see [`command`]. A long text comes as bytes, which are copied at
+    /// once, while those of a string are one by one. One door for all, because each exported method
     /// costs a kilobyte of code on both sides.
     #[wasm_bindgen(unchecked_return_type = "Promise<unknown>")]
-    pub fn write(&self, kind: &str, object: &str, first: &str, second: &str, within: Option<u32>) -> Promise {
-        or_rejected(command(&self.0, kind, object, first, second).and_then(|command| match within {
+    pub fn write(
+        &self,
+        kind: &str,
+        object: &str,
+        first: &JsValue,
+        second: &str,
+        within: Option<u32>,
+    ) -> Promise {
+        let command = text(first).and_then(|first| command(&self.0, kind, object, &first, second));
+        or_rejected(command.and_then(|command| match within {
             None => self.0.call(true, |request: RequestId| Input::Write { request, command }),
             Some(transaction) => {
                 let reply = self.0.read(|engine| engine.stage(now(), transaction, command))?;
@@ -101,10 +110,10 @@ impl Driver {
         self.read(|engine| answer(engine, kind, object, first, second, within))
     }
 
-    /// One record, as the rows a query finds.
-    #[wasm_bindgen(unchecked_return_type = "[Uint32Array, string, Uint32Array]")]
-    pub fn get(&self, object: &str, id: &str) -> Result<Array, JsValue> {
-        self.read(|engine| engine.get_row(object, &RecordId::parse_json(id)?).map(found_to_js))
+    /// One record: its stamp and, after a colon, its JSON if the page does not know it; after an exclamation mark where stale
+    /// stamps are to be taken first. One text, because arrays cost more than the record.
+    pub fn get(&self, object: &str, id: &str) -> Result<Option<String>, JsValue> {
+        self.read(|engine| engine.get_row(object, &RecordId::parse_json(id)?))
     }
 
     /// The rows a query finds: `[stamps, unknown, stale]`, see `Found`.
@@ -178,6 +187,15 @@ impl Driver {
     fn read<T>(&self, look: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, JsValue> {
         self.0.read(look).map_err(|error| to_js(&error))
     }
+}
+
+/// A text that came as a string, or as bytes.
+fn text(value: &JsValue) -> Result<String, Error> {
+    let text = match value.dyn_ref::<Uint8Array>() {
+        Some(bytes) => String::from_utf8(bytes.to_vec()).ok(),
+        None => value.as_string(),
+    };
+    text.ok_or_else(|| Error::Internal("a text is wanted".to_owned()))
 }
 
 /// The command for a kind of write. `first` and `second` are JSON text but for the ids of mutations.

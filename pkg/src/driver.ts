@@ -14,13 +14,14 @@ export type Question = 'status' | 'pendingMutations' | 'conflicts' | 'rejected' 
 /** What the wasm side offers. Queries and lists cross as JSON text, records as `Found`; what is thrown is an `Error` with a `code`. */
 export interface Driver {
   /** In a transaction, if one is named. Resolves with the JSON of records, a number or a boolean, as the kind has it. */
-  write(kind: Write, object: string, first: string, second: string, within?: number): Promise<unknown>;
+  write(kind: Write, object: string, first: string | Uint8Array, second: string, within?: number): Promise<unknown>;
   /** Answers with JSON, likewise. */
   ask(kind: Question, object: string, first: string, second: string, within?: number): string;
   /** Begins a transaction. */
   begin(): number;
   rollback(transaction: number): void;
-  get(object: string, idJson: string): Found;
+  /** A stamp and, after a colon, the JSON of the record if it is not known; after `!` where stale stamps are to be taken first. */
+  get(object: string, idJson: string): string | undefined;
   find(object: string, queryJson: string): Found;
   /** Changes whenever a record does. */
   revision(): number;

@@ -34,6 +34,10 @@ import {
   encodeWhere,
 } from './values.js';
 
+/** From this length on, in UTF-16 units, a text crosses faster as bytes. */
+const LONG = 1_000;
+const encoder = new TextEncoder();
+
 /** The part of a query that says what to put in from other objects. */
 export type Expanding<Schema, Name extends ObjectName<Schema>, E> = { readonly expand?: E & Expandable<Schema, Name, E> };
 
@@ -303,7 +307,10 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   #write<R>(kind: Write, object: string, first: () => string, second: () => string = nothing): Promise<R> {
-    return this.run((driver) => driver.write(kind, objectName(object), first(), second(), this.within) as Promise<R>);
+    return this.run((driver) => {
+      const text = first();
+      return driver.write(kind, objectName(object), text.length > LONG ? encoder.encode(text) : text, second(), this.within) as Promise<R>;
+    });
   }
 
   async #json<R>(kind: Write, object: string, first: () => string, second?: () => string): Promise<R> {

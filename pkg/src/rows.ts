@@ -31,12 +31,19 @@ export class Rows {
     const stamp = stamps?.get(id);
     const known = stamp === undefined ? undefined : this.#byStamp.get(stamp);
     if (known !== undefined) return known;
-    const found = this.#driver.get(object, encodeId(id));
-    const [row] = this.read(found);
+    const answer = this.#driver.get(object, encodeId(id));
+    if (answer === undefined) {
+      stamps?.delete(id);
+      return undefined;
+    }
+    const start = answer.startsWith('!') ? 1 : 0;
+    if (start > 0) this.#forget(this.#driver.takeStale());
+    const found = parseInt(answer.slice(start), 10);
     if (stamps === undefined) this.#stamps.set(object, (stamps = new Map()));
-    if (row === undefined) stamps.delete(id);
-    else stamps.set(id, found[0][0] as number);
-    return row;
+    stamps.set(id, found);
+    const colon = answer.indexOf(':');
+    if (colon > 0) this.#byStamp.set(found, freeze(JSON.parse(answer.slice(colon + 1)) as ReadRecord));
+    return this.#byStamp.get(found);
   }
 
   /** The records that the driver found. Each `Found` must be read, once, in the order in which they came. */

@@ -39,7 +39,8 @@ export class FakeDriver {
 
   /** One door for all writes. */
   async write(kind, object, first, second) {
-    return this[kind](...(object === '' ? [] : [object]), first, second);
+    const text = typeof first === 'string' ? first : new TextDecoder().decode(first);
+    return this[kind](...(object === '' ? [] : [object]), text, second);
   }
 
   /** One door for all answers. */
@@ -65,7 +66,11 @@ export class FakeDriver {
   get(object, idJson) {
     this.#check();
     const found = this.#records.get(JSON.parse(idJson));
-    return this.#found(found?.object === object ? [found] : []);
+    if (found?.object !== object) return undefined;
+    const [[stamp], unknown, stale] = this.#found([found]);
+    // What is stale is told again, as the first of several ways.
+    for (const old of stale) this.#known.add(old);
+    return `${stale.length > 0 ? '!' : ''}${stamp}${unknown === '' ? '' : `:${unknown.slice(1, -1)}`}`;
   }
 
   find(object, queryJson) {

@@ -13,6 +13,7 @@ use std::collections::HashSet;
 
 use crate::ProtocolError;
 use crate::number::parse_number;
+use crate::scan::{plain_end, text_end};
 
 /// The largest integer up to which every integer is a double: 2^53.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
@@ -159,9 +160,7 @@ impl Reader<'_> {
         self.out.push('"');
         loop {
             let start = self.at;
-            while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
-                self.at += 1;
-            }
+            self.at = plain_end(self.text.as_bytes(), start);
             self.out.push_str(self.text.get(start..self.at).unwrap_or_default());
             match self.peek() {
                 Some(b'"') => {
@@ -600,18 +599,30 @@ pub(crate) fn members(text: &str) -> impl Iterator<Item = (&str, Json<'_>)> {
 
 /// The value of the member whose key has the JSON text `key`.
 pub(crate) fn find_member<'a>(text: &'a str, key: &str) -> Option<Json<'a>> {
-    members(text).find(|(name, _)| *name == key).map(|(_, value)| value)
+    let (bytes, key) = (text.as_bytes(), key.as_bytes());
+    let mut at = 1;
+    loop {
+        if bytes.get(at)? != &b'"' {
+            return None;
+        }
+        let key_end = skip_string(bytes, at)?;
+        let value_end = skip_value(bytes, key_end + 1)?;
+        if bytes.get(at..key_end)? == key {
+            return text.get(key_end + 1..value_end).map(Json);
+        }
+        at = value_end + 1;
+    }
 }
 
 /// The place just after the string that starts at `at`.
 fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
     let mut i = at + 1;
     loop {
-        match bytes.get(i)? {
-            b'"' => return Some(i + 1),
-            b'\\' => i += 2,
-            _ => i += 1,
+        i = text_end(bytes, i);
+        if bytes.get(i)? == &b'"' {
+            return Some(i + 1);
         }
+        i += 2;
     }
 }
 

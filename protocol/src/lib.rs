@@ -18,6 +18,7 @@ pub mod mutation;
 mod number;
 pub mod object;
 pub mod realtime;
+mod scan;
 pub mod timestamp;
 
 pub use change::ServerChange;
@@ -30,6 +31,7 @@ pub use id::{Checkpoint, ClientId, MutationId, ObjectName, RecordId, RecordKey, 
 pub use json::{Json, ObjectText, Scalar, array_text, normalise, number_text, quoted};
 pub use mutation::{Mutation, Operation};
 pub use object::{FieldDefinition, IndexDefinition, Named, ObjectDefinition, SelectOption};
+pub use scan::find_folded;
 pub use timestamp::Timestamp;
 
 /// How deep a record's values may be nested, the record itself being the first level.

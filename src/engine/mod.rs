@@ -434,11 +434,11 @@ impl Engine {
         Ok(self.collections.count(object, query))
     }
 
-    /// One record, likewise.
+    /// One record: its stamp and, unless the page knows it, its JSON; see `Collections::get_one`.
     ///
     /// # Errors
     /// `UNKNOWN_OBJECT`
-    pub fn get_row(&mut self, object: &str, id: &RecordId) -> Result<Found, Error> {
+    pub fn get_row(&mut self, object: &str, id: &RecordId) -> Result<Option<String>, Error> {
         Ok(self.collections.get_one(&self.config.object(object)?.name, id))
     }
 

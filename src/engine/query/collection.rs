@@ -206,10 +206,26 @@ impl Collections {
         found.into_iter().flatten().map(|row| &row.id)
     }
 
-    /// One record.
-    pub(crate) fn get_one(&mut self, object: &ObjectName, id: &RecordId) -> Found {
-        let number = self.get(object).and_then(|collection| collection.rows.find(id));
-        self.for_page(object, number.as_slice())
+    /// One record as one text: its stamp, and after a colon its JSON if the page does not know it. An exclamation mark comes first
+    /// where stale stamps are to be taken before it is read.
+    pub(crate) fn get_one(&mut self, object: &ObjectName, id: &RecordId) -> Option<String> {
+        if self.page.bytes > MOST_KNOWN {
+            self.forget_all();
+        }
+        let (_, collection) = self.list.iter_mut().find(|(name, _)| name == object)?;
+        let number = collection.rows.find(id)?;
+        let is_new = collection.rows.note_known(number, self.page.memory);
+        let row = collection.rows.get(number)?;
+        let mut text = row.stamp.to_string();
+        if !self.page.stale.is_empty() {
+            text.insert(0, '!');
+        }
+        if is_new {
+            self.page.bytes += row.fields.as_str().len();
+            text.push(':');
+            text.push_str(row.fields.as_str());
+        }
+        Some(text)
     }
 
     /// The rows a query finds.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use objectql_sync_protocol::{Fields, Json, RecordId, Scalar};
+use objectql_sync_protocol::{Fields, Json, RecordId, Scalar, find_folded};
 
 use super::Path;
 use super::order::{OrderBy, compare_values};
@@ -174,10 +174,12 @@ fn contains(value: Json<'_>, text: &str) -> bool {
         || value.elements().any(|element| is_string(Some(element), |string| string == text))
 }
 
-/// Whether a text contains another, whose ASCII letters are small.
+/// Whether a text contains another, which has no ASCII capitals.
 fn contains_folded(string: &str, text: &str) -> bool {
-    let (string, text) = (string.as_bytes(), text.as_bytes());
-    text.is_empty() || string.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text))
+    if text.is_ascii() {
+        return find_folded(string, text, 0).is_some();
+    }
+    string.to_ascii_lowercase().contains(text)
 }
 
 /// The order of two values of one kind; none between kinds.

@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 
-use objectql_sync_protocol::{Fields, Json, ObjectDefinition, Scalar};
+use objectql_sync_protocol::{Fields, Json, ObjectDefinition, Scalar, find_folded};
 
 use super::letters::{fold, stands_alone};
 use super::rows::RowNumber;
@@ -77,12 +77,10 @@ impl Search {
         match value.scalar() {
             Scalar::String(text) => {
                 let early = u32::try_from(15_usize.saturating_sub(place)).unwrap_or(0);
-                for word in words(&text) {
-                    for (wanted, best) in self.words.iter().zip(best.iter_mut()) {
-                        let score = fit(word, wanted);
-                        if score > 0 {
-                            *best = (*best).max(score + early);
-                        }
+                for (wanted, best) in self.words.iter().zip(best.iter_mut()) {
+                    let score = fit(&text, wanted);
+                    if score > 0 {
+                        *best = (*best).max(score + early);
                     }
                 }
             }
@@ -96,31 +94,75 @@ fn is_drivers(quoted_name: &str) -> bool {
     matches!(quoted_name, "\"id\"" | "\"created_at\"" | "\"updated_at\"")
 }
 
-/// How well a word fits one that is wanted, which is in small letters.
-fn fit(word: &str, wanted: &str) -> u32 {
-    let mut letters = word.chars().filter_map(fold);
-    if !wanted.chars().all(|letter| letters.next() == Some(letter)) {
-        0
-    } else if letters.next().is_none() {
-        WHOLE
-    } else {
-        PREFIX
+/// How well the best word of a text fits one that is wanted, which is in small letters.
+fn fit(text: &str, wanted: &str) -> u32 {
+    let mut best = 0;
+    if !wanted.is_ascii() || !text.is_ascii() {
+        for word in words(text) {
+            let mut letters = word.chars().filter_map(fold);
+            if wanted.chars().all(|letter| letters.next() == Some(letter)) {
+                best = best.max(if letters.next().is_none() { WHOLE } else { PREFIX });
+            }
+        }
+        return best;
     }
+    // Most texts are ASCII: only where the letters stand is it looked whether a word begins there, and ends.
+    let is_letter = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_alphanumeric);
+    let mut at = 0;
+    while best < WHOLE
+        && let Some(start) = find_folded(text, wanted, at)
+    {
+        at = start + wanted.len();
+        if start == 0 || !is_letter(start - 1) {
+            best = best.max(if is_letter(at) { PREFIX } else { WHOLE });
+        }
+    }
+    best
+}
+
+/// Where the next word from `at` on begins and ends.
+fn next_word(text: &str, mut at: usize) -> Option<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let letter_at = |at: usize| text.get(at..).and_then(|rest| rest.chars().next());
+    let start = loop {
+        let byte = *bytes.get(at)?;
+        if byte.is_ascii() {
+            if byte.is_ascii_alphanumeric() {
+                break at;
+            }
+            at += 1;
+            continue;
+        }
+        let letter = letter_at(at)?;
+        if stands_alone(letter) && fold(letter).is_some() {
+            return Some((at, at + letter.len_utf8()));
+        }
+        if fold(letter).is_some() {
+            break at;
+        }
+        at += letter.len_utf8();
+    };
+    while let Some(byte) = bytes.get(at) {
+        if byte.is_ascii_alphanumeric() {
+            at += 1;
+            continue;
+        }
+        let letter = if byte.is_ascii() { None } else { letter_at(at) };
+        match letter.filter(|letter| !stands_alone(*letter) && fold(*letter).is_some()) {
+            Some(letter) => at += letter.len_utf8(),
+            None => break,
+        }
+    }
+    Some((start, at))
 }
 
 /// The words of a text, as they stand there.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
+    let mut at = 0;
     std::iter::from_fn(move || {
-        let is_word = |letter: char| fold(letter).is_some();
-        rest = rest.get(rest.find(is_word)?..)?;
-        let first = rest.chars().next()?;
-        let is_end = |letter: char| !is_word(letter) || stands_alone(letter);
-        let end =
-            if stands_alone(first) { first.len_utf8() } else { rest.find(is_end).unwrap_or(rest.len()) };
-        let (word, after) = rest.split_at(end);
-        rest = after;
-        Some(word)
+        let (start, end) = next_word(text, at)?;
+        at = end;
+        text.get(start..end)
     })
 }
 
