@@ -2,7 +2,7 @@ import { useComputed, useSignalEffect } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Board } from './board';
 import type { Client } from './client';
-import { CloseIcon, LogIcon, UpIcon } from './icons';
+import { CloseIcon, LogIcon, RedoIcon, UndoIcon, UpIcon } from './icons';
 import { SidePanel } from './side-panel';
 import { SyncBar } from './sync-bar';
 
@@ -18,12 +18,13 @@ export function ClientPanel({ client }: { client: Client }) {
     asked.current = undecided.value;
   });
   return (
-    <section class="client" aria-label={client.label} data-client={client.name} data-network={client.network.on.value ? 'on' : 'off'}>
+    <section class="client" onKeyDown={(event) => revertByKey(client, event)} aria-label={client.label} data-client={client.name} data-network={client.network.on.value ? 'on' : 'off'}>
       <header class="client-bar">
         <h2>{client.label}</h2>
         <StatusPill client={client} />
         <PendingBadge client={client} />
         <span class="spacer" />
+        <RevertButtons client={client} />
         <NetworkSwitch client={client} />
         <button
           type="button"
@@ -82,6 +83,28 @@ function PendingBadge({ client }: { client: Client }) {
       <span class="hidden"> changes wait to be synced</span>
     </span>
   );
+}
+
+function RevertButtons({ client }: { client: Client }) {
+  const { undoable, redoable } = client.status.value;
+  return (
+    <div class="revert">
+      <button type="button" class="button quiet icon-only" aria-label="Undo the last change" title="Undo (Ctrl+Z)" disabled={undoable === 0} onClick={() => client.revert('undo')}>
+        <UndoIcon />
+      </button>
+      <button type="button" class="button quiet icon-only" aria-label="Redo the last change" title="Redo (Ctrl+Shift+Z)" disabled={redoable === 0} onClick={() => client.revert('redo')}>
+        <RedoIcon />
+      </button>
+    </div>
+  );
+}
+
+/** Ctrl+Z, and with Shift; in a field they are the field's. */
+function revertByKey(client: Client, event: KeyboardEvent): void {
+  const isField = event.target instanceof HTMLElement && event.target.matches('input, textarea, select');
+  if (isField || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== 'z') return;
+  event.preventDefault();
+  void client.revert(event.shiftKey ? 'redo' : 'undo');
 }
 
 function NetworkSwitch({ client }: { client: Client }) {

@@ -219,14 +219,23 @@ export class Client {
     }
   }
 
+  /** Takes back the last change made here, or makes it again. */
+  async revert(way: 'undo' | 'redo'): Promise<void> {
+    await this.run(async () => {
+      if (!(await this.db[way]())) return;
+      this.dismissToast();
+      this.say(way === 'undo' ? 'Undone.' : 'Redone.');
+    });
+  }
+
   /** Where there is no number left between two neighbours, the whole column gets new ones. */
   async #respace(row: BoardStory, patch: Partial<Story>, column: readonly BoardStory[]): Promise<void> {
-    const updates = column.map((each, index) => {
+    const updates = column.flatMap((each, index) => {
       const position = (index + 1) * SPACING;
-      if (each.id === row.id) return this.db.update('story', each.id, { ...patch, position });
-      return each.position === position ? undefined : this.db.update('story', each.id, { position });
+      if (each.id === row.id) return { id: each.id, data: { ...patch, position } };
+      return each.position === position ? [] : { id: each.id, data: { position } };
     });
-    await Promise.all(updates);
+    await this.db.bulkUpdate('story', updates);
   }
 
   async #restore(row: BoardStory): Promise<void> {

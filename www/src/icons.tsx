@@ -27,6 +27,16 @@ export const PencilIcon = () => (
     <path d="M10.5 3 13 5.500 5.500 13H3v-2.500zM9 4.500 11.500 7" />
   </Icon>
 );
+export const UndoIcon = () => (
+  <Icon>
+    <path d="M3 6.500h6.500a3.250 3.250 0 0 1 0 6.500H7M6 3 2.750 6.500 6 10" />
+  </Icon>
+);
+export const RedoIcon = () => (
+  <Icon>
+    <path d="M13 6.500H6.500a3.250 3.250 0 0 0 0 6.500H9M10 3l3.250 3.500L10 10" />
+  </Icon>
+);
 export const UpIcon = () => (
   <Icon>
     <path d="M8 13V3.500M4 7l4-4 4 4" />

@@ -41,6 +41,26 @@ test('stories written offline are counted, survive a reload without a server, an
   await other.context.close();
 });
 
+test('what was done last is taken back and made again, over a reload, and reaches another device', async () => {
+  const undo = () => client('a').getByRole('button', { name: 'Undo the last change' });
+  const redo = () => client('a').getByRole('button', { name: 'Redo the last change' });
+  assert.equal(await undo().isDisabled(), true);
+  await addStories('a', 'backlog', ['Kept', 'Taken back']);
+  await undo().click();
+  await columnHolds('a', 'backlog', ['Kept']);
+  await redo().click();
+  await columnHolds('a', 'backlog', ['Kept', 'Taken back']);
+  await page.reload();
+  await columnHolds('a', 'backlog', ['Kept', 'Taken back']);
+  await cardIn('a', 'backlog', 'Kept').focus();
+  await page.keyboard.press('Control+z');
+  await columnHolds('a', 'backlog', ['Kept']);
+  await drained('a');
+  const other = await openProfile();
+  await columnHolds('a', 'backlog', ['Kept'], other.page);
+  await other.context.close();
+});
+
 test('a second client sees the changes of the first, and keeps its own while it is offline', async () => {
   await client('a').getByRole('button', { name: 'Seed 12 stories' }).click();
   await drained('a');
@@ -113,7 +133,7 @@ test('a card is moved, edited, deleted and brought back with keys alone', async 
 
   await page.keyboard.press('Delete');
   await columnHolds('a', 'in_progress', []);
-  await client('a').getByRole('button', { name: 'Undo' }).press('Enter');
+  await client('a').getByRole('button', { name: 'Undo', exact: true }).press('Enter');
   await columnHolds('a', 'in_progress', ['Edited']);
   await drained('a');
   await page.reload();
