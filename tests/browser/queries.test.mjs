@@ -1,5 +1,6 @@
 // Reading in a real page: indexes, shared records, live queries, values that only one record may have.
 import assert from 'node:assert/strict';
+import { openDatabase } from '../../pkg/dist/index.js';
 import { test, world } from './harness.mjs';
 
 /** A tab with a thousand pieces of work for ten people. */
@@ -86,4 +87,62 @@ test('a value that only one record may have is refused with a code, also right a
   assert.deepEqual((await Promise.all([take(tab), take(other)])).sort(), ['UNIQUE_VIOLATION', 'none']);
   assert.equal(await tab.evaluate(() => codeOf(db.update('work', 'w5', { key: 'K6' }))), 'UNIQUE_VIOLATION');
   assert.equal(await other.evaluate(() => db.count('work', { key: 'the one' })), 1);
+});
+
+/** Titles in several scripts, and what is found in them, in the order in which they came. */
+const TITLES = { german: 'Größe messen', turkish: 'İstanbul gezisi', japanese: '東京タワー', chinese: '東京と京都', russian: 'Привет, мир', hindi: 'नमस्ते १२', greek: 'Ⅷ ΑΘΗΝΑ', emoji: 'a😀b' };
+const SEARCHES = {
+  größe: ['german'], GRÖẞE: ['german'], Gr: ['german'], grosse: [], 'messen größe': ['german'],
+  istanbul: ['turkish'], İSTANBUL: ['turkish'], ıstanbul: [],
+  東京: ['japanese', 'chinese'], 都: ['chinese'], タ: ['japanese'], '京 と': ['chinese'],
+  привет: ['russian'], 'МИР ПРИВ': ['russian'], вет: [],
+  नमस: ['hindi'], '१': ['hindi'], αθη: ['greek'], ⅷ: ['greek'], b: ['emoji'],
+};
+
+/** What a database tells of people and their work while that changes. Runs in a page and in Node.js. */
+async function lookAround(db, titles, searches) {
+  const plain = (value) => JSON.parse(JSON.stringify(value, (key, inner) => (key === 'created_at' || key === 'updated_at' ? undefined : inner)));
+  await db.bulkCreate('person', [{ id: 'p0', name: 'Ägnes' }, { id: 'p1', name: 'Юля' }, { id: 'p2', name: '京子' }]);
+  await db.bulkCreate('work', Object.entries(titles).map(([id, title], at) => ({ id, title, owner: `p${at % 3}`, points: at / 10, due: new Date(Date.UTC(2026, at, 31 - at)) })));
+  const results = [];
+  const follow = (object, query) => {
+    const told = [];
+    results.push(told);
+    db.liveQuery(object, query).subscribe((result) => told.push(plain(result)), ({ code }) => told.push(code));
+  };
+  follow('work', { where: { points: { $gte: 0.2 } }, orderBy: [{ field: 'title', order: 'desc' }], limit: 4, expand: { owner: { fields: ['name'] } } });
+  follow('person', { expand: { work: { where: { points: { $lt: 0.9 } }, orderBy: [{ field: 'title' }], limit: 2 } } });
+  follow('work', { search: '京', expand: { owner: true } });
+  follow('work', { search: { query: 'größe ПРИВ', operator: 'or' }, fields: ['title'] });
+  await db.update('person', 'p2', { name: 'Ωmega' });
+  await db.transaction(async (tx) => {
+    await tx.updateMany('work', { owner: 'p1' }, { owner: 'p0', points: 1 });
+    await tx.create('work', { id: 'new', title: 'größer als 京', owner: 'p2', points: 0.5 });
+  });
+  await db.deleteMany('work', { title: { $startsWith: 'Gr' } });
+  await db.undo();
+  const found = {};
+  for (const search of searches) found[search] = (await db.find('work', { search, orderBy: [{ field: 'points' }], where: { id: { $ne: 'new' } } })).map(({ id }) => id);
+  const aggregations = [{ function: 'count', alias: 'count' }, { function: 'avg', field: 'points', alias: 'avg' }, { function: 'string_agg', field: 'title', alias: 'titles', separator: ' · ' }, { function: 'max', field: 'title', alias: 'last' }];
+  const groups = await db.aggregate('work', { groupBy: ['owner', { field: 'due', dateGranularity: 'quarter', alias: 'quarter' }], aggregations, orderBy: [{ field: 'quarter' }, { field: 'owner' }] });
+  const expanded = plain(await db.find('work', { orderBy: [{ field: 'id' }], expand: { owner: { expand: { work: { fields: ['title'] } } } } }));
+  return { results, found, groups, expanded, distinct: await db.distinct('work', 'owner') };
+}
+
+test('live queries with expand, search in any script and groups give in a page what they give in Node.js', async (t) => {
+  const { openTab } = await world(t);
+  const text = { type: 'text' };
+  const objects = [
+    { name: 'person', fields: { name: text } },
+    { name: 'work', fields: { title: text, owner: { type: 'lookup', reference_to: 'person' }, points: { type: 'number' }, due: { type: 'datetime' } } },
+  ];
+  const db = await openDatabase({ name: 'beside', objects, storage: 'memory' });
+  const inNode = await lookAround(db, TITLES, Object.keys(SEARCHES));
+  await db.destroy();
+  const inPage = await (await openTab()).evaluate(async ([objects, task, ...args]) => (0, eval)(`(${task})`)(await openDb({ objects }), ...args), [objects, String(lookAround), TITLES, Object.keys(SEARCHES)]);
+  assert.deepEqual(inPage, inNode);
+  const sorted = (found) => Object.fromEntries(Object.entries(found).map(([search, ids]) => [search, ids.toSorted()]));
+  assert.deepEqual(sorted(inPage.found), sorted(SEARCHES));
+  // Each commit that changed a result gave one, beside the first.
+  assert.deepEqual(inPage.results.map((told) => told.length), [2, 5, 3, 4]);
 });
