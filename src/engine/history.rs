@@ -23,6 +23,8 @@ pub(crate) struct History {
 pub(crate) struct Unit {
     /// In the order in which they were done.
     pub(crate) steps: Vec<Step>,
+    /// How many bytes of records they hold; counted when the write is put with the others.
+    bytes: usize,
 }
 
 /// What a write did to one record.
@@ -31,13 +33,6 @@ pub(crate) struct Step {
     pub(crate) key: RecordKey,
     pub(crate) before: Option<Fields>,
     pub(crate) after: Option<Fields>,
-}
-
-impl Unit {
-    fn bytes(&self) -> usize {
-        let texts = self.steps.iter().flat_map(|step| [&step.before, &step.after]).flatten();
-        texts.map(|fields| fields.as_str().len()).sum()
-    }
 }
 
 impl History {
@@ -71,11 +66,13 @@ impl History {
 }
 
 /// Adds a write; the oldest go where there are too many or they are too large.
-fn push(units: &mut VecDeque<Unit>, unit: Unit) {
+fn push(units: &mut VecDeque<Unit>, mut unit: Unit) {
+    let texts = unit.steps.iter().flat_map(|step| [&step.before, &step.after]).flatten();
+    unit.bytes = texts.map(|fields| fields.as_str().len()).sum();
     units.push_back(unit);
     let mut bytes = 0;
     let mut is_kept = |unit: &&Unit| {
-        bytes += unit.bytes();
+        bytes += unit.bytes;
         bytes <= MAX_BYTES
     };
     let kept = units.iter().rev().take(MAX_UNITS).take_while(&mut is_kept).count();
