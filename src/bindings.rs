@@ -243,7 +243,13 @@ fn command(shell: &Shell, kind: &str, object: &str, first: &str, second: &str) -
             let query = Filter::parse(first)?.into();
             Command::UpdateMany { object, query, patch: Fields::parse(second)? }
         }
-        "import" => Command::Import { object, records: list(first, 1, Fields::from_json)? },
+        // A line of a file: `{ object, records }`.
+        "import" => {
+            let line = normalise(first, MAX_DEPTH + 2)?;
+            let records = Json::from_normalised(&line).member("\"records\"");
+            let records = records.into_iter().flat_map(Json::elements).map(Fields::from_json);
+            Command::Import { object, records: records.collect::<Result<_, _>>()? }
+        }
         "upsert" => Command::Upsert { object, record: Fields::parse(first)? },
         "delete" => Command::Delete { object, id: RecordId::parse_json(first)? },
         "bulkDelete" => {
@@ -298,7 +304,7 @@ fn list<T>(
     read: impl FnMut(Json<'_>) -> Result<T, ProtocolError>,
 ) -> Result<Vec<T>, Error> {
     if text.len() > MAX_COMMAND_BYTES {
-        return Err(ProtocolError::ValueTooLarge.into());
+        return Err(Error::CallTooLarge("a call may have 16 MiB: split it"));
     }
     let text = normalise(text, MAX_DEPTH + levels)?;
     if !text.starts_with('[') {

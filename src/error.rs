@@ -38,6 +38,9 @@ pub enum Error {
         /// The id of the other record as JSON.
         id: String,
     },
+    /// One call is about too much.
+    #[error("{0}")]
+    CallTooLarge(&'static str),
     /// The object is `pull-only`.
     #[error("{0} is pull-only: its records change on the server only")]
     ReadOnlyObject(String),
@@ -178,6 +181,7 @@ impl Error {
             Self::NotFound { .. } => "NOT_FOUND",
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
             Self::UniqueViolation { .. } => "UNIQUE_VIOLATION",
+            Self::CallTooLarge(_) => "VALUE_TOO_LARGE",
             Self::ReadOnlyObject(_) => "READ_ONLY_OBJECT",
             Self::InvalidQuery(_) => "INVALID_QUERY",
             Self::InvalidOptions(_) => "INVALID_OPTIONS",

@@ -30,6 +30,9 @@ import type {
 } from './types.js';
 import { encodeQuery, encodeRecord, encodeResolution } from './values.js';
 
+/** How many records `import` deletes in one commit: a call may write 16 MiB. */
+const MOST_DELETED = 10_000;
+
 /** What a handle works with. */
 export interface Handle {
   readonly name: string;
@@ -138,14 +141,15 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
    * ```
    */
   async transaction<R>(work: (transaction: Transaction<Schema>) => R | Promise<R>, options: TransactionOptions = {}): Promise<R> {
-    const { retries = 10 } = options;
+    const retries = options?.retries ?? 10;
     for (let run = 0; ; run++) {
       const transaction = await this.beginTransaction();
       let result: R;
       try {
         result = await work(transaction);
       } catch (error) {
-        await transaction.rollback();
+        // The app's error says more than that the database was closed meanwhile.
+        await transaction.rollback().catch(() => undefined);
         throw error;
       }
       if (transaction.isEnded) return result;
@@ -153,14 +157,19 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
         await transaction.commit();
         return result;
       } catch (error) {
-        if ((error as { code?: unknown }).code !== 'TRANSACTION_CONFLICT' || run >= retries) throw error;
+        if ((error as { code?: unknown }).code !== 'TRANSACTION_CONFLICT' || !(run < retries)) throw error;
       }
     }
   }
 
   /** Begins a transaction that the app ends itself, with `commit()` or `rollback()`. `transaction()` does so by itself, and tries again. */
   beginTransaction(): Promise<Transaction<Schema>> {
-    return this.run((driver) => new Transaction<Schema>((task) => this.run(task), driver.begin(), this.#handle.reading));
+    return this.run((driver) => {
+      const number = driver.begin();
+      // One that nobody ended is not kept for the other handles' time.
+      const forget = this.#handle.events.onEnd(() => driver.rollback(number));
+      return new Transaction<Schema>((task) => this.run(task), number, this.#handle.reading, forget);
+    });
   }
 
   /**
@@ -201,25 +210,27 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
    * anything is written; then each 256 KiB are one commit. Resolves with how many records were made, changed or deleted.
    *
    * # Errors
-   * `INVALID_FILE`, with nothing written; `UNKNOWN_OBJECT`, `READ_ONLY_OBJECT`, `UNIQUE_VIOLATION`: what came before is kept, and the same
-   * file may be imported again.
+   * `INVALID_FILE`, with nothing written; `UNKNOWN_OBJECT`, `READ_ONLY_OBJECT`, `UNIQUE_VIOLATION`, `INVALID_ID`, `INVALID_VALUE`, `INVALID_JSON`,
+   * `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`: what came before is kept, and the same file may be imported again.
    *
    * ```ts
    * await db.import(input.files[0]);
    * ```
    */
   async import(source: ImportSource, options: ImportOptions = {}): Promise<number> {
-    const portions = await this.run(() => readLines(source));
+    const lines = await this.run(() => readLines(source));
     let count = 0;
-    for (const { object, records } of portions) {
-      count += await this.run((driver) => driver.write('import', object, JSON.stringify(records), '') as Promise<number>);
+    for (const { object, text } of lines) {
+      count += await this.run((driver) => driver.write('import', object, new TextEncoder().encode(text), '') as Promise<number>);
     }
-    if (options.mode !== 'replace') return count;
+    if (options?.mode !== 'replace') return count;
     for (const name of this.#handle.reading.objects()) {
-      const kept = new Set(portions.filter(({ object }) => object === name).flatMap(({ records }) => records.map(({ id }) => id)));
-      const found = this.#handle.reading.find(name, encodeQuery(undefined));
+      const kept = new Set(lines.filter(({ object }) => object === name).flatMap(({ ids }) => ids));
+      const found = await this.run(() => this.#handle.reading.find(name, encodeQuery(undefined)));
       const gone = found.map(({ id }) => id).filter((id) => !kept.has(id));
-      if (gone.length > 0) count += await this.bulkDelete(name as ObjectName<Schema>, gone);
+      for (let at = 0; at < gone.length; at += MOST_DELETED) {
+        count += await this.bulkDelete(name as ObjectName<Schema>, gone.slice(at, at + MOST_DELETED));
+      }
     }
     return count;
   }

@@ -1,5 +1,5 @@
 import type { Driver } from './driver.js';
-import { errorWithCode, type ObjectqlError } from './errors.js';
+import { errorWithCode, type ObjectqlError, toObjectqlError } from './errors.js';
 import type { ImportSource, JsonValue } from './types.js';
 
 const FORMAT = 'objectql-offline';
@@ -17,6 +17,13 @@ export interface Portion {
   readonly records: readonly { readonly [field: string]: JsonValue }[];
 }
 
+/** A portion as it was read: the driver reads the text again, because it refuses what JavaScript would change. */
+export interface Line {
+  readonly object: string;
+  readonly ids: readonly unknown[];
+  readonly text: string;
+}
+
 /** The last line: without it the file was cut. */
 interface Tail {
   readonly records: number;
@@ -25,7 +32,7 @@ interface Tail {
 /** Writes a database as lines of JSON: what it is, portions of records, how many they were. */
 export function exportLines(driver: Driver, name: string): ReadableStream<Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
-  const number = Number(driver.ask('beginExport', '', '', ''));
+  const number = Number(asked(() => driver.ask('beginExport', '', '', '')));
   const head = { format: FORMAT, version: VERSION, name, exportedAt: new Date().toISOString() };
   let records = 0;
   return new ReadableStream({
@@ -33,7 +40,7 @@ export function exportLines(driver: Driver, name: string): ReadableStream<Uint8A
       controller.enqueue(encoder.encode(`${JSON.stringify(head)}\n`));
     },
     pull(controller) {
-      const line = driver.ask('nextExport', '', '', '', number);
+      const line = asked(() => driver.ask('nextExport', '', '', '', number));
       const portion = JSON.parse(line) as Portion | null;
       records += portion?.records.length ?? 0;
       controller.enqueue(encoder.encode(`${portion ? line : JSON.stringify({ records } satisfies Tail)}\n`));
@@ -51,9 +58,10 @@ export function exportLines(driver: Driver, name: string): ReadableStream<Uint8A
  * # Errors
  * `INVALID_FILE`, also where the end is missing.
  */
-export async function readLines(source: ImportSource): Promise<Portion[]> {
-  const text = await new Response(source instanceof Response ? source.body : source).text();
-  const lines = text.trimEnd().split('\n').map((line, at) => readLine(line, at + 1));
+export async function readLines(source: ImportSource): Promise<Line[]> {
+  const file = await new Response(source instanceof Response ? source.body : source).text();
+  const texts = file.trimEnd().split('\n');
+  const lines = texts.map((line, at) => readLine(line, at + 1));
   const { format, version } = lines.shift() as Partial<Head>;
   if (format !== FORMAT) throw wrong('it is not an export of a database');
   if (version !== VERSION) throw wrong(`it has the format ${version}: import it with a newer version of the package`);
@@ -62,7 +70,15 @@ export async function readLines(source: ImportSource): Promise<Portion[]> {
   if (!portions.every(({ object, records }) => typeof object === 'string' && Array.isArray(records))) throw wrong('a line is none');
   const count = portions.reduce((sum, { records }) => sum + records.length, 0);
   if (records !== count) throw wrong(`it was cut: ${typeof records === 'number' ? `${count} of ${records} records are there` : 'its end is missing'}`);
-  return portions;
+  return portions.map(({ object, records }, at) => ({ object, ids: records.map((record) => record?.['id']), text: texts[at + 1] as string }));
+}
+
+function asked<R>(ask: () => R): R {
+  try {
+    return ask();
+  } catch (thrown) {
+    throw toObjectqlError(thrown);
+  }
 }
 
 function readLine(line: string, number: number): object {

@@ -128,7 +128,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
    * Changes the same fields of all records that match, in one commit; resolves with how many there were. `{}` matches all.
    *
    * # Errors
-   * `INVALID_QUERY`, and as `update` without `NOT_FOUND`.
+   * `INVALID_QUERY`, and as `update` without `NOT_FOUND`; `VALUE_TOO_LARGE` also for more than 16 MiB of changes, each with 64 bytes, name and id.
    *
    * ```ts
    * await db.updateMany('story', { status: 'open', due: { $lt: today } }, { status: 'late' });
@@ -188,7 +188,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
    * Deletes all records that match, in one commit; resolves with how many there were. `{}` matches all.
    *
    * # Errors
-   * `INVALID_QUERY`, `READ_ONLY_OBJECT`.
+   * `INVALID_QUERY`, `READ_ONLY_OBJECT`, `VALUE_TOO_LARGE` for some 100,000 records: 16 MiB, each with 64 bytes, name and id.
    *
    * ```ts
    * await db.deleteMany('story', { status: 'done' });

@@ -17,12 +17,14 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
   /** @internal */
   protected readonly within: number;
   readonly #run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>;
+  readonly #forget: () => void;
   #isEnded = false;
 
   /** @internal */
-  constructor(run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>, number: number, reading: Reading) {
+  constructor(run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>, number: number, reading: Reading, forget: () => void) {
     super();
     this.#run = run;
+    this.#forget = forget;
     this.within = number;
     this.source = {
       get: (object, id) => reading.findIn(number, object, { json: `{"where":{"id":${encodeId(id)}}}` })[0],
@@ -43,7 +45,7 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
    */
   commit(): Promise<void> {
     return this.run((driver) => {
-      this.#isEnded = true;
+      this.#end();
       return driver.write('commit', '', String(this.within), '') as Promise<void>;
     });
   }
@@ -52,9 +54,14 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
   async rollback(): Promise<void> {
     if (this.#isEnded) return;
     await this.run((driver) => {
-      this.#isEnded = true;
+      this.#end();
       driver.rollback(this.within);
     });
+  }
+
+  #end(): void {
+    this.#isEnded = true;
+    this.#forget();
   }
 
   /** @internal */

@@ -1,7 +1,7 @@
 // Export and import of a whole database: the real driver in Node.js, on a log in memory.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openDatabase } from '../dist/index.js';
+import { ObjectqlError, openDatabase } from '../dist/index.js';
 
 const objects = [{ name: 'story' }, { name: 'task', fields: { slug: { type: 'text', unique: true } } }];
 let names = 0;
@@ -79,7 +79,33 @@ test('a file that is none, is cut, or is of a later format is refused with nothi
   const clash = ['{"format":"objectql-offline","version":1}', '{"object":"task","records":[{"id":1,"slug":"a"}]}', '{"records":1}'];
   await refuses(db.import(clash.join('\n')), 'UNIQUE_VIOLATION');
   await refuses(db.import(clash.join('\n').replace('"id":1,', '')), 'INVALID_ID');
+  // What JavaScript would change without a word.
+  for (const value of ['1e999', '"\\ud800"', '1,"n":2']) {
+    await refuses(db.import(clash.join('\n').replace('"slug":"a"', `"n":${value}`)), value.startsWith('1,') ? 'INVALID_VALUE' : 'INVALID_JSON');
+  }
   await Promise.all([db.destroy(), from.destroy()]);
+});
+
+test('an export is imported where it comes from, also where an object is the server\'s', async () => {
+  const name = `export-${++names}`;
+  const before = await open({ name });
+  await before.create('story', { id: 'a' });
+  await before.close();
+  const db = await open({ name, objects: [{ name: 'story', sync: { enabled: true, direction: 'pull-only' } }] });
+  const text = await textOf(db);
+  assert.equal(await db.import(text), 0);
+  await refuses(db.import(text.replace('"id":"a"', '"id":"b"')), 'READ_ONLY_OBJECT');
+  await db.destroy();
+});
+
+test('more records than one commit takes are replaced', async () => {
+  const db = await open();
+  const empty = await textOf(db);
+  for (let from = 0; from < 260_000; from += 65_000) await db.bulkCreate('story', Array.from({ length: 65_000 }, (_, n) => ({ id: from + n })));
+  await refuses(db.deleteMany('story', {}), 'VALUE_TOO_LARGE');
+  assert.equal(await db.import(empty, { mode: 'replace' }), 260_000);
+  assert.equal(await db.count('story'), 0);
+  await db.destroy();
 });
 
 test('an export that nobody reads to its end is let go', async () => {
@@ -89,6 +115,6 @@ test('an export that nobody reads to its end is let go', async () => {
   const reader = db.export().getReader();
   await reader.read();
   await db.close();
-  await assert.rejects(async () => { while (!(await reader.read()).done); }, { code: 'CLOSED' });
+  await assert.rejects(async () => { while (!(await reader.read()).done); }, (error) => error instanceof ObjectqlError && error.code === 'CLOSED');
   assert.throws(() => db.export(), { code: 'CLOSED' });
 });

@@ -143,6 +143,32 @@ test('after its end a transaction takes nothing more', async () => {
   assert.equal(await db.count('story'), 0);
 });
 
+test('the error of the work comes through when the database is closed meanwhile, and a number of runs that is none ends', async () => {
+  await assert.rejects(db.transaction(async () => {
+    await db.close();
+    throw new RangeError('mine');
+  }), RangeError);
+  db = await open(db.name);
+  await db.create('story', { id: 'a' });
+  let runs = 0;
+  const disturbed = db.transaction(async (tx) => {
+    runs++;
+    await tx.get('story', 'a');
+    await db.update('story', 'a', { points: runs });
+  }, { retries: NaN });
+  await refuses(disturbed, 'TRANSACTION_CONFLICT');
+  assert.equal(runs, 1);
+});
+
+test('a transaction that nobody ends is over with its handle', async () => {
+  const other = await open(db.name);
+  const tx = await other.beginTransaction();
+  await tx.create('story', { id: 'a' });
+  await other.close();
+  await refuses(tx.commit(), 'CLOSED');
+  assert.equal(await db.count('story'), 0);
+});
+
 test('bulk forms do all or nothing', async () => {
   await db.bulkCreate('story', [{ id: 'a', points: 1 }, { id: 'b', points: 2 }, { id: 'c', points: 3 }]);
   const changed = await db.bulkUpdate('story', [{ id: 'b', data: { points: 20 } }, { id: 'a', data: { points: 10 } }]);

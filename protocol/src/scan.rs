@@ -17,7 +17,8 @@ pub(crate) fn plain_end(bytes: &[u8], at: usize) -> usize {
     find(bytes, at, mark, |byte| matches!(byte, b'"' | b'\\' | 0..0x20))
 }
 
-/// The first place from `at` on where a text stands that is ASCII without capitals, whatever the case of the letters there.
+/// The first place from `at` on where a text stands that is ASCII without capitals, whatever the case of the letters there. For short
+/// texts: what it costs is in the worst case the product of both lengths.
 #[must_use]
 pub fn find_folded(text: &str, wanted: &str, mut at: usize) -> Option<usize> {
     let (bytes, wanted) = (text.as_bytes(), wanted.as_bytes());

@@ -14,6 +14,7 @@ use super::history::{Step, Unit};
 use super::record::apply;
 use super::row::{Event, Recorded, Row, Subscription, TabId};
 use super::state::{Pending, Progress, Rejected, Snapshot, State};
+use super::views::Views;
 
 /// What a fold did, for those who watch.
 #[derive(Debug, Default)]
@@ -178,20 +179,22 @@ fn subscribe(state: &mut State, subscriptions: &[Subscription]) {
     }
 }
 
-/// Records mutations of the app; gives what they did, to be taken back one day.
+/// Records mutations of the app; gives what they did to each record, to be taken back one day.
 fn record_all(state: &mut State, mutations: &[Recorded], folded: &mut Folded) -> Unit {
-    let mut unit = Unit::default();
+    let mut befores = Views::default();
     for recorded in mutations {
         let key = recorded.key();
-        let before = state.visible(&key).cloned();
+        if befores.get(&key).is_none() {
+            befores.set(&key, state.visible(&key).cloned());
+        }
         record(state, recorded, folded);
+    }
+    let steps = befores.into_all().filter_map(|(key, before)| {
         let after = state.visible(&key).cloned();
         // The create of a record that was there before its object took part changes nothing to be seen.
-        if before != after {
-            unit.steps.push(Step { key, before, after });
-        }
-    }
-    unit
+        (before != after).then_some(Step { key, before, after })
+    });
+    Unit::of(steps.collect())
 }
 
 fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {

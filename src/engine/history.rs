@@ -19,12 +19,18 @@ pub(crate) struct History {
 }
 
 /// One write of the app: a call, or a transaction.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Unit {
-    /// In the order in which they were done.
+    /// One for each record, in the order in which they were first changed.
     pub(crate) steps: Vec<Step>,
     /// How many bytes of records they hold; counted when the write is put with the others.
     bytes: usize,
+}
+
+impl Unit {
+    pub(crate) const fn of(steps: Vec<Step>) -> Self {
+        Self { steps, bytes: 0 }
+    }
 }
 
 /// What a write did to one record.
@@ -68,11 +74,11 @@ impl History {
 /// Adds a write; the oldest go where there are too many or they are too large.
 fn push(units: &mut VecDeque<Unit>, mut unit: Unit) {
     let texts = unit.steps.iter().flat_map(|step| [&step.before, &step.after]).flatten();
-    unit.bytes = texts.map(|fields| fields.as_str().len()).sum();
+    unit.bytes = texts.fold(0, |sum: usize, fields| sum.saturating_add(fields.as_str().len()));
     units.push_back(unit);
-    let mut bytes = 0;
+    let mut bytes = 0_usize;
     let mut is_kept = |unit: &&Unit| {
-        bytes += unit.bytes;
+        bytes = bytes.saturating_add(unit.bytes);
         bytes <= MAX_BYTES
     };
     let kept = units.iter().rev().take(MAX_UNITS).take_while(&mut is_kept).count();

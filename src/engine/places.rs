@@ -1,4 +1,4 @@
-//! A hash table of places in a list: the one that there is, because each of another type is some kilobytes of code again.
+//! A hash table of places in a list: one for most of what is looked up, because each of another type is some kilobytes of code again.
 
 use std::hash::{BuildHasher, Hash};
 

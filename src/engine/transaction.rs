@@ -17,17 +17,38 @@ pub(crate) struct Transaction {
     taken: Taken,
     commands: Vec<Command>,
     reads: Vec<Read>,
+    /// How many records were read.
+    read: usize,
 }
+
+/// The most records that a transaction may have read, each as often as it was: a bound for what it keeps of them.
+const MAX_READ: usize = 1 << 20;
 
 /// What a transaction read: it is committed only if the same would be read then.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Read {
     pub(crate) object: ObjectName,
-    pub(crate) query: Query,
-    /// The states of the records that were found.
-    pub(crate) seen: Vec<u32>,
+    pub(crate) what: What,
     /// The last change of any record before it.
     pub(crate) at: u32,
+}
+
+/// Records by their states.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum What {
+    /// The one with that id, or none.
+    One(RecordId, Option<u32>),
+    /// Those that a query finds.
+    Found(Box<Query>, Vec<u32>),
+}
+
+impl Read {
+    fn count(&self) -> usize {
+        match &self.what {
+            What::One(..) => 1,
+            What::Found(_, seen) => seen.len() + 1,
+        }
+    }
 }
 
 impl Engine {
@@ -48,10 +69,14 @@ impl Engine {
     /// # Errors
     /// `TRANSACTION_ENDED`, and those of the write; it may go on after them.
     pub fn stage(&mut self, now: Now, transaction: u32, mut command: Command) -> Result<Reply, Error> {
-        self.give_ids(now, &mut command);
-        for (object, query) in looked_at(&command) {
-            self.note_read(transaction, &object, query)?;
+        let (object, ids) = looked_at(&command)?;
+        for id in ids {
+            self.note_read(transaction, &object, What::One(id, None))?;
         }
+        if let Command::UpdateMany { query, .. } | Command::DeleteMany { query, .. } = &command {
+            self.note_read(transaction, &object, What::Found(Box::new(query.clone()), Vec::new()))?;
+        }
+        self.give_ids(now, &mut command);
         self.collections.prepare_unique();
         let Transaction { views, taken, .. } = self.transaction(transaction)?;
         let (views, taken) = (std::mem::take(views), std::mem::take(taken));
@@ -60,10 +85,17 @@ impl Engine {
         (staged.views, staged.taken) = (views, taken);
         let result = staged.decide(&command);
         let Staged { views, taken, .. } = staged;
-        let transaction = self.transaction(transaction)?;
-        (transaction.views, transaction.taken) = (views, taken);
-        if result.is_ok() {
-            transaction.commands.push(command);
+        let open = self.transaction(transaction)?;
+        (open.views, open.taken) = (views, taken);
+        match &result {
+            Ok(_) => open.commands.push(command),
+            // Who has the value was looked at, too.
+            Err(Error::UniqueViolation { id, .. }) => {
+                if let Ok(id) = RecordId::parse_json(id) {
+                    self.note_read(transaction, &object, What::One(id, None))?;
+                }
+            }
+            Err(_) => {}
         }
         result
     }
@@ -106,7 +138,10 @@ impl Engine {
         object: &ObjectName,
         query: &Query,
     ) -> Result<Views, Error> {
-        self.note_read(transaction, object, query.clone())?;
+        // Where it changed records itself, others move up from behind the limit: as many are looked at.
+        let changed = self.transaction(transaction)?.views.of(object).count();
+        let looked = Box::new(query.with_more(changed));
+        self.note_read(transaction, object, What::Found(looked, Vec::new()))?;
         self.transaction(transaction).map(|transaction| std::mem::take(&mut transaction.views))
     }
 
@@ -116,9 +151,14 @@ impl Engine {
         }
     }
 
-    fn note_read(&mut self, transaction: u32, object: &ObjectName, query: Query) -> Result<(), Error> {
-        let read = self.collections.read(object, query);
-        self.transaction(transaction)?.reads.push(read);
+    fn note_read(&mut self, transaction: u32, object: &ObjectName, what: What) -> Result<(), Error> {
+        let read = self.collections.read(object, what);
+        let open = self.transaction(transaction)?;
+        open.read += read.count();
+        if open.read > MAX_READ {
+            return Err(Error::CallTooLarge("a transaction may read 1,048,576 records: let it read less"));
+        }
+        open.reads.push(read);
         Ok(())
     }
 
@@ -136,20 +176,31 @@ impl Engine {
     }
 }
 
-/// What a write depends on, beside its own values.
-fn looked_at(command: &Command) -> Vec<(ObjectName, Query)> {
-    let one = |object: &ObjectName, id: &RecordId| (object.clone(), Query::of_id(id));
-    match command {
-        Command::Update { object, id, .. } | Command::Delete { object, id } => vec![one(object, id)],
-        Command::BulkUpdate { object, updates } => updates.iter().map(|(id, _)| one(object, id)).collect(),
-        Command::BulkDelete { object, ids } => ids.iter().map(|id| one(object, id)).collect(),
-        Command::Upsert { object, record } => {
-            let id = record.get("id").and_then(|id| RecordId::parse_json(id.as_str()).ok());
-            id.iter().map(|id| one(object, id)).collect()
+/// The records that a write depends on, beside its own values: those that it changes, and of those that it makes the ones with an
+/// id of the app's. What is no write of records cannot be part of a transaction.
+fn looked_at(command: &Command) -> Result<(ObjectName, Vec<RecordId>), Error> {
+    let id_of = |record: &Fields| RecordId::parse_json(record.get("id")?.as_str()).ok();
+    let (object, ids) = match command {
+        Command::Update { object, id, .. } | Command::Delete { object, id } => (object, vec![id.clone()]),
+        Command::BulkUpdate { object, updates } => {
+            (object, updates.iter().map(|(id, _)| id.clone()).collect())
         }
-        Command::UpdateMany { object, query, .. } | Command::DeleteMany { object, query } => {
-            vec![(object.clone(), query.clone())]
+        Command::BulkDelete { object, ids } => (object, ids.clone()),
+        Command::Create { object, record } | Command::Upsert { object, record } => {
+            (object, id_of(record).into_iter().collect())
         }
-        _ => Vec::new(),
-    }
+        Command::BulkCreate { object, records } | Command::Import { object, records } => {
+            (object, records.iter().filter_map(id_of).collect())
+        }
+        Command::UpdateMany { object, .. } | Command::DeleteMany { object, .. } => (object, Vec::new()),
+        Command::Transaction { .. }
+        | Command::Undo
+        | Command::Redo
+        | Command::Resolve { .. }
+        | Command::Retry { .. }
+        | Command::Discard { .. } => {
+            return Err(Error::Internal("that cannot be part of a transaction".to_owned()));
+        }
+    };
+    Ok((object.clone(), ids))
 }

@@ -7,8 +7,18 @@ use super::places::Places;
 /// Records as they will be; none for one that will not be.
 #[derive(Debug, Default)]
 pub(crate) struct Views {
-    list: Vec<(RecordKey, Option<Fields>)>,
+    list: Vec<Entry>,
     places: Places,
+    /// The number of the command under decision.
+    turn: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: RecordKey,
+    view: Option<Fields>,
+    /// In which turn it was changed last.
+    turn: u32,
 }
 
 /// How a record looked before: none where it was not among the views.
@@ -16,31 +26,44 @@ pub(crate) type Before = Option<Option<Fields>>;
 
 impl Views {
     fn place(&self, key: &RecordKey) -> Option<usize> {
-        let is_it = |place: u32| self.list.get(place as usize).is_some_and(|(other, _)| other == key);
+        let is_it = |place: u32| self.list.get(place as usize).is_some_and(|entry| entry.key == *key);
         self.places.find(self.places.hash(key), &is_it).map(|place| place as usize)
     }
 
     /// How a record will look; none where it is not among them.
     pub(crate) fn get(&self, key: &RecordKey) -> Option<Option<&Fields>> {
-        self.list.get(self.place(key)?).map(|(_, view)| view.as_ref())
+        self.get_pair(key).map(|(_, view)| view)
     }
 
-    /// Changes how a record will look.
-    pub(crate) fn set(&mut self, key: &RecordKey, view: Option<Fields>) -> Before {
-        if let Some((_, old)) = self.place(key).and_then(|place| self.list.get_mut(place)) {
-            return Some(std::mem::replace(old, view));
+    /// Likewise, with its id.
+    pub(crate) fn get_pair(&self, key: &RecordKey) -> Option<(&RecordId, Option<&Fields>)> {
+        self.list.get(self.place(key)?).map(|entry| (&entry.key.id, entry.view.as_ref()))
+    }
+
+    /// Begins a turn.
+    pub(crate) fn begin(&mut self) {
+        self.turn += 1;
+    }
+
+    /// Changes how a record will look; gives how it looked before the turn, the first time in it.
+    pub(crate) fn set(&mut self, key: &RecordKey, view: Option<Fields>) -> Option<Before> {
+        let turn = self.turn;
+        if let Some(entry) = self.place(key).and_then(|place| self.list.get_mut(place)) {
+            let is_first = std::mem::replace(&mut entry.turn, turn) != turn;
+            let old = std::mem::replace(&mut entry.view, view);
+            return is_first.then_some(Some(old));
         }
         self.places.insert(self.places.hash(key), self.list.len());
-        self.list.push((key.clone(), view));
-        None
+        self.list.push(Entry { key: key.clone(), view, turn });
+        Some(None)
     }
 
-    /// Takes back the last [`set`](Self::set), given what that one gave.
+    /// Takes back what a turn did to a record, given what the first [`set`](Self::set) gave; the last record comes first.
     pub(crate) fn restore(&mut self, key: &RecordKey, before: Before) {
         match before {
             Some(view) => drop(self.set(key, view)),
             None => {
-                // Sets are taken back from the last to the first: what was new is at the end.
+                // What was new is at the end.
                 self.list.pop();
                 let place = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
                 self.places.remove(self.places.hash(key), place);
@@ -53,7 +76,12 @@ impl Views {
         &'a self,
         object: &'a ObjectName,
     ) -> impl Iterator<Item = (&'a RecordId, Option<&'a Fields>)> {
-        let of_object = self.list.iter().filter(move |(key, _)| key.object == *object);
-        of_object.map(|(key, view)| (&key.id, view.as_ref()))
+        let of_object = self.list.iter().filter(move |entry| entry.key.object == *object);
+        of_object.map(|entry| (&entry.key.id, entry.view.as_ref()))
+    }
+
+    /// All records.
+    pub(crate) fn into_all(self) -> impl Iterator<Item = (RecordKey, Option<Fields>)> {
+        self.list.into_iter().map(|entry| (entry.key, entry.view))
     }
 }

@@ -1,7 +1,8 @@
 //! Groups of records and what is computed of each; distinct values.
 //!
 //! What counts, everywhere: null and absent fields are no values. Numbers are added and averaged, booleans as 0 and 1, anything else
-//! is passed over; the sum of nothing is 0, the average of nothing null. The smallest and largest value are those of `orderBy`, with
+//! is passed over; the sum of nothing is 0, the average of nothing null, and a number beyond doubles too. Values are the same when
+//! their JSON texts are: of objects, with their fields in the same order. The smallest and largest value are those of `orderBy`, with
 //! booleans as 0 and 1. Days, weeks (ISO 8601, from Monday), months, quarters and years are those of UTC; what is no date is null.
 
 use std::cmp::Ordering;

@@ -174,9 +174,12 @@ fn contains(value: Json<'_>, text: &str) -> bool {
         || value.elements().any(|element| is_string(Some(element), |string| string == text))
 }
 
+/// Up to so many bytes a text is looked for letter by letter, whatever the case.
+pub(super) const SHORT: usize = 64;
+
 /// Whether a text contains another, which has no ASCII capitals.
 fn contains_folded(string: &str, text: &str) -> bool {
-    if text.is_ascii() {
+    if text.is_ascii() && text.len() <= SHORT {
         return find_folded(string, text, 0).is_some();
     }
     string.to_ascii_lowercase().contains(text)

@@ -6,8 +6,17 @@ pub(super) fn fold(letter: char) -> Option<char> {
         '0'..='9' | 'a'..='z' => Some(letter),
         'A'..='Z' => Some(letter.to_ascii_lowercase()),
         _ if letter.is_ascii() => None,
-        // Scripts without capitals that make up most of what is not Latin, Greek or Cyrillic: no need to ask.
-        '\u{3041}'..='\u{318f}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' => Some(letter),
+        // Scripts without capitals that make up most of what is not Latin, Greek or Cyrillic: no need to ask. Nor of emoji.
+        '\u{3041}'..='\u{3096}'
+        | '\u{30a1}'..='\u{30fa}'
+        | '\u{30fc}'..='\u{30ff}'
+        | '\u{3105}'..='\u{312f}'
+        | '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7a3}' => Some(letter),
+        '\u{1f000}'..='\u{1faff}' => None,
+        // The form that it has at the end of a word.
+        'ς' => Some('σ'),
         _ => far(letter),
     }
 }

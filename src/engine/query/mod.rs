@@ -22,7 +22,7 @@ mod sort;
 
 use std::cell::Cell;
 
-use objectql_sync_protocol::{Fields, Json, RecordId, quoted};
+use objectql_sync_protocol::{Fields, Json, quoted};
 
 pub use aggregate::Aggregate;
 pub(crate) use aggregate::distinct;
@@ -153,10 +153,10 @@ impl Query {
         self.run(rows, indexes).0.into_iter().filter_map(|number| rows.fields(number))
     }
 
-    /// A query for the record with that id.
-    pub(crate) fn of_id(id: &RecordId) -> Self {
-        let is_it = filter::Test::Equal(filter::Value::new(id.to_json()));
-        Self { filter: Some(Filter(Condition::Field(Path::new("id"), is_it))), ..Self::default() }
+    /// A query for all that this one looks at, and so many more.
+    pub(crate) fn with_more(&self, more: usize) -> Self {
+        let end = |limit: usize| limit.saturating_add(self.offset).saturating_add(more);
+        Self { limit: self.limit.map(end), offset: 0, ..self.clone() }
     }
 
     fn condition(&self) -> Option<&Condition> {

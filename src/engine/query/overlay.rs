@@ -1,11 +1,11 @@
 //! Queries over records with changes that are not folded yet.
 
-use objectql_sync_protocol::{Fields, ObjectName, RecordId};
+use objectql_sync_protocol::{Fields, ObjectName, RecordId, RecordKey};
 
 use super::collection::Collections;
 use super::rows::RowNumber;
-use super::{Query, order};
-use crate::engine::transaction::Read;
+use super::{Condition, Query, order};
+use crate::engine::transaction::{Read, What};
 use crate::engine::views::Views;
 
 impl Collections {
@@ -17,6 +17,16 @@ impl Collections {
         views: &'a Views,
     ) -> Vec<(&'a RecordId, &'a Fields)> {
         let Some((rows, indexes)) = self.rows_of(object) else { return Vec::new() };
+        if let Some([id]) = query.condition().and_then(Condition::only_ids).as_deref() {
+            let key = RecordKey { object: object.clone(), id: id.clone() };
+            let found = match views.get_pair(&key) {
+                Some((id, view)) => view.map(|fields| (id, fields)),
+                None => rows.find(id).and_then(|number| rows.get(number)).map(|row| (&row.id, &row.fields)),
+            };
+            let is_wanted = query.offset == 0 && query.limit != Some(0);
+            let found = found.filter(|(_, fields)| is_wanted && query.matches(fields));
+            return found.into_iter().collect();
+        }
         // What will look different, by its place; and what was changed is not to be found as it was.
         let mut next = rows.next_number();
         let mut changed = Vec::new();
@@ -38,8 +48,7 @@ impl Collections {
             let place = places.get(number as usize)?.checked_sub(1)?;
             changed.get(place).map(|(_, view)| *view)
         };
-        let end = query.limit.map(|limit| limit.saturating_add(query.offset).saturating_add(changed.len()));
-        let (numbers, ..) = Query { limit: end, offset: 0, ..query.clone() }.run(rows, indexes);
+        let (numbers, ..) = query.with_more(changed.len()).run(rows, indexes);
         let kept = numbers.into_iter().filter(|number| change_of(*number).is_none());
         let kept = kept.filter_map(|number| Some((number, rows.fields(number)?)));
         let new = changed.iter().filter_map(|(number, view)| Some((*number, (*view)?.1)));
@@ -79,15 +88,28 @@ impl Collections {
     }
 
     /// What is to be seen again for a transaction to be committed that asks this.
-    pub(crate) fn read(&mut self, object: &ObjectName, query: Query) -> Read {
-        self.prepare(object, &query);
-        let seen = self.seen(object, &query);
-        Read { object: object.clone(), query, seen, at: self.last_stamp() }
+    pub(crate) fn read(&mut self, object: &ObjectName, what: What) -> Read {
+        if let What::Found(query, _) = &what {
+            self.prepare(object, query);
+        }
+        Read { object: object.clone(), what: self.look(object, &what), at: self.last_stamp() }
     }
 
     /// Whether what was read is as it was.
     pub(crate) fn is_as_read(&self, read: &Read) -> bool {
-        self.last_change(&read.object) <= read.at || self.seen(&read.object, &read.query) == read.seen
+        self.last_change(&read.object) <= read.at || self.look(&read.object, &read.what) == read.what
+    }
+
+    /// The same question, with what is seen now.
+    fn look(&self, object: &ObjectName, what: &What) -> What {
+        match what {
+            What::One(id, _) => {
+                let rows = self.rows_of(object).map(|(rows, _)| rows);
+                let row = rows.and_then(|rows| rows.get(rows.find(id)?));
+                What::One(id.clone(), row.map(|row| row.stamp))
+            }
+            What::Found(query, _) => What::Found(query.clone(), self.seen(object, query)),
+        }
     }
 
     fn seen(&self, object: &ObjectName, query: &Query) -> Vec<u32> {

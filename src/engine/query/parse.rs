@@ -285,7 +285,7 @@ fn field(name: &str, operand: Json<'_>, filters: &mut Vec<Condition>) -> Result<
     Ok(())
 }
 
-/// A text, or an object with `query`, `fields` and `operator`; none without a word.
+/// A text, or an object with `query`, `fields` and `operator`; none for an empty text. One without a word finds nothing.
 fn search(value: Json<'_>) -> Result<Option<Search>, Error> {
     let mut search = Search::default();
     let mut text = value.as_text().map(std::borrow::Cow::into_owned);
@@ -305,11 +305,12 @@ fn search(value: Json<'_>) -> Result<Option<Search>, Error> {
             }
         }
     }
-    search.words = Search::words_of(text.as_deref().unwrap_or_default());
+    let text = text.unwrap_or_default();
+    search.words = Search::words_of(&text);
     if search.words.len() > MAX_WORDS {
         return Err(wrong(format!("search takes {MAX_WORDS} words at most")));
     }
-    Ok((!search.words.is_empty()).then_some(search))
+    Ok((!text.trim().is_empty()).then_some(search))
 }
 
 fn names(value: Json<'_>, name: &str) -> Result<Vec<Path>, Error> {

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 
 use objectql_sync_protocol::{Fields, Json, ObjectDefinition, Scalar, find_folded};
 
+use super::filter::SHORT;
 use super::letters::{fold, stands_alone};
 use super::rows::RowNumber;
 use super::{Path, Query};
@@ -43,13 +44,16 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// The words of a text, in small letters.
+    /// The words of a text, in small letters; one more than there may be tells that there are too many.
     pub(super) fn words_of(text: &str) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for word in words(text) {
             let word: String = word.chars().filter_map(fold).collect();
             if !found.contains(&word) {
                 found.push(word);
+            }
+            if found.len() > MAX_WORDS {
+                break;
             }
         }
         found
@@ -97,7 +101,7 @@ fn is_drivers(quoted_name: &str) -> bool {
 /// How well the best word of a text fits one that is wanted, which is in small letters.
 fn fit(text: &str, wanted: &str) -> u32 {
     let mut best = 0;
-    if !wanted.is_ascii() || !text.is_ascii() {
+    if !wanted.is_ascii() || !text.is_ascii() || wanted.len() > SHORT {
         for word in words(text) {
             let mut letters = word.chars().filter_map(fold);
             if wanted.chars().all(|letter| letters.next() == Some(letter)) {

@@ -110,6 +110,7 @@ impl<'a> Staged<'a> {
         let (events, decided) = (self.events.len(), self.decided.len());
         (self.has_recorded, self.bytes_before) = (false, bytes);
         self.journal.clear();
+        self.views.begin();
         let result = self.decide_one(command);
         if result.is_err() {
             (self.clock, self.last_sequence, self.bytes) = (clock, last_sequence, bytes);
@@ -174,8 +175,9 @@ impl<'a> Staged<'a> {
     }
 
     fn set_view(&mut self, key: &RecordKey, view: Option<Fields>) {
-        let before = self.views.set(key, view);
-        self.journal.push((key.clone(), before));
+        if let Some(before) = self.views.set(key, view) {
+            self.journal.push((key.clone(), before));
+        }
     }
 
     /// The records that a query finds, with what this row did to them.
@@ -261,7 +263,7 @@ impl<'a> Staged<'a> {
     fn stage(&mut self, recorded: Recorded) -> Result<(), Error> {
         if self.bytes - self.bytes_before > MAX_COMMAND_BYTES {
             // Refused alone: a row that is too large would fail with all that share it.
-            return Err(ProtocolError::ValueTooLarge.into());
+            return Err(Error::CallTooLarge("a call may write 16 MiB: split it"));
         }
         let key = recorded.key();
         let view = apply(self.view(&key).cloned(), recorded.operation, recorded.data.as_ref());

@@ -1,8 +1,8 @@
 //! Taking back what the app did last, and making it again.
 
-use objectql_sync_protocol::{Fields, Operation, RecordKey, quoted};
+use objectql_sync_protocol::{Fields, Json, Operation, RecordKey, quoted};
 
-use super::{Staged, stamped, time_of};
+use super::{Staged, check_size, stamped, time_of};
 use crate::engine::history::Step;
 use crate::engine::row::{Event, Recorded};
 use crate::error::Error;
@@ -21,10 +21,10 @@ impl Staged<'_> {
         }
         let Some(unit) = state.history.last(is_redo) else { return Ok(false) };
         for Step { key, before, after } in unit.steps.iter().rev() {
-            if self.config.object(key.object.as_str()).is_err() {
+            // What this tab cannot write any more, by its definitions, stays: it would be in the way of all that was done before it.
+            if self.writable(&key.object).is_err() {
                 continue;
             }
-            self.writable(&key.object)?;
             if let Some(recorded) = self.revert_one(key, before.as_ref(), after.as_ref())? {
                 self.stage(recorded)?;
             }
@@ -49,7 +49,7 @@ impl Staged<'_> {
     ) -> Result<Option<Recorded>, Error> {
         let now = self.view(key).cloned();
         let (operation, data) = match (before, after, now) {
-            (None, Some(_), Some(_)) => (Operation::Delete, None),
+            (None, Some(after), Some(now)) if is_same(after, &now) => (Operation::Delete, None),
             (Some(before), None, None) => {
                 let stamp = self.clock.issue(self.now);
                 let created = time_of(before, "created_at").unwrap_or(stamp);
@@ -64,7 +64,9 @@ impl Staged<'_> {
                 }
                 let stamp = self.clock.issue(self.now);
                 let patch = patch.with("updated_at", &quoted(&stamp.to_string()));
-                self.take_unique(key, &now.merged(&patch))?;
+                let after = now.merged(&patch);
+                check_size(&after)?;
+                self.take_unique(key, &after)?;
                 (Operation::Update, Some(patch))
             }
             _ => return Ok(None),
@@ -74,23 +76,28 @@ impl Staged<'_> {
     }
 }
 
+/// Whether nobody has changed a record since it was made: not a field, and none was added.
+fn is_same(made: &Fields, now: &Fields) -> bool {
+    let is_in = |fields: &Fields, name: &str, value: Json<'_>| {
+        let other = fields.get_quoted(name);
+        name == "\"updated_at\"" || other.map_or(value.is_null(), |other| other.deep_equals(value))
+    };
+    made.iter().all(|(name, value)| is_in(now, name, value))
+        && now.iter().all(|(name, value)| is_in(made, name, value))
+}
+
 /// The fields that a write changed and that are still as it left them, as they were before; one that was not there becomes null.
 fn back(before: &Fields, after: &Fields, now: &Fields) -> Fields {
-    let value = |fields: &Fields, name: &str| {
-        fields.get_quoted(name).map_or_else(|| "null".to_owned(), |value| value.as_str().to_owned())
-    };
+    const NULL: Json<'_> = Json::from_normalised("null");
     let is_back = |name: &str| {
-        let (is, was) = (value(after, name), value(before, name));
-        name != "\"updated_at\"" && is != was && value(now, name) == is
+        let value = |fields: &Fields| fields.get_quoted(name).unwrap_or(NULL).as_str().to_owned();
+        let [was, is, now] = [before, after, now].map(value);
+        let [was, is, now] = [&was, &is, &now].map(|text| Json::from_normalised(text));
+        name != "\"updated_at\"" && !is.deep_equals(was) && now.deep_equals(is)
     };
     let kept = before.filtered(|name, _| is_back(name));
     let is_new = |name: &str| before.get_quoted(name).is_none() && is_back(name);
-    let cleared: Vec<(String, &str)> =
-        after.iter().filter(|(name, _)| is_new(name)).map(|(name, _)| (name.to_owned(), "null")).collect();
-    kept.merged(&fields_of(&cleared))
-}
-
-fn fields_of(members: &[(String, &str)]) -> Fields {
-    let members: Vec<String> = members.iter().map(|(name, value)| format!("{name}:{value}")).collect();
-    Fields::from_normalised(format!("{{{}}}", members.join(","))).unwrap_or_else(|_| Fields::empty())
+    let cleared = after.iter().filter(|(name, _)| is_new(name)).map(|(name, _)| format!("{name}:null"));
+    let cleared = format!("{{{}}}", cleared.collect::<Vec<_>>().join(","));
+    Fields::from_normalised(cleared).map_or(kept.clone(), |cleared| kept.merged(&cleared))
 }

@@ -15,6 +15,7 @@ mod subscriptions;
 mod tabs;
 mod takeover;
 mod transaction;
+mod undo;
 mod unique;
 mod world;
 

@@ -1,4 +1,4 @@
-//! Transactions and undo in several tabs on one log.
+//! Transactions in several tabs on one log.
 
 use super::*;
 use crate::engine::random::Random;
@@ -18,7 +18,7 @@ impl World {
         let now = self.now();
         let engine = &mut self.tabs[tab].engine;
         let number = engine.begin();
-        let query = Query::of_id(&RecordId::string("n").unwrap());
+        let query = Query::parse(r#"{"where":{"id":"n"}}"#).unwrap();
         let found = engine.find_in(number, "counter", query).unwrap();
         let value = found.first().map_or(0, |it| it.get("value").unwrap().as_safe_integer().unwrap());
         let record = fields(&json!({ "id": "n", "value": value + 1 }));
@@ -70,64 +70,6 @@ fn no_count_is_lost_between_tabs() {
     assert!(committed > 1000 && conflicts > 500, "{committed} committed, {conflicts} in conflict");
 }
 
-/// Goal: taking back everything, in whichever tab, leads back to where it began, and making it again to where it was; whatever the
-/// writes were.
-#[test]
-fn undoing_and_redoing_everything_leads_back_and_forth() {
-    for seed in 0..60 {
-        let mut random = Random::new([seed; 32]);
-        let mut world = counters();
-        world.open_tab();
-        world.settle();
-        let seen = |world: &World| -> Vec<Vec<(String, String)>> {
-            let records = world.find(0, "counter");
-            let rows = records.iter().map(|record| {
-                let shown = record.as_object().unwrap().iter().filter(|(_, value)| !value.is_null());
-                let shown = shown.filter(|(name, _)| *name != "updated_at" && *name != "created_at");
-                let mut shown: Vec<_> =
-                    shown.map(|(name, value)| (name.clone(), value.to_string())).collect();
-                shown.sort();
-                shown
-            });
-            let mut rows: Vec<_> = rows.collect();
-            rows.sort();
-            rows
-        };
-        let mut states = vec![seen(&world)];
-        for nth in 0..20 {
-            let id = random.up_to(4).to_string();
-            let object = object_name("counter");
-            let patch = json!({ (["a", "b"])[random.up_to(1) as usize]: nth });
-            let command = match random.up_to(5) {
-                0 | 1 => Command::Upsert { object, record: fields(&json!({ "id": id, "a": nth, "c": "x" })) },
-                2 => Command::UpdateMany { object, query: Query::default(), patch: fields(&patch) },
-                3 => delete("counter", &id),
-                4 => Command::DeleteMany {
-                    object,
-                    query: Query::parse(r#"{"where":{"a":{"$lt":3}}}"#).unwrap(),
-                },
-                _ => update("counter", &id, patch),
-            };
-            let before = world.tabs[0].engine.status().undoable;
-            let _ = world.write(random.up_to(1) as usize, command);
-            if world.tabs[0].engine.status().undoable > before {
-                states.push(seen(&world));
-            }
-        }
-        let steps = states.len() - 1;
-        for back in (0..steps).rev() {
-            assert_eq!(world.write(random.up_to(1) as usize, Command::Undo).unwrap(), Reply::Existed(true));
-            assert_eq!(seen(&world), states[back], "seed {seed}, back to {back}");
-        }
-        assert_eq!(world.write(0, Command::Undo).unwrap(), Reply::Existed(false));
-        for (forth, state) in states.iter().enumerate().skip(1) {
-            assert_eq!(world.write(random.up_to(1) as usize, Command::Redo).unwrap(), Reply::Existed(true));
-            assert_eq!(seen(&world), *state, "seed {seed}, forth to {forth}");
-        }
-        assert_eq!(world.write(1, Command::Redo).unwrap(), Reply::Existed(false));
-    }
-}
-
 /// Goal: what is refused leaves nothing behind, also for the calls that share its row.
 #[test]
 fn a_command_that_fails_in_the_middle_is_undone_in_its_row() {
@@ -154,19 +96,105 @@ fn a_command_that_fails_in_the_middle_is_undone_in_its_row() {
     assert_eq!(world.find(0, "counter").len(), 2);
 }
 
-/// Goal: only so much is kept to be taken back.
+/// Two items, and a second tab.
+fn items() -> World {
+    let item = json!([{ "name": "item", "fields": { "code": { "type": "text", "unique": true } } }]);
+    let mut world = World::new(Config::new(serde_json::from_value(item).unwrap(), None).unwrap());
+    world.open_tab();
+    world.write(0, create("item", json!({ "id": "a", "n": 1, "code": "x" }))).unwrap();
+    world.write(0, create("item", json!({ "id": "b", "n": 2 }))).unwrap();
+    world
+}
+
+/// Looks in a transaction, has another tab change something, and commits a write of its own: whether that is a conflict.
+fn conflicts(look: impl FnOnce(&mut Engine, Now, u32), change: Command) -> bool {
+    let mut world = items();
+    let now = world.now();
+    let engine = &mut world.tabs[0].engine;
+    let number = engine.begin();
+    look(engine, now, number);
+    engine.stage(now, number, create("item", json!({ "text": "own" }))).unwrap();
+    world.write(1, change).unwrap();
+    let commit = world.tabs[0].engine.take_transaction(number).unwrap();
+    match world.write(0, commit) {
+        Ok(_) => false,
+        Err(error) => {
+            assert_eq!(error.code(), "TRANSACTION_CONFLICT");
+            true
+        }
+    }
+}
+
+/// Goal: rows that move up from behind the limit, because the transaction itself took others away, are among what it read.
 #[test]
-fn the_last_hundred_writes_can_be_taken_back() {
-    let mut world = counters();
-    for n in 0..130 {
-        world.write(0, create("counter", json!({ "id": n }))).unwrap();
+fn what_moves_up_into_a_limit_was_read() {
+    let query = |text| Query::parse(text).unwrap();
+    let first = r#"{"orderBy":[{"field":"n"}],"limit":1}"#;
+    let behind_own_delete = |engine: &mut Engine, now, number| {
+        engine.stage(now, number, delete("item", "a")).unwrap();
+        let found = engine.find_in(number, "item", query(first)).unwrap();
+        assert_eq!(found[0].get("id").unwrap().as_str(), "\"b\"");
+    };
+    assert!(conflicts(behind_own_delete, update("item", "b", json!({ "n": 100 }))));
+    let behind_own_create = |engine: &mut Engine, now, number| {
+        engine.stage(now, number, create("item", json!({ "id": "0", "n": 0 }))).unwrap();
+        let second = r#"{"orderBy":[{"field":"n"}],"limit":1,"offset":1}"#;
+        engine.find_in(number, "item", query(second)).unwrap();
+    };
+    assert!(conflicts(behind_own_create, update("item", "a", json!({ "n": 100 }))));
+    let before_it = |engine: &mut Engine, _, number| {
+        engine.find_in(number, "item", query(first)).unwrap();
+    };
+    assert!(!conflicts(before_it, update("item", "b", json!({ "n": 100 }))));
+}
+
+/// Goal: a write that was refused, or that found nothing, tells the app something: it rests on that.
+#[test]
+fn what_a_refusal_rests_on_was_read() {
+    let refused = |engine: &mut Engine, now, number| {
+        let error = engine.stage(now, number, create("item", json!({ "id": "a" }))).unwrap_err();
+        assert_eq!(error.code(), "ALREADY_EXISTS");
+    };
+    assert!(conflicts(refused, delete("item", "a")));
+    let taken = |engine: &mut Engine, now, number| {
+        let error = engine.stage(now, number, create("item", json!({ "code": "x" }))).unwrap_err();
+        assert_eq!(error.code(), "UNIQUE_VIOLATION");
+    };
+    assert!(conflicts(taken, update("item", "a", json!({ "code": "y" }))));
+    let nothing = |engine: &mut Engine, now, number| {
+        assert_eq!(engine.stage(now, number, delete("item", "z")).unwrap(), Reply::Existed(false));
+    };
+    assert!(conflicts(nothing, create("item", json!({ "id": "z" }))));
+    let beaten = |engine: &mut Engine, now, number| {
+        engine.stage(now, number, create("item", json!({ "id": "z" }))).unwrap();
+    };
+    assert!(conflicts(beaten, create("item", json!({ "id": "z" }))));
+}
+
+#[test]
+fn what_is_no_write_of_records_is_no_part_of_a_transaction() {
+    let mut world = items();
+    let now = world.now();
+    let engine = &mut world.tabs[0].engine;
+    let number = engine.begin();
+    let inner = Command::Transaction { reads: Vec::new(), commands: Vec::new() };
+    for command in [Command::Undo, Command::Redo, inner] {
+        assert_eq!(engine.stage(now, number, command).unwrap_err().code(), "INTERNAL");
     }
-    assert_eq!(world.tabs[0].engine.status().undoable, 100);
-    while world.write(0, Command::Undo).unwrap() == Reply::Existed(true) {}
-    assert_eq!(world.find(0, "counter").len(), 30);
-    let large = "x".repeat(900 << 10);
-    for n in 0..20 {
-        world.write(0, create("counter", json!({ "id": format!("large {n}"), "text": large }))).unwrap();
-    }
-    assert_eq!(world.tabs[0].engine.status().undoable, 9);
+}
+
+/// Goal: a transaction keeps only so much of what it read.
+#[test]
+fn a_transaction_that_reads_too_much_is_told() {
+    let mut world = items();
+    let engine = &mut world.tabs[0].engine;
+    let number = engine.begin();
+    let mut reads = 0;
+    let error = loop {
+        match engine.find_in(number, "item", Query::default()) {
+            Ok(_) => reads += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error.code(), reads), ("VALUE_TOO_LARGE", (1 << 20) / 3));
 }
