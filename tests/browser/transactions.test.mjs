@@ -220,8 +220,6 @@ test('what was written before a reload is taken back and made again by any tab, 
     }
   };
   await comesTo([['Second', 2], ['Child'], [3, 0]]);
-  // It is of the writes, not of what is pending.
-  await one.evaluate(() => db.sync());
   for (const tab of [one, two]) {
     await reload(tab);
     await tab.evaluate(async () => { window.db = await openDb(); });

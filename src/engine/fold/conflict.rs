@@ -33,7 +33,9 @@ pub(super) fn judge_conflict(
     let mine = pending.recorded.data.as_ref();
     folded.has_self_conflict |= follows_own(state, pending);
     let is_held = match (mine, &parked.server_record) {
-        (Some(mine), Some(theirs)) => merge::already_holds(theirs, mine),
+        (Some(mine), Some(theirs)) => {
+            merge::already_holds(theirs, mine) && !follows_unapplied(state, pending)
+        }
         // A delete of what is deleted is done.
         (None, None) => true,
         _ => false,
@@ -134,6 +136,14 @@ fn follows_own(state: &State, pending: &Pending) -> bool {
     let Some(record) = state.record(&pending.recorded.key()) else { return false };
     let mut earlier = record.pending().iter().take_while(|sequence| **sequence < pending.sequence);
     earlier.any(|sequence| state.frozen.contains(sequence))
+}
+
+/// Whether an earlier mutation of the record is still to be applied: what the server holds by chance now, that one changes.
+fn follows_unapplied(state: &State, pending: &Pending) -> bool {
+    let Some(record) = state.record(&pending.recorded.key()) else { return false };
+    let earlier = record.pending().iter().take_while(|sequence| **sequence < pending.sequence);
+    let mut unapplied = earlier.filter_map(|sequence| state.pending.get(sequence));
+    unapplied.any(|pending| !matches!(pending.progress, Progress::Applied { .. }))
 }
 
 /// What the author of a mutation knew of the record: the base, or what settled meanwhile, with their own earlier mutations that

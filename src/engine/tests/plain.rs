@@ -126,6 +126,39 @@ fn a_server_that_conflicts_with_itself_gets_one_mutation_of_a_record_at_a_time()
     assert_eq!(world.sent(0).sequences(), [4, 5, 7], "of the record only the first");
 }
 
+/// Goal: a value that is changed and changed back in one request stays as it was written last, though the server, which took neither,
+/// holds it already.
+#[test]
+fn an_edit_that_goes_back_to_what_the_server_has_follows_the_edit_before_it() {
+    let mut world = leading(story_with(json!({})));
+    for command in [
+        create("story", json!({ "id": "a", "title": "t" })),
+        update("story", "a", json!({ "title": "x" })),
+        update("story", "a", json!({ "title": "t" })),
+    ] {
+        world.write(0, command).unwrap();
+    }
+    world.start_sync(0);
+    let sent = world.sent(0).mutations();
+    let first = sent[0]["data"].clone();
+    let results =
+        json!([applied(1), conflict(&sent[1], first.clone(), None), conflict(&sent[2], first, None)]);
+    answer_plainly(&mut world, results, json!([echo(&sent[0], 1)]), "1");
+    for (title, version) in [("x", 2), ("t", 3)] {
+        let sent = world.sent(0).mutations();
+        assert_eq!(sent.iter().map(|it| &it["data"]["title"]).collect::<Vec<_>>(), [title]);
+        answer_plainly(
+            &mut world,
+            json!([applied(version)]),
+            json!([echo(&sent[0], version)]),
+            &version.to_string(),
+        );
+    }
+    assert_eq!(world.find(0, "story")[0]["title"], "t");
+    assert_eq!(world.pending(0).len(), 0);
+    world.check(0);
+}
+
 #[test]
 fn refusals_for_their_number_are_no_verdicts() {
     let mut world = leading(story_with(json!({})));
