@@ -141,6 +141,11 @@ impl Index {
         self.between(from, to).filter_map(|number| rows.get(number))
     }
 
+    /// From its first place to its last.
+    pub(super) fn all(&self) -> (Place, Place) {
+        (Place { piece: 0, offset: 0 }, Place { piece: self.pieces.len(), offset: 0 })
+    }
+
     /// How many rows stand between two places.
     pub(super) fn count(&self, from: Place, to: Place) -> usize {
         let before =

@@ -254,7 +254,11 @@ impl Query {
             (seek(span, &|order| order == Ordering::Less), seek(span, &|order| order != Ordering::Greater))
         };
         let mut ranges = Vec::new();
-        let spans = last.iter().flatten().map(Some).chain(last.is_none().then_some(None));
+        if prefix.is_empty() && last.is_none() {
+            ranges.push(index.all());
+        }
+        let spans = last.iter().flatten().map(Some);
+        let spans = spans.chain((last.is_none() && !prefix.is_empty()).then_some(None));
         for range in spans.map(range) {
             let place = ranges.partition_point(|other| *other < range);
             if ranges.get(place) != Some(&range) {
@@ -362,15 +366,28 @@ impl Query {
         keys: &'a [OrderBy],
         numbers: Box<dyn Iterator<Item = RowNumber> + 'a>,
     ) -> Box<dyn Iterator<Item = RowNumber> + 'a> {
-        let mut numbers = numbers.peekable();
+        let mut numbers = numbers;
+        // The row that begins the next group, and its values: each is read once.
+        let values = move |number: RowNumber| -> Vec<Scalar<'a>> {
+            let record = rows.fields(number);
+            keys.iter().map(|key| record.map_or(Scalar::Null, |it| key.path.value(it))).collect()
+        };
+        let mut next = numbers.next().map(|number| (number, values(number)));
         let mut group: Vec<RowNumber> = Vec::new();
         Box::new(std::iter::from_fn(move || {
             if group.is_empty() {
-                let first = numbers.next()?;
+                let (first, shared) = next.take()?;
                 group.push(first);
-                while let Some(number) = numbers.next_if(|number| rows.compare(*number, first, keys).is_eq())
-                {
+                for number in numbers.by_ref() {
+                    let own = values(number);
+                    if own != shared {
+                        next = Some((number, own));
+                        break;
+                    }
                     group.push(number);
+                }
+                if group.len() == 1 {
+                    return group.pop();
                 }
                 // The last one is the next to go.
                 sort(&mut group, &|a, b| rows.compare(b, a, &self.order_by).then(b.cmp(&a)).is_lt());

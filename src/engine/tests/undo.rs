@@ -150,7 +150,7 @@ fn what_cannot_be_written_any_more_is_passed_over() {
     for object in objects.iter_mut().filter(|object| object.name.as_str() == "task") {
         object.sync.direction = objectql_sync_protocol::Direction::PullOnly;
     }
-    world.config = Config::new(objects, world.config.sync.clone()).unwrap();
+    world.config = Config::new(objects, world.config.sync).unwrap();
     let tab = world.open_tab();
     assert_eq!(world.write(tab, Command::Undo).unwrap(), Reply::Existed(true));
     assert_eq!(world.write(tab, Command::Undo).unwrap(), Reply::Existed(true));
