@@ -20,8 +20,6 @@ mod rows;
 mod search;
 mod sort;
 
-use std::cell::Cell;
-
 use objectql_sync_protocol::{Fields, Json, quoted};
 
 pub use aggregate::Aggregate;
@@ -33,7 +31,7 @@ pub use filter::Filter;
 use index::Index;
 pub use live::LiveChange;
 use order::OrderBy;
-use plan::Plan;
+use plan::{Plan, Source};
 use rows::{RowNumber, Rows};
 use search::Search;
 
@@ -114,38 +112,50 @@ impl Query {
     /// The rows found, in order; how they were found, and how many were looked at.
     fn run(&self, rows: &Rows, indexes: &[Index]) -> (Vec<RowNumber>, Plan, usize) {
         let plan = self.plan(rows, indexes);
-        let looked_at = Cell::new(0);
         let condition = self.condition().filter(|_| !plan.is_exact);
-        let found = {
-            let candidates = self.candidates(&plan, rows, indexes).filter(|number| {
-                looked_at.set(looked_at.get() + 1);
-                let matches =
-                    |condition: &Condition| rows.fields(*number).is_some_and(|it| condition.matches(it));
-                condition.is_none_or(matches)
-            });
-            let with_fields = |number| Some((number, rows.fields(number)?));
-            if let Some(search) = self.search.as_ref().filter(|_| self.order_by.is_empty()) {
-                let found = self.rank(search, candidates.filter_map(with_fields));
-                return (found, plan, looked_at.get());
+        let search = self.search.as_ref();
+        let is_sorted = plan.sorted_by.is_some() && !self.is_ranked();
+        let end = self.limit.unwrap_or(usize::MAX).saturating_add(self.offset);
+        let enough = if is_sorted { end } else { usize::MAX };
+        let mut looked_at = 0;
+        let mut found: Vec<RowNumber> = Vec::new();
+        // Whether to go on.
+        let mut visit = |number: RowNumber, record: &Fields| {
+            if found.len() >= enough {
+                return false;
             }
-            let candidates = candidates.filter(|number| {
-                let fits = |search: &Search| rows.fields(*number).is_some_and(|it| search.score(it) > 0);
-                self.search.as_ref().is_none_or(fits)
-            });
-            let limit = self.limit.unwrap_or(usize::MAX);
-            if plan.sorted_by.is_some() {
-                candidates.skip(self.offset).take(limit).collect()
-            } else {
-                let mut sorted = order::sort(
-                    candidates.filter_map(with_fields),
-                    &self.order_by,
-                    limit.saturating_add(self.offset),
-                );
-                sorted.drain(..self.offset.min(sorted.len()));
-                sorted
+            looked_at += 1;
+            let is_found = condition.is_none_or(|condition| condition.matches(record))
+                && (self.is_ranked() || search.is_none_or(|search| search.score(record) > 0));
+            if is_found {
+                found.push(number);
             }
+            found.len() < enough
         };
-        (found, plan, looked_at.get())
+        if let Source::Scan = plan.source {
+            // By far the most rows are looked at here.
+            for (number, row) in rows.iter() {
+                if !visit(number, &row.fields) {
+                    break;
+                }
+            }
+        } else {
+            for number in self.candidates(&plan, rows, indexes) {
+                if rows.fields(number).is_some_and(|record| !visit(number, record)) {
+                    break;
+                }
+            }
+        }
+        if let Some(search) = search.filter(|_| self.is_ranked()) {
+            let found = found.into_iter().filter_map(|number| Some((number, rows.fields(number)?)));
+            return (self.rank(search, found), plan, looked_at);
+        }
+        if !is_sorted {
+            let records = found.into_iter().filter_map(|number| Some((number, rows.fields(number)?)));
+            found = order::sort(records, &self.order_by, end);
+        }
+        found.drain(..self.offset.min(found.len()));
+        (found, plan, looked_at)
     }
 
     /// The records found among the rows, in order.

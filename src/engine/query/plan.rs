@@ -292,7 +292,7 @@ impl Query {
         }
     }
 
-    /// The rows of a plan, in its order.
+    /// The rows that a plan picks out, in its order.
     pub(super) fn candidates<'a>(
         &'a self,
         plan: &Plan,
@@ -300,7 +300,8 @@ impl Query {
         indexes: &'a [Index],
     ) -> Box<dyn Iterator<Item = RowNumber> + 'a> {
         match &plan.source {
-            Source::Scan => Box::new(rows.iter().map(|(number, _)| number)),
+            // All rows are no candidates: they are gone through as they are.
+            Source::Scan => Box::new(std::iter::empty()),
             Source::Ids(ids) => {
                 let mut numbers: Vec<RowNumber> = ids.iter().filter_map(|id| rows.find(id)).collect();
                 sort(&mut numbers, &|a, b| a < b);
