@@ -317,7 +317,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
    * (`dependants`) is made again with it.
    *
    * # Errors
-   * `UNKNOWN_MUTATION`; those of the write.
+   * `UNKNOWN_MUTATION`; those of the write, `NOT_FOUND` only where the object is not synced any more.
    *
    * ```ts
    * await db.retry(rejected.id, { title: 'A title that is long enough' });

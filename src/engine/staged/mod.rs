@@ -218,8 +218,11 @@ impl<'a> Staged<'a> {
         let state = self.state;
         let is_new = self.is_pushed(&key.object) && self.views.get(key).is_none();
         if let Some(record) = state.record(key).filter(|record| is_new && record.is_local()) {
-            let create = self.recorded(key.clone(), Operation::Create, record.complete_base().cloned());
-            self.stage(create)?;
+            // Of a record that never was made here there may be fields, from an update: that is none to make.
+            if let Some(fields) = record.complete_base().cloned() {
+                let create = self.recorded(key.clone(), Operation::Create, Some(fields));
+                self.stage(create)?;
+            }
         }
         Ok(())
     }

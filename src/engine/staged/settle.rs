@@ -113,6 +113,11 @@ impl Staged<'_> {
         }
         self.claim(recorded.id, *sequence)?;
         let recorded = self.recorded(key.clone(), recorded.operation, data.clone());
+        if recorded.sequence.is_none() && recorded.operation == Operation::Update && self.view(&key).is_none()
+        {
+            // Its object takes no part any more: there is nothing here to change, and no server to ask.
+            return Err(Error::NotFound { object: key.object.to_string(), id: key.id.to_json() });
+        }
         let view = apply(self.view(&key).cloned(), recorded.operation, data.as_ref());
         self.set_view(&key, view);
         self.events.push(Event::Decided { sequence: *sequence, instead: Some(recorded) });
