@@ -276,6 +276,7 @@ impl Ledger {
         if let Some(history) = history
             && !history.verdicts_ever(id).any(|given| given.text.contains(&status))
             && fate != Fate::Rejected
+            && !(fate == Fate::Conflict && history.was_conflict(id))
         {
             return Err(format!("S3: the log says {fate:?} of {id}, the server never did"));
         }

@@ -1,6 +1,6 @@
 //! Everything the server ever committed, kept beside it: what a client's base must be equal to, and what must never change.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use objectql_sync_protocol::{ClientId, Fields, Mutation, MutationId, Operation, RecordKey, Timestamp};
@@ -34,6 +34,8 @@ pub(crate) struct History {
     /// The changes of each record, in order.
     pub(crate) writes: HashMap<RecordKey, Vec<Written>>,
     pub(crate) verdicts: HashMap<MutationId, Given>,
+    /// What was a conflict once, whatever it was judged later: a copy of the profile may hear of it after that.
+    pub(crate) conflicts: HashSet<MutationId>,
     /// The last sequence judged of each client's record.
     pub(crate) judged: HashMap<(ClientId, RecordKey), u64>,
     pub(crate) last_position: u64,
@@ -79,6 +81,12 @@ impl History {
             .filter_map(move |line| line.verdicts.get(&id))
     }
 
+    /// Whether a mutation ever was a conflict, in this line of time or an ended one.
+    pub(crate) fn was_conflict(&self, id: MutationId) -> bool {
+        let mut lines = std::iter::once(self).chain(self.ended.values().map(AsRef::as_ref));
+        lines.any(|line| line.conflicts.contains(&id))
+    }
+
     /// Takes in what was committed.
     ///
     /// # Errors
@@ -122,6 +130,7 @@ impl History {
             // A conflict is judged anew on a newer base; any other verdict stays.
             let first = self.verdicts.entry(mutation.id).or_insert_with(|| given.clone());
             if first.text.contains(r#""status":"conflict""#) {
+                self.conflicts.insert(mutation.id);
                 *first = given;
             }
         }
