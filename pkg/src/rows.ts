@@ -69,8 +69,13 @@ export class Rows {
   }
 }
 
-/** Freezes a value and all that is in it. */
+/** Freezes a value and all that is in it. Arrays are gone through by place: by name that is several times slower. */
 export function freeze<T extends object>(value: T): T {
-  for (const inner of Object.values(value)) if (typeof inner === 'object' && inner !== null) freeze(inner as object);
+  if (Array.isArray(value)) for (let at = 0; at < value.length; at++) freezeInner(value[at]);
+  else for (const name in value) freezeInner(value[name]);
   return Object.freeze(value);
+}
+
+function freezeInner(value: unknown): void {
+  if (typeof value === 'object' && value !== null) freeze(value);
 }
