@@ -229,7 +229,7 @@ impl Visitor<'_> for RecordIdVisitor {
 }
 
 /// Which record: the object and the id in it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RecordKey {
     /// The object the record belongs to.
     pub object: ObjectName,

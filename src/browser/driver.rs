@@ -16,7 +16,7 @@ use super::channel::Channel;
 use super::environment::{now, seed};
 use super::leader::Leader;
 use super::listener::{Listener, document, global_target, is_visible};
-use super::log::Outcome;
+use super::log::{Beginning, NewRoot, Outcome};
 use super::realtime::{Happening, Socket};
 use super::store::{Storage, Store};
 use super::transport::Transport;
@@ -112,9 +112,7 @@ impl Shell {
             });
             self.channel.replace(channel);
         }
-        if self.transport.is_some() {
-            self.stand(false);
-        }
+        self.stand(false);
         let mut listeners = Vec::new();
         if let Some(global) = global_target() {
             for event in ["online", "pageshow", "focus"] {
@@ -250,6 +248,33 @@ impl Shell {
                     Outcome::Behind => Input::Behind { append },
                     Outcome::Failed(error) => Input::AppendFailed { append, error },
                     Outcome::Unknown(error) => Input::AppendUnknown { append, error },
+                })
+            }
+            Output::Begin { read } => self.spawn(async move |shell| match shell.log.begin().await {
+                Ok(Beginning { root, rows, is_last }) => Input::Begun { read, root, rows, is_last },
+                Err(error) => Input::ReadFailed { read, error },
+            }),
+            Output::ReadSegments { read, segments } => {
+                self.spawn(async move |shell| match shell.log.segments(&segments).await {
+                    Ok(segments) => Input::Segments { read, segments },
+                    Err(error) => Input::ReadFailed { read, error },
+                })
+            }
+            Output::ReadRoot { compaction } => self.spawn(async move |shell| match shell.log.root().await {
+                Ok(root) => Input::Root { compaction, root },
+                Err(_) => Input::CompactionFailed { compaction },
+            }),
+            Output::WriteSegments { compaction, segments } => {
+                self.spawn(async move |shell| match shell.log.write_segments(segments).await {
+                    Ok(keys) => Input::SegmentsWritten { compaction, keys },
+                    Err(_) => Input::CompactionFailed { compaction },
+                })
+            }
+            Output::Compact { compaction, replaces, root, segments, through } => {
+                let new = NewRoot { replaces, root, segments, through };
+                self.spawn(async move |shell| match shell.log.compact(new).await {
+                    Ok(true) => Input::Compacted { compaction },
+                    _ => Input::CompactionFailed { compaction },
                 })
             }
             Output::Read { read, after } => {

@@ -1,11 +1,12 @@
-//! The log in IndexedDB: the only transactions there are.
+//! The log in IndexedDB, and the segments that it becomes: the only transactions there are.
 //!
 //! Inside a transaction only its own requests are awaited, and the first is made in the turn in which it is opened: any other
 //! wait would let it commit by itself. Everything is encoded before.
 
 use std::cell::{Cell, RefCell};
 
-use idb::{KeyRange, ObjectStore, Transaction};
+use idb::request::{GetAllKeysStoreRequest, GetAllStoreRequest, GetStoreRequest};
+use idb::{KeyRange, ObjectStore, Query, Transaction};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
@@ -13,7 +14,8 @@ use web_sys::{IdbDatabase, IdbTransaction};
 
 use super::listener::Listener;
 use super::once::{Filler, Once};
-use super::schema::{self, LOG, from_exception, to_error};
+use super::schema::{self, LOG, ROOT, SEGMENTS, from_exception, to_error};
+use crate::engine::root_number;
 use crate::error::Error;
 
 /// How many rows one read takes to begin with, and at most; it grows while they are small.
@@ -33,7 +35,7 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = transaction)]
     fn transaction_with_options(
         this: &DatabaseWithOptions,
-        store: &str,
+        stores: &JsValue,
         mode: &str,
         options: &JsValue,
     ) -> Result<IdbTransaction, JsValue>;
@@ -139,7 +141,8 @@ impl LogStore {
 
     /// A transaction on a connection that is alive. A connection dies when the browser says so, without an event that could be
     /// relied on: what tells is that it gives no transaction.
-    async fn transaction(&self, mode: &str) -> Result<IdbTransaction, Error> {
+    async fn transaction(&self, stores: &[&str], mode: &str) -> Result<IdbTransaction, Error> {
+        let stores: js_sys::Array = stores.iter().map(|store| JsValue::from_str(store)).collect();
         let options = js_sys::Object::new();
         let durability = match self.durability {
             Durability::Strict => "strict",
@@ -151,7 +154,7 @@ impl LogStore {
         loop {
             let database = self.database().await?;
             let database: &DatabaseWithOptions = database.unchecked_ref();
-            match database.transaction_with_options(LOG, mode, &options) {
+            match database.transaction_with_options(&stores, mode, &options) {
                 Ok(transaction) => return Ok(transaction),
                 Err(error) => {
                     tries += 1;
@@ -167,7 +170,8 @@ impl LogStore {
     /// Appends a row if it gets the key that is expected.
     pub(crate) async fn append(&self, key: u64, bytes: &[u8]) -> Outcome {
         let value = Uint8Array::from(bytes);
-        let (transaction, store) = match self.transaction("readwrite").await.and_then(with_log) {
+        let both = self.transaction(&[LOG], "readwrite").await;
+        let (transaction, store) = match both.and_then(|transaction| with_store(transaction, LOG)) {
             Ok(both) => both,
             Err(error) => return Outcome::Failed(error),
         };
@@ -201,18 +205,102 @@ impl LogStore {
         }
     }
 
+    /// The root and the first rows, as they are at one moment.
+    pub(crate) async fn begin(&self) -> Result<Beginning, Error> {
+        let transaction = self.transaction(&[LOG, SEGMENTS], "readonly").await?;
+        let root = get_root(&store_of(&transaction, SEGMENTS)?)?;
+        let store = store_of(&transaction, LOG)?;
+        let rows = self.rows_after(&store, 0)?;
+        let root = to_bytes(root.await.map_err(|error| to_error(&error))?)?;
+        let (rows, is_last) = self.take_rows(rows).await?;
+        Ok(Beginning { root, rows, is_last })
+    }
+
+    /// The root.
+    pub(crate) async fn root(&self) -> Result<Option<Vec<u8>>, Error> {
+        let transaction = self.transaction(&[SEGMENTS], "readonly").await?;
+        let root = get_root(&store_of(&transaction, SEGMENTS)?)?;
+        to_bytes(root.await.map_err(|error| to_error(&error))?)
+    }
+
+    /// Segments, in the order of these keys; none for one that is not there.
+    pub(crate) async fn segments(&self, keys: &[u64]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let transaction = self.transaction(&[SEGMENTS], "readonly").await?;
+        let store = store_of(&transaction, SEGMENTS)?;
+        let requests: Vec<_> = keys
+            .iter()
+            .map(|key| store.get(Query::Key(JsValue::from_f64(as_f64(*key)))))
+            .collect::<Result<_, _>>()
+            .map_err(|error| to_error(&error))?;
+        let mut segments = Vec::with_capacity(keys.len());
+        for request in requests {
+            segments.push(to_bytes(request.await.map_err(|error| to_error(&error))?)?);
+        }
+        Ok(segments)
+    }
+
+    /// Puts segments into the store; gives their keys.
+    pub(crate) async fn write_segments(&self, segments: Vec<Vec<u8>>) -> Result<Vec<u64>, Error> {
+        let values: Vec<Uint8Array> =
+            segments.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect();
+        drop(segments);
+        let transaction = self.transaction(&[SEGMENTS], "readwrite").await?;
+        let ending = Ending::of(&transaction);
+        let store = store_of(&transaction, SEGMENTS)?;
+        let requests: Vec<_> = values
+            .iter()
+            .map(|value| store.add(value, None))
+            .collect::<Result<_, _>>()
+            .map_err(|error| to_error(&error))?;
+        let mut keys = Vec::with_capacity(requests.len());
+        for request in requests {
+            let key = request.await.map_err(|error| to_error(&error))?;
+            keys.push(to_key(&key).ok_or_else(not_a_log)?);
+        }
+        let _ = Transaction::from(transaction).commit();
+        ending.wait().await?;
+        Ok(keys)
+    }
+
+    /// Puts a root in the place of the one with that number, and removes what it makes superfluous. False, and nothing is done,
+    /// where the root is another one by now, or a segment is missing.
+    pub(crate) async fn compact(&self, new: NewRoot) -> Result<bool, Error> {
+        let value = Uint8Array::from(new.root.as_slice());
+        let transaction = self.transaction(&[LOG, SEGMENTS], "readwrite").await?;
+        let ending = Ending::of(&transaction);
+        let (log, store) = (store_of(&transaction, LOG)?, store_of(&transaction, SEGMENTS)?);
+        let transaction = Transaction::from(transaction);
+        let done = replace_root(&log, &store, &value, &new).await;
+        if let Ok(true) = done {
+            let _ = transaction.commit();
+            ending.wait().await?;
+        } else if transaction.abort().is_ok() {
+            let _ = ending.wait().await;
+        }
+        done
+    }
+
     /// The rows after a key: as many as make a good portion, and whether there were no more.
     pub(crate) async fn read(&self, after: u64) -> Result<(Vec<(u64, Vec<u8>)>, bool), Error> {
-        let (transaction, store) = self.transaction("readonly").await.and_then(with_log)?;
+        let transaction = self.transaction(&[LOG], "readonly").await?;
+        let rows = self.rows_after(&store_of(&transaction, LOG)?, after)?;
+        self.take_rows(rows).await
+    }
+
+    fn rows_after(&self, store: &ObjectStore, after: u64) -> Result<RowRequests, Error> {
         let range = KeyRange::lower_bound(&JsValue::from_f64(as_f64(after)), Some(true))
             .map_err(|error| to_error(&error))?;
         let limit = self.rows_per_read.get();
         let keys =
             store.get_all_keys(Some(range.clone().into()), Some(limit)).map_err(|error| to_error(&error))?;
         let values = store.get_all(Some(range.into()), Some(limit)).map_err(|error| to_error(&error))?;
+        Ok(RowRequests { keys, values, limit })
+    }
+
+    async fn take_rows(&self, requests: RowRequests) -> Result<(Vec<(u64, Vec<u8>)>, bool), Error> {
+        let RowRequests { keys, values, limit } = requests;
         let keys = keys.await.map_err(|error| to_error(&error))?;
         let values = values.await.map_err(|error| to_error(&error))?;
-        drop(transaction);
         let rows: Vec<(u64, Vec<u8>)> = keys
             .iter()
             .zip(&values)
@@ -230,9 +318,83 @@ impl LogStore {
     }
 }
 
-fn with_log(transaction: IdbTransaction) -> Result<(IdbTransaction, ObjectStore), Error> {
-    let store = Transaction::from(transaction.clone()).object_store(LOG).map_err(|error| to_error(&error))?;
+/// The root and the first rows.
+#[derive(Debug, Default)]
+pub(crate) struct Beginning {
+    pub(crate) root: Option<Vec<u8>>,
+    pub(crate) rows: Vec<(u64, Vec<u8>)>,
+    pub(crate) is_last: bool,
+}
+
+/// A root that takes the place of another.
+#[derive(Debug)]
+pub(crate) struct NewRoot {
+    pub(crate) replaces: u64,
+    pub(crate) root: Vec<u8>,
+    /// The keys of its segments, in order: all others go.
+    pub(crate) segments: Vec<u64>,
+    /// The rows before this one go.
+    pub(crate) through: u64,
+}
+
+struct RowRequests {
+    keys: GetAllKeysStoreRequest,
+    values: GetAllStoreRequest,
+    limit: u32,
+}
+
+fn get_root(store: &ObjectStore) -> Result<GetStoreRequest, Error> {
+    store.get(Query::Key(JsValue::from_f64(ROOT))).map_err(|error| to_error(&error))
+}
+
+async fn replace_root(
+    log: &ObjectStore,
+    store: &ObjectStore,
+    value: &Uint8Array,
+    new: &NewRoot,
+) -> Result<bool, Error> {
+    let to_error = |error| to_error(&error);
+    let root = get_root(store)?;
+    let keys = store.get_all_keys(None, None).map_err(to_error)?;
+    let root = to_bytes(root.await.map_err(to_error)?)?;
+    let keys: Vec<u64> = keys.await.map_err(to_error)?.iter().filter_map(to_key).collect();
+    let is_possible = root_number(root.as_deref()) == new.replaces
+        && new.segments.iter().all(|segment| keys.binary_search(segment).is_ok());
+    if !is_possible {
+        return Ok(false);
+    }
+    // The last request's end is the transaction's: none of these is awaited.
+    store.put(value, Some(&JsValue::from_f64(ROOT))).map_err(to_error)?;
+    let before = JsValue::from_f64(as_f64(new.through));
+    let rows = KeyRange::upper_bound(&before, Some(true)).map_err(to_error)?;
+    log.delete(Query::KeyRange(rows)).map_err(to_error)?;
+    for key in keys.into_iter().filter(|key| *key != 0 && new.segments.binary_search(key).is_err()) {
+        store.delete(Query::Key(JsValue::from_f64(as_f64(key)))).map_err(to_error)?;
+    }
+    Ok(true)
+}
+
+fn store_of(transaction: &IdbTransaction, name: &str) -> Result<ObjectStore, Error> {
+    Transaction::from(transaction.clone()).object_store(name).map_err(|error| to_error(&error))
+}
+
+fn with_store(transaction: IdbTransaction, name: &str) -> Result<(IdbTransaction, ObjectStore), Error> {
+    let store = store_of(&transaction, name)?;
     Ok((transaction, store))
+}
+
+fn to_bytes(value: Option<JsValue>) -> Result<Option<Vec<u8>>, Error> {
+    let Some(value) = value else { return Ok(None) };
+    value.dyn_ref::<Uint8Array>().map(|bytes| Some(bytes.to_vec())).ok_or_else(not_a_log)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "keys of a generator are whole and below 2^53"
+)]
+fn to_key(key: &JsValue) -> Option<u64> {
+    Some(key.as_f64()? as u64)
 }
 
 /// The end of a transaction. A promise may be kept only at `complete`: over quota a request succeeds and the transaction is
@@ -281,13 +443,7 @@ fn failed_append(end: Result<(), Error>, request: Error) -> Outcome {
 }
 
 fn to_row(key: &JsValue, value: &JsValue) -> Option<(u64, Vec<u8>)> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "keys of a generator are whole and below 2^53"
-    )]
-    let key = key.as_f64()? as u64;
-    Some((key, value.dyn_ref::<Uint8Array>()?.to_vec()))
+    Some((to_key(key)?, value.dyn_ref::<Uint8Array>()?.to_vec()))
 }
 
 fn not_a_log() -> Error {

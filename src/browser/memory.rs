@@ -2,35 +2,48 @@
 //! when it is closed and opened again, until it is deleted.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::log::Outcome;
+use super::log::{Beginning, NewRoot, Outcome};
+use crate::engine::root_number;
 
-/// The rows of a log; the first has the key 1, as in IndexedDB.
-type Rows = Rc<RefCell<Vec<Vec<u8>>>>;
+/// What IndexedDB would hold; the first row has the key 1, as there.
+#[derive(Default)]
+struct Contents {
+    /// How many rows were removed.
+    removed: u64,
+    rows: VecDeque<Vec<u8>>,
+    root: Option<Vec<u8>>,
+    /// In the order of their keys.
+    segments: Vec<(u64, Vec<u8>)>,
+    last_segment: u64,
+}
+
+type Shared = Rc<RefCell<Contents>>;
 
 thread_local! {
-    static LOGS: RefCell<Vec<(String, Rows)>> = RefCell::default();
+    static LOGS: RefCell<Vec<(String, Shared)>> = RefCell::default();
 }
 
 /// The log of one database.
 pub(crate) struct MemoryLog {
-    rows: Rows,
+    contents: Shared,
     transactions: Cell<u32>,
 }
 
 impl MemoryLog {
     /// The log with that name, made if there is none.
     pub(crate) fn open(name: &str) -> Self {
-        let rows = LOGS.with_borrow_mut(|logs| {
-            if let Some((_, rows)) = logs.iter().find(|(other, _)| other == name) {
-                return Rc::clone(rows);
+        let contents = LOGS.with_borrow_mut(|logs| {
+            if let Some((_, contents)) = logs.iter().find(|(other, _)| other == name) {
+                return Rc::clone(contents);
             }
-            let rows = Rows::default();
-            logs.push((name.to_owned(), Rc::clone(&rows)));
-            rows
+            let contents = Shared::default();
+            logs.push((name.to_owned(), Rc::clone(&contents)));
+            contents
         });
-        Self { rows, transactions: Cell::new(0) }
+        Self { contents, transactions: Cell::new(0) }
     }
 
     /// Deletes the log with that name.
@@ -45,18 +58,55 @@ impl MemoryLog {
 
     /// Appends a row if it gets the key that is expected.
     pub(crate) fn append(&self, key: u64, bytes: Vec<u8>) -> Outcome {
-        let mut rows = self.rows.borrow_mut();
-        if key != rows.len() as u64 + 1 {
+        let mut contents = self.contents.borrow_mut();
+        if key != contents.removed + contents.rows.len() as u64 + 1 {
             return Outcome::Behind;
         }
-        rows.push(bytes);
+        contents.rows.push_back(bytes);
         self.transactions.set(self.transactions.get() + 1);
         Outcome::Appended
     }
 
+    /// The root and all rows.
+    pub(crate) fn begin(&self) -> Beginning {
+        Beginning { root: self.contents.borrow().root.clone(), rows: self.read(0), is_last: true }
+    }
+
     /// The rows after a key.
     pub(crate) fn read(&self, after: u64) -> Vec<(u64, Vec<u8>)> {
-        let rows = self.rows.borrow();
-        (1..).zip(rows.iter()).filter(|(key, _)| *key > after).map(|(key, row)| (key, row.clone())).collect()
+        let contents = self.contents.borrow();
+        let rows = (contents.removed + 1..).zip(contents.rows.iter());
+        rows.filter(|(key, _)| *key > after).map(|(key, row)| (key, row.clone())).collect()
+    }
+
+    /// Segments, in the order of these keys.
+    pub(crate) fn segments(&self, keys: &[u64]) -> Vec<Option<Vec<u8>>> {
+        let contents = self.contents.borrow();
+        let find = |key: &u64| contents.segments.iter().find(|(other, _)| other == key);
+        keys.iter().map(|key| find(key).map(|(_, bytes)| bytes.clone())).collect()
+    }
+
+    /// Puts segments in; gives their keys.
+    pub(crate) fn write_segments(&self, segments: Vec<Vec<u8>>) -> Vec<u64> {
+        let mut contents = self.contents.borrow_mut();
+        let first = contents.last_segment + 1;
+        contents.last_segment += segments.len() as u64;
+        contents.segments.extend((first..).zip(segments));
+        (first..=contents.last_segment).collect()
+    }
+
+    /// Puts a root in the place of the one that it replaces.
+    pub(crate) fn compact(&self, new: NewRoot) -> bool {
+        let mut contents = self.contents.borrow_mut();
+        let is_there = |key: &u64| contents.segments.iter().any(|(other, _)| other == key);
+        if root_number(contents.root.as_deref()) != new.replaces || !new.segments.iter().all(is_there) {
+            return false;
+        }
+        contents.segments.retain(|(key, _)| new.segments.contains(key));
+        contents.root = Some(new.root);
+        while contents.removed + 1 < new.through && contents.rows.pop_front().is_some() {
+            contents.removed += 1;
+        }
+        true
     }
 }

@@ -1,6 +1,9 @@
 //! The IndexedDB database: its stores, opening and deleting it.
 //!
-//! Version 1: `log`, out-of-line keys from a generator. Keys are never used twice, not even after rows are deleted.
+//! | version | stores |
+//! | --- | --- |
+//! | 1 | `log`: rows under keys of a generator. Keys are never used twice, not even after rows are deleted |
+//! | 2 | `segments`: segments likewise, and the root under the key 0 |
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,7 +18,11 @@ use crate::error::Error;
 
 /// The store of the log.
 pub(crate) const LOG: &str = "log";
-const VERSION: u32 = 1;
+/// The store of the segments, and of the root.
+pub(crate) const SEGMENTS: &str = "segments";
+/// The root's key among the segments; a generator begins at 1.
+pub(crate) const ROOT: f64 = 0.0;
+const VERSION: u32 = 2;
 /// Some browsers never answered an `open` (WebKit bug 226547): 10 seconds.
 const OPEN_TIMEOUT_MS: u32 = 10_000;
 
@@ -76,13 +83,18 @@ fn watchdog<T: 'static>(filler: Filler<T>) -> Timeout {
 }
 
 fn upgrade(event: &VersionChangeEvent, may_create: bool) -> Result<(), Error> {
-    if !may_create {
+    let old = event.old_version().map_err(|error| to_error(&error))?;
+    if !may_create && old == 0 {
         return Err(Error::DatabaseLost);
     }
     let database = event.database().map_err(|error| to_error(&error))?;
-    let mut params = ObjectStoreParams::new();
-    params.auto_increment(true);
-    database.create_object_store(LOG, params).map_err(|error| to_error(&error))?;
+    for (since, store) in [(1, LOG), (2, SEGMENTS)] {
+        if old < since {
+            let mut params = ObjectStoreParams::new();
+            params.auto_increment(true);
+            database.create_object_store(store, params).map_err(|error| to_error(&error))?;
+        }
+    }
     Ok(())
 }
 
@@ -118,6 +130,9 @@ pub(crate) fn to_error(error: &idb::Error) -> Error {
         | idb::Error::IndexedDbOpenFailed(value)
         | idb::Error::AddFailed(value)
         | idb::Error::GetAllFailed(value)
+        | idb::Error::GetFailed(value)
+        | idb::Error::UpdateFailed(value)
+        | idb::Error::DeleteFailed(value)
         | idb::Error::GetAllKeysFailed(value)
         | idb::Error::ObjectStoreNotFound(value) => from_exception(value),
         // The others say which call it was; their texts would cost 3 KB of wasm.

@@ -1,6 +1,6 @@
 //! Where a log is: in IndexedDB, or in memory.
 
-use super::log::{Durability, LogStore, Outcome};
+use super::log::{Beginning, Durability, LogStore, NewRoot, Outcome};
 use super::memory::MemoryLog;
 use crate::error::Error;
 
@@ -45,6 +45,46 @@ impl Store {
         match self {
             Self::IndexedDb(log) => log.append(key, &bytes).await,
             Self::Memory(log) => log.append(key, bytes),
+        }
+    }
+
+    /// The root and the first rows, as they are at one moment.
+    pub(crate) async fn begin(&self) -> Result<Beginning, Error> {
+        match self {
+            Self::IndexedDb(log) => log.begin().await,
+            Self::Memory(log) => Ok(log.begin()),
+        }
+    }
+
+    /// The root.
+    pub(crate) async fn root(&self) -> Result<Option<Vec<u8>>, Error> {
+        match self {
+            Self::IndexedDb(log) => log.root().await,
+            Self::Memory(log) => Ok(log.begin().root),
+        }
+    }
+
+    /// Segments, in the order of these keys; none for one that is not there.
+    pub(crate) async fn segments(&self, keys: &[u64]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        match self {
+            Self::IndexedDb(log) => log.segments(keys).await,
+            Self::Memory(log) => Ok(log.segments(keys)),
+        }
+    }
+
+    /// Puts segments into the store; gives their keys.
+    pub(crate) async fn write_segments(&self, segments: Vec<Vec<u8>>) -> Result<Vec<u64>, Error> {
+        match self {
+            Self::IndexedDb(log) => log.write_segments(segments).await,
+            Self::Memory(log) => Ok(log.write_segments(segments)),
+        }
+    }
+
+    /// Puts a root in the place of the one that it replaces. False, and nothing is done, where that is not possible any more.
+    pub(crate) async fn compact(&self, new: NewRoot) -> Result<bool, Error> {
+        match self {
+            Self::IndexedDb(log) => log.compact(new).await,
+            Self::Memory(log) => Ok(log.compact(new)),
         }
     }
 

@@ -11,6 +11,11 @@ use crate::error::Error;
 pub enum Announcement {
     /// There are new rows in the log.
     Rows,
+    /// The rows up to this one are in segments.
+    Compacted {
+        /// The key of the row.
+        through: u64,
+    },
     /// A tab that does not lead asks whether the leader is there.
     Ping {
         /// Whether somebody may be looking at the asker's page.
@@ -42,6 +47,7 @@ impl Announcement {
     pub fn to_json(&self) -> String {
         match self {
             Self::Rows => r#"{"kind":"rows"}"#.to_owned(),
+            Self::Compacted { through } => format!(r#"{{"kind":"compacted","through":{through}}}"#),
             Self::Ping { is_visible } => format!(r#"{{"kind":"ping","visible":{is_visible}}}"#),
             Self::Alive => r#"{"kind":"alive"}"#.to_owned(),
             // A tab's number has more digits than a JSON number keeps.
@@ -66,6 +72,10 @@ impl Announcement {
         let kind = json.member("\"kind\"")?;
         match kind.as_str() {
             "\"rows\"" => return Some(Self::Rows),
+            "\"compacted\"" => {
+                let through = json.member("\"through\"")?.as_safe_integer()?;
+                return Some(Self::Compacted { through });
+            }
             "\"ping\"" => {
                 let is_visible = json.member("\"visible\"").is_some_and(|visible| visible.as_str() == "true");
                 return Some(Self::Ping { is_visible });
@@ -112,6 +122,7 @@ mod tests {
         };
         for announcement in [
             Announcement::Rows,
+            Announcement::Compacted { through: 12 },
             Announcement::Ping { is_visible: true },
             Announcement::Ping { is_visible: false },
             Announcement::Alive,
@@ -134,6 +145,7 @@ mod tests {
             "null",
             "{}",
             r#"{"kind":"new"}"#,
+            r#"{"kind":"compacted"}"#,
             r#"{"kind":"sync","tab":1,"ask":1}"#,
             r#"{"kind":"synced","tab":"1","ask":1}"#,
         ] {

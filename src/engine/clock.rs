@@ -1,6 +1,7 @@
 //! Hybrid timestamps: the wall clock, corrected towards the server's and never running backwards.
 
 use objectql_sync_protocol::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// An offset that is smaller is not corrected: the measurement is no better than the round trip it was made on.
 const OFFSET_IGNORED_MS: u64 = 2000;
@@ -10,7 +11,7 @@ const OFFSET_IGNORED_MS: u64 = 2000;
 /// A timestamp is never before the last one issued, nor before the newest one seen from the server (Kulkarni et al.,
 /// "Logical Physical Clocks", 2014, without the logical part: mutations of one client are ordered by their sequence). So an
 /// edit of something one has seen is never older than it, whatever the device's clock says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Clock {
     latest: Timestamp,
     offset_ms: i64,

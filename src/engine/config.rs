@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use objectql_sync_protocol::{ObjectDefinition, ObjectName, SyncConfig};
 
+use super::compact::CompactAfter;
 use super::row::Subscription;
 use crate::error::Error;
 
@@ -17,6 +18,8 @@ pub struct Config {
     pub(super) objects: Vec<ObjectDefinition>,
     /// How to sync; none for a local database.
     pub sync: Option<SyncSettings>,
+    /// When the log is compacted.
+    pub compact_after: CompactAfter,
 }
 
 /// How to sync, as far as it is the same for all objects.
@@ -53,7 +56,7 @@ impl Config {
             }
             objects.push(definition);
         }
-        Ok(Self { objects, sync })
+        Ok(Self { objects, sync, compact_after: CompactAfter::default() })
     }
 
     /// The definition of an object.

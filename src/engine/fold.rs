@@ -13,7 +13,7 @@ use objectql_sync_protocol::{
 use super::history::{Step, Unit};
 use super::record::apply;
 use super::row::{Event, Recorded, Row, Subscription, TabId};
-use super::state::{Pending, Progress, Rejected, Snapshot, State};
+use super::state::{Pending, Progress, Rejected, State};
 use super::views::Views;
 
 /// What a fold did, for those who watch.
@@ -74,9 +74,21 @@ pub(crate) struct Superseded {
 
 impl Folded {
     fn touch(&mut self, object: &ObjectName, id: &RecordId) {
-        match self.touched.iter_mut().find(|(name, _)| name == object) {
-            Some((_, ids)) => ids.push(id.clone()),
-            None => self.touched.push((object.clone(), vec![id.clone()])),
+        self.ids_of(object).push(id.clone());
+    }
+
+    fn ids_of(&mut self, object: &ObjectName) -> &mut Vec<RecordId> {
+        let place = self.touched.iter().position(|(name, _)| name == object).unwrap_or_else(|| {
+            self.touched.push((object.clone(), Vec::new()));
+            self.touched.len() - 1
+        });
+        &mut self.touched.get_mut(place).expect("the place was found or just made").1
+    }
+
+    /// These records of an object may look different now.
+    pub(crate) fn touch_all(&mut self, object: &ObjectName, ids: Vec<RecordId>) {
+        if !ids.is_empty() {
+            self.ids_of(object).extend(ids);
         }
     }
 
@@ -92,9 +104,10 @@ impl Folded {
     }
 }
 
-/// Folds one row into the state.
-pub(crate) fn fold(state: &mut State, row: &Row) -> Folded {
+/// Folds one row, which has that key, into the state.
+pub(crate) fn fold(state: &mut State, key: u64, row: &Row) -> Folded {
     let mut folded = Folded::default();
+    state.begin(key, (row.tab, row.number));
     for event in &row.events {
         match event {
             Event::Opened { client_id } => {
@@ -131,7 +144,7 @@ pub(crate) fn fold(state: &mut State, row: &Row) -> Folded {
             }
             Event::ResetBegan { objects } => {
                 lead(state, row.tab);
-                state.snapshot = Some(Snapshot { objects: objects.clone(), ..Snapshot::default() });
+                state.begin_snapshot(objects.clone());
             }
             Event::Decided { sequence, instead } => {
                 state.rejected.retain(|rejected| rejected.sequence != *sequence);
@@ -175,7 +188,7 @@ fn subscribe(state: &mut State, subscriptions: &[Subscription]) {
     let known = before.as_deref().map(pulled).unwrap_or_default();
     let is_behind = state.checkpoint.is_some() || state.snapshot.is_some();
     if is_behind && objects.iter().any(|object| !known.contains(object)) {
-        state.snapshot = Some(Snapshot { objects, ..Snapshot::default() });
+        state.begin_snapshot(objects);
     }
 }
 

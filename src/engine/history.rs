@@ -5,6 +5,9 @@
 use std::collections::VecDeque;
 
 use objectql_sync_protocol::{Fields, RecordKey};
+use serde::{Deserialize, Serialize};
+
+use super::marks::Marks;
 
 /// The most writes that can be taken back.
 const MAX_UNITS: usize = 100;
@@ -16,11 +19,17 @@ const MAX_BYTES: usize = 8 << 20;
 pub(crate) struct History {
     undo: VecDeque<Unit>,
     redo: VecDeque<Unit>,
+    /// The number that the next write gets.
+    next: u64,
+    /// By number.
+    pub(crate) marks: Marks,
 }
 
 /// One write of the app: a call, or a transaction.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Unit {
+    /// Given when the write is put with the others.
+    pub(crate) number: u64,
     /// One for each record, in the order in which they were first changed.
     pub(crate) steps: Vec<Step>,
     /// How many bytes of records they hold; counted when the write is put with the others.
@@ -29,12 +38,17 @@ pub(crate) struct Unit {
 
 impl Unit {
     pub(crate) const fn of(steps: Vec<Step>) -> Self {
-        Self { steps, bytes: 0 }
+        Self { number: 0, steps, bytes: 0 }
+    }
+
+    /// About how many bytes it has in a segment.
+    pub(crate) const fn stored_bytes(&self) -> usize {
+        self.bytes + 64 * self.steps.len()
     }
 }
 
 /// What a write did to one record.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Step {
     pub(crate) key: RecordKey,
     pub(crate) before: Option<Fields>,
@@ -55,32 +69,65 @@ impl History {
     /// The app wrote: what was taken back is over.
     pub(crate) fn wrote(&mut self, unit: Unit) {
         if !unit.steps.is_empty() {
-            self.redo.clear();
-            push(&mut self.undo, unit);
+            for unit in self.redo.drain(..) {
+                self.marks.mark(unit.number);
+            }
+            self.push(false, unit);
         }
     }
 
     /// The last write was taken back, or made again, by this.
     pub(crate) fn reverted(&mut self, is_redo: bool, unit: Unit) {
-        let (from, to) =
-            if is_redo { (&mut self.redo, &mut self.undo) } else { (&mut self.undo, &mut self.redo) };
-        from.pop_back();
+        let from = if is_redo { &mut self.redo } else { &mut self.undo };
+        if let Some(gone) = from.pop_back() {
+            self.marks.mark(gone.number);
+        }
         if !unit.steps.is_empty() {
-            push(to, unit);
+            self.push(!is_redo, unit);
         }
     }
-}
 
-/// Adds a write; the oldest go where there are too many or they are too large.
-fn push(units: &mut VecDeque<Unit>, mut unit: Unit) {
-    let texts = unit.steps.iter().flat_map(|step| [&step.before, &step.after]).flatten();
-    unit.bytes = texts.fold(0, |sum: usize, fields| sum.saturating_add(fields.as_str().len()));
-    units.push_back(unit);
-    let mut bytes = 0_usize;
-    let mut is_kept = |unit: &&Unit| {
-        bytes = bytes.saturating_add(unit.bytes);
-        bytes <= MAX_BYTES
-    };
-    let kept = units.iter().rev().take(MAX_UNITS).take_while(&mut is_kept).count();
-    units.drain(..units.len() - kept);
+    /// Adds a write; the oldest go where there are too many or they are too large.
+    fn push(&mut self, is_redo: bool, mut unit: Unit) {
+        let units = if is_redo { &mut self.redo } else { &mut self.undo };
+        let texts = unit.steps.iter().flat_map(|step| [&step.before, &step.after]).flatten();
+        unit.bytes = texts.fold(0, |sum: usize, fields| sum.saturating_add(fields.as_str().len()));
+        unit.number = self.next;
+        self.next += 1;
+        self.marks.mark(unit.number);
+        units.push_back(unit);
+        let mut bytes = 0_usize;
+        let mut is_kept = |unit: &&Unit| {
+            bytes = bytes.saturating_add(unit.bytes);
+            bytes <= MAX_BYTES
+        };
+        let kept = units.iter().rev().take(MAX_UNITS).take_while(&mut is_kept).count();
+        for gone in units.drain(..units.len() - kept) {
+            self.marks.mark(gone.number);
+        }
+    }
+
+    /// The number that the next write gets.
+    pub(crate) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// All writes in it, in the order of their numbers or not.
+    pub(crate) fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.undo.iter().chain(&self.redo)
+    }
+
+    /// The numbers of the writes that can be taken back, and of those that can be made again.
+    pub(crate) fn numbers(&self) -> [Vec<u64>; 2] {
+        [&self.undo, &self.redo].map(|units| units.iter().map(|unit| unit.number).collect())
+    }
+
+    /// What the numbers stand for, from the writes of a segment; what is not there is left out.
+    pub(crate) fn restored(numbers: [&[u64]; 2], units: &[Unit], next: u64) -> Self {
+        let [undo, redo] = numbers.map(|numbers| {
+            let find = |number: &u64| units.iter().find(|unit| unit.number == *number).cloned();
+            numbers.iter().filter_map(find).collect()
+        });
+        Self { undo, redo, next, marks: Marks::default() }
+    }
 }

@@ -7,8 +7,11 @@ use std::collections::VecDeque;
 
 use super::command::{Command, Reply};
 use super::fold::{Folded, fold};
-use super::row::{Event, Row, RowError};
+use super::load::Loading;
+use super::row::{Event, Row};
+use super::seal::FormatError;
 use super::staged::Staged;
+use super::stored::{Root, root_number};
 use super::sync::Asker;
 use super::sync::job::{Decision, SyncJob};
 use super::sync::progress::SyncReport;
@@ -57,10 +60,15 @@ impl Job {
 pub(crate) struct Log {
     /// The key of the last row that is folded.
     pub(crate) folded: u64,
+    /// The number of the root that the state began with, or of a later one; 0 where there was none. None while the state has
+    /// not begun, or has to begin anew.
+    pub(crate) root: Option<u64>,
+    /// The root under which a row was missing: where there is no later one, it is missing for good.
+    gap_under: Option<u64>,
     phase: Phase,
     queue: VecDeque<Job>,
     /// An append of which it is not known whether it was made: the tail will tell.
-    unsure: Option<Unsure>,
+    pub(super) unsure: Option<Unsure>,
     /// Whether somebody says that there are rows to read.
     is_tail_wanted: bool,
     attempts: u32,
@@ -77,21 +85,28 @@ enum Phase {
     Reading {
         read: u64,
     },
+    /// A stored state is being read.
+    Loading {
+        read: u64,
+        loading: Box<Loading>,
+    },
     Idle,
     Appending(Append),
 }
 
 #[derive(Debug)]
-struct Append {
-    row: Row,
+pub(super) struct Append {
+    pub(super) row: Row,
+    /// How large it is.
+    bytes: usize,
     jobs: Vec<Job>,
     /// Refusals wait for the row too: they may rest on what it writes.
     replies: Vec<(RequestId, Result<Reply, Error>)>,
 }
 
 #[derive(Debug)]
-struct Unsure {
-    append: Append,
+pub(super) struct Unsure {
+    pub(super) append: Append,
     /// Why nobody knows; none where another tab was first.
     error: Option<Error>,
 }
@@ -103,6 +118,16 @@ impl Log {
 
     pub(crate) fn want_tail(&mut self) {
         self.is_tail_wanted = true;
+    }
+
+    /// Whether that read is awaited.
+    fn is_reading(&self, wanted: u64) -> bool {
+        matches!(&self.phase, Phase::Reading { read } | Phase::Loading { read, .. } if *read == wanted)
+    }
+
+    /// Whether the log is folded to its end, as far as this tab knows.
+    pub(crate) const fn is_read(&self) -> bool {
+        matches!(self.phase, Phase::Idle | Phase::Appending(_))
     }
 
     fn number(&mut self) -> u64 {
@@ -135,7 +160,77 @@ impl Engine {
         let read = self.log.number();
         self.log.is_tail_wanted = false;
         self.log.phase = Phase::Reading { read };
-        self.outputs.push_back(Output::Read { read, after: self.log.folded });
+        self.outputs.push_back(match self.log.root {
+            Some(_) => Output::Read { read, after: self.log.folded },
+            None => Output::Begin { read },
+        });
+    }
+
+    /// What there is: the state begins with the root.
+    pub(crate) fn handle_begun(
+        &mut self,
+        now: Now,
+        read: u64,
+        root: Option<&[u8]>,
+        rows: Vec<(u64, Vec<u8>)>,
+        is_last: bool,
+    ) {
+        if !self.log.is_reading(read) {
+            return;
+        }
+        let number = root_number(root);
+        if self.log.gap_under == Some(number) {
+            let key = self.log.folded + 1;
+            return self.fail_read(now, Error::LogCorrupt { key, detail: "it is missing".to_owned() });
+        }
+        let Some(bytes) = root else {
+            self.log.root = Some(number);
+            return self.handle_rows(now, read, &rows, is_last);
+        };
+        match Root::decode(bytes) {
+            Ok(root) => {
+                self.compaction.note_root(bytes.len());
+                self.load(now, Box::new(Loading::new(root, rows, is_last)));
+            }
+            Err(FormatError::Newer(_)) => self.fail_read(now, Error::StorageOutdated),
+            Err(error) => {
+                self.fail_read(now, Error::SegmentCorrupt { segment: 0, detail: error.to_string() });
+            }
+        }
+    }
+
+    /// Asks for the next segments, or begins with the state when they are all there.
+    fn load(&mut self, now: Now, loading: Box<Loading>) {
+        let segments = loading.wanted();
+        let read = self.log.number();
+        if !segments.is_empty() {
+            self.log.phase = Phase::Loading { read, loading };
+            return self.outputs.push_back(Output::ReadSegments { read, segments });
+        }
+        let mut loading = *loading;
+        let (root, folded, is_last) = (loading.root_number(), loading.folded(), loading.is_last);
+        let mut rows = std::mem::take(&mut loading.rows);
+        rows.retain(|(key, _)| *key > folded);
+        self.log.root = Some(root);
+        self.log.folded = folded;
+        self.begin_with(now, loading.finish());
+        self.log.phase = Phase::Reading { read };
+        self.handle_rows(now, read, &rows, is_last);
+    }
+
+    /// Segments of the state that is being read.
+    pub(crate) fn handle_segments(&mut self, now: Now, read: u64, segments: Vec<Option<Vec<u8>>>) {
+        match std::mem::take(&mut self.log.phase) {
+            Phase::Loading { read: current, mut loading } if current == read => {
+                match loading.take(segments) {
+                    Ok(true) => self.load(now, loading),
+                    // The phase says that it is to be read anew.
+                    Ok(false) => {}
+                    Err(error) => self.fail_read(now, error),
+                }
+            }
+            other => self.log.phase = other,
+        }
     }
 
     /// Builds a row of what waits and appends it. False when nothing is left to do.
@@ -158,6 +253,7 @@ impl Engine {
         match append.row.encode() {
             Ok(bytes) => {
                 let number = append.row.number;
+                append.bytes = bytes.len();
                 self.log.phase = Phase::Appending(append);
                 self.outputs.push_back(Output::Append { append: number, key: self.log.folded + 1, bytes });
             }
@@ -181,7 +277,7 @@ impl Engine {
             }
         };
         let row = Row { tab: self.tab, number: self.log.number(), events };
-        Some(Append { row, jobs: vec![Job::Sync(job)], replies: Vec::new() })
+        Some(Append { row, bytes: 0, jobs: vec![Job::Sync(job)], replies: Vec::new() })
     }
 
     /// All writes that wait go into one row, each decided on top of those before it.
@@ -205,7 +301,8 @@ impl Engine {
             jobs.push(job);
         }
         let events = staged.events;
-        Append { row: Row { tab: self.tab, number: self.log.number(), events }, jobs, replies }
+        let row = Row { tab: self.tab, number: self.log.number(), events };
+        Append { row, bytes: 0, jobs, replies }
     }
 
     /// The row is durable: it is folded, and those who waited for it are told.
@@ -215,7 +312,8 @@ impl Engine {
         self.log.attempts = 0;
         self.log.error = None;
         self.log.phase = Phase::Idle;
-        let folded = fold(&mut self.state, &append.row);
+        let folded = fold(&mut self.state, self.log.folded, &append.row);
+        self.note_tail(append.bytes);
         self.show(&folded);
         self.note_writes(now, &append.row, &folded);
         self.tell(&folded, true);
@@ -258,17 +356,20 @@ impl Engine {
 
     /// Rows that were appended since the last fold, ours among them where a commit's outcome was unknown.
     pub(crate) fn handle_rows(&mut self, now: Now, read: u64, rows: &[(u64, Vec<u8>)], is_last: bool) {
-        if !matches!(self.log.phase, Phase::Reading { read: current } if current == read) {
+        if !self.log.is_reading(read) {
             return;
         }
         for (key, bytes) in rows {
+            if *key > self.log.folded + 1 {
+                // It was compacted: the state has to begin anew, with the root.
+                self.log.gap_under = self.log.root.take();
+                return self.read();
+            }
             if let Err(error) = self.fold_row(now, *key, bytes) {
-                self.log.error = Some(error.clone());
-                self.log.phase = Phase::Unread;
-                self.fail_all(now, &error);
-                return;
+                return self.fail_read(now, error);
             }
         }
+        self.log.gap_under = None;
         if !is_last {
             return self.read();
         }
@@ -294,17 +395,25 @@ impl Engine {
         }
     }
 
+    /// What was read makes no sense: nobody who waits can be served.
+    fn fail_read(&mut self, now: Now, error: Error) {
+        self.log.error = Some(error.clone());
+        self.log.phase = Phase::Unread;
+        self.fail_all(now, &error);
+    }
+
     fn fold_row(&mut self, now: Now, key: u64, bytes: &[u8]) -> Result<(), Error> {
         let corrupt = |detail: String| Error::LogCorrupt { key, detail };
         if key != self.log.folded + 1 {
             return Err(corrupt(format!("row {} is missing before it", self.log.folded + 1)));
         }
         let row = Row::decode(bytes).map_err(|error| match error {
-            RowError::NewerFormat(_) => Error::StorageOutdated,
+            FormatError::Newer(_) => Error::StorageOutdated,
             error => corrupt(error.to_string()),
         })?;
         self.log.folded = key;
-        let folded = fold(&mut self.state, &row);
+        self.note_tail(bytes.len());
+        let folded = fold(&mut self.state, key, &row);
         self.show(&folded);
         let unsure = self.log.unsure.take_if(|unsure| unsure.append.row.is_same_append(&row));
         if self.is_open {
@@ -329,7 +438,7 @@ impl Engine {
     }
 
     pub(crate) fn handle_read_failed(&mut self, now: Now, read: u64, error: Error) {
-        if !matches!(self.log.phase, Phase::Reading { read: current } if current == read) {
+        if !self.log.is_reading(read) {
             return;
         }
         self.log.phase = Phase::Unread;
@@ -369,7 +478,7 @@ impl Engine {
     }
 
     /// Answers those whose jobs are in a folded row.
-    fn finish(&mut self, now: Now, append: Append, folded: &Folded) {
+    pub(super) fn finish(&mut self, now: Now, append: Append, folded: &Folded) {
         for (request, reply) in append.replies {
             self.reply(request, reply);
         }
@@ -396,9 +505,9 @@ impl Engine {
     }
 }
 
-fn too_large(error: RowError) -> Error {
+fn too_large(error: FormatError) -> Error {
     match error {
-        RowError::TooLarge => ProtocolError::ValueTooLarge.into(),
+        FormatError::TooLarge => ProtocolError::ValueTooLarge.into(),
         other => Error::Internal(other.to_string()),
     }
 }

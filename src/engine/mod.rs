@@ -14,9 +14,9 @@
 //! let mut engine = Engine::new(config, [7; 32], RequestId(0));
 //! engine.handle_input(now, Input::Wake);
 //! while let Some(output) = engine.poll_output() {
-//!     if let Output::Read { read, .. } = output {
-//!         // The shell reads the log, here an empty one, and says what it found.
-//!         engine.handle_input(now, Input::Rows { read, rows: Vec::new(), is_last: true });
+//!     if let Output::Begin { read } = output {
+//!         // The shell looks into the store, here an empty one, and says what it found.
+//!         engine.handle_input(now, Input::Begun { read, root: None, rows: Vec::new(), is_last: true });
 //!     }
 //! }
 //! # Ok::<(), objectql_offline::error::Error>(())
@@ -25,12 +25,15 @@
 mod announcement;
 mod clock;
 mod command;
+mod compact;
 mod config;
 mod export;
 mod fold;
 mod history;
 mod inspect;
+mod load;
 mod log;
+mod marks;
 mod places;
 mod query;
 mod queue;
@@ -38,8 +41,11 @@ mod random;
 mod record;
 mod report;
 mod row;
+mod seal;
+mod sort;
 mod staged;
 mod state;
+mod stored;
 mod sync;
 mod table;
 #[cfg(test)]
@@ -54,21 +60,23 @@ use objectql_sync_protocol::{ClientId, Fields, MutationId, ObjectName, RecordId,
 
 pub use self::announcement::Announcement;
 pub use self::command::{Command, Reply, Resolution};
+pub use self::compact::CompactAfter;
 pub use self::config::{Config, SyncSettings};
 pub use self::fold::Outcome;
 pub use self::log::MAX_COMMAND_BYTES;
 pub use self::query::{Aggregate, Filter, Found, LiveChange, Query};
-use self::query::{Collections, Path};
+use self::query::{Collections, Path, Seen};
 pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
-pub use self::row::{
-    Change, Event, MAX_ROW_BYTES, Received, Recorded, Row, RowError, Subscription, TabId, Verdict,
-};
+pub use self::row::{Change, Event, MAX_ROW_BYTES, Received, Recorded, Row, Subscription, TabId, Verdict};
+pub use self::seal::FormatError;
 use self::state::Pending;
 pub use self::state::State;
+pub use self::stored::root_number;
 pub use self::sync::answer::{Answer, Features, MAX_ANSWER_BYTES, RetryAfter};
 pub use self::sync::progress::{SyncProgress, SyncReport};
 pub use self::transaction::Read;
 
+use self::compact::Compaction;
 use self::export::Export;
 use self::fold::Folded;
 use self::log::{Job, Log};
@@ -124,6 +132,24 @@ pub enum Input {
         /// The mutation.
         mutation: MutationId,
     },
+    /// What the store holds: the root, if there is one, and the first of its rows in the order of their keys.
+    Begun {
+        /// The read.
+        read: u64,
+        /// The root.
+        root: Option<Vec<u8>>,
+        /// Keys and bytes.
+        rows: Vec<(u64, Vec<u8>)>,
+        /// Whether there were no more rows.
+        is_last: bool,
+    },
+    /// The segments that were to be read, in that order; none for one that is not there.
+    Segments {
+        /// The read.
+        read: u64,
+        /// Their bytes.
+        segments: Vec<Option<Vec<u8>>>,
+    },
     /// What a read found: the rows after the given key in the order of their keys, as many as the shell likes.
     Rows {
         /// The read.
@@ -132,6 +158,30 @@ pub enum Input {
         rows: Vec<(u64, Vec<u8>)>,
         /// Whether there were no more rows.
         is_last: bool,
+    },
+    /// The root as it is, if there is one.
+    Root {
+        /// The step.
+        compaction: u64,
+        /// Its bytes.
+        root: Option<Vec<u8>>,
+    },
+    /// The segments are in the store under these keys, and durable.
+    SegmentsWritten {
+        /// The step.
+        compaction: u64,
+        /// One for each.
+        keys: Vec<u64>,
+    },
+    /// The compaction is done, and durable.
+    Compacted {
+        /// The step.
+        compaction: u64,
+    },
+    /// A step of a compaction was not done, or nobody knows.
+    CompactionFailed {
+        /// The step.
+        compaction: u64,
     },
     /// A read failed.
     ReadFailed {
@@ -220,6 +270,45 @@ pub enum Output {
         /// The row.
         bytes: Vec<u8>,
     },
+    /// Look what there is: the root and the first rows, at one moment. Answered by `Begun` or `ReadFailed`.
+    Begin {
+        /// The number to quote.
+        read: u64,
+    },
+    /// Read segments. Answered by `Segments` or `ReadFailed`.
+    ReadSegments {
+        /// The number to quote.
+        read: u64,
+        /// Their keys.
+        segments: Vec<u64>,
+    },
+    /// Read the root. Answered by `Root` or `CompactionFailed`.
+    ReadRoot {
+        /// The number to quote.
+        compaction: u64,
+    },
+    /// Put segments into the store, each under a key that was never used. Answered by `SegmentsWritten` or `CompactionFailed`.
+    WriteSegments {
+        /// The number to quote.
+        compaction: u64,
+        /// Their bytes.
+        segments: Vec<Vec<u8>>,
+    },
+    /// In one transaction, if the root has the number `replaces` (see [`root_number`]) and all `segments` are there: put the new
+    /// root in its place, and remove the rows before `through` and all other segments. Answered by `Compacted` or
+    /// `CompactionFailed`.
+    Compact {
+        /// The number to quote.
+        compaction: u64,
+        /// The number of the root that it is made from; 0: none.
+        replaces: u64,
+        /// The new root.
+        root: Vec<u8>,
+        /// The keys of its segments, in order.
+        segments: Vec<u64>,
+        /// The last row that is in it, which stays.
+        through: u64,
+    },
     /// Read rows. Answered by `Rows` or `ReadFailed`.
     Read {
         /// The number to quote.
@@ -274,6 +363,7 @@ pub struct Engine {
     /// What an app sees of the state, for queries.
     collections: Collections,
     log: Log,
+    compaction: Compaction,
     sync: Sync,
     realtime: Realtime,
     /// Whether the log was read to its end and is not empty: what an app may see starts then.
@@ -306,6 +396,7 @@ impl Engine {
             tab,
             state: State::default(),
             log,
+            compaction: Compaction::default(),
             sync: Sync::default(),
             realtime: Realtime::default(),
             is_open: false,
@@ -326,7 +417,17 @@ impl Engine {
             Input::Write { request, command } => self.log.push(Job::Write { request, command }),
             Input::Watch { request, mutation } => self.watch(request, mutation),
             Input::Sync { request } => self.log.push(Job::Ask(Asker::Here(request))),
+            Input::Begun { read, root, rows, is_last } => {
+                self.handle_begun(now, read, root.as_deref(), rows, is_last);
+            }
+            Input::Segments { read, segments } => self.handle_segments(now, read, segments),
             Input::Rows { read, rows, is_last } => self.handle_rows(now, read, &rows, is_last),
+            Input::Root { compaction, root } => self.handle_root(now, compaction, root.as_deref()),
+            Input::SegmentsWritten { compaction, keys } => {
+                self.handle_segments_written(now, compaction, &keys);
+            }
+            Input::Compacted { compaction } => self.handle_compacted(compaction),
+            Input::CompactionFailed { compaction } => self.handle_compaction_failed(now, compaction),
             Input::ReadFailed { read, error } => self.handle_read_failed(now, read, error),
             Input::Appended { append } => self.handle_appended(now, append),
             Input::Behind { append } => self.handle_append_unsure(now, append, None),
@@ -353,6 +454,7 @@ impl Engine {
         // A step of the sync may have put a job into the log.
         self.advance_log(now);
         self.advance_realtime(now);
+        self.advance_compaction(now);
         self.tell_status();
         self.tell_wake();
     }
@@ -529,6 +631,7 @@ impl Engine {
     fn handle_announcement(&mut self, now: Now, announcement: Announcement) {
         match announcement {
             Announcement::Rows => self.log.want_tail(),
+            Announcement::Compacted { through } => self.handle_compacted_elsewhere(through),
             Announcement::Ping { is_visible } => {
                 if is_visible {
                     self.handle_other_visible(now);
@@ -555,7 +658,7 @@ impl Engine {
 
     /// When something is to be done without a further input.
     fn next_wake(&self) -> Option<Duration> {
-        [self.next_sync_wake(), self.next_realtime_wake()].into_iter().flatten().min()
+        [self.next_sync_wake(), self.next_realtime_wake(), self.next_compaction()].into_iter().flatten().min()
     }
 
     fn tell_wake(&mut self) {
@@ -582,7 +685,7 @@ impl Engine {
         let Self { state, collections, .. } = self;
         for (object, ids) in &folded.touched {
             let table = state.tables.get(object);
-            let records = ids.iter().map(|id| (id, table.and_then(|table| table.get(id)?.visible())));
+            let records = ids.iter().map(|id| (id, Seen::of(table.and_then(|table| table.get(id)))));
             collections.update(object, records);
         }
     }

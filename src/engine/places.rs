@@ -45,6 +45,11 @@ impl Places {
         self.table.insert_unique(Entry::spread(hash), entry, |entry| Entry::spread(entry.hash));
     }
 
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.table.reserve(count, |entry| Entry::spread(entry.hash));
+    }
+
     /// Takes a place out.
     pub(crate) fn remove(&mut self, hash: u32, place: u32) {
         if let Ok(entry) = self.table.find_entry(Entry::spread(hash), |entry| entry.place == place) {

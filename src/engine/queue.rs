@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use objectql_sync_protocol::Sequence;
 
+use super::marks::Marks;
 use super::state::Pending;
 
 /// The mutations that are not settled, in the order of their sequences.
@@ -11,43 +12,51 @@ use super::state::Pending;
 /// They come at the end and go near the front, in about the order in which they came: a sorted double-ended queue does that
 /// in constant time, and finds one by bisection.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Queue(VecDeque<Pending>);
+pub(crate) struct Queue {
+    list: VecDeque<Pending>,
+    /// By sequence.
+    pub(crate) marks: Marks,
+}
 
 impl Queue {
     fn place(&self, sequence: Sequence) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&sequence, |pending| pending.sequence)
+        self.list.binary_search_by_key(&sequence, |pending| pending.sequence)
     }
 
     pub(crate) fn get(&self, sequence: &Sequence) -> Option<&Pending> {
-        self.0.get(self.place(*sequence).ok()?)
+        self.list.get(self.place(*sequence).ok()?)
     }
 
     pub(crate) fn get_mut(&mut self, sequence: &Sequence) -> Option<&mut Pending> {
         let place = self.place(*sequence).ok()?;
-        self.0.get_mut(place)
+        self.marks.mark(sequence.get());
+        self.list.get_mut(place)
     }
 
     /// Takes in a mutation; one with the same sequence gives way.
     pub(crate) fn insert(&mut self, pending: Pending) {
+        self.marks.mark(pending.sequence.get());
         match self.place(pending.sequence) {
             Ok(place) => {
-                if let Some(old) = self.0.get_mut(place) {
+                if let Some(old) = self.list.get_mut(place) {
                     *old = pending;
                 }
             }
-            Err(place) => self.0.insert(place, pending),
+            Err(place) => self.list.insert(place, pending),
         }
     }
 
     pub(crate) fn remove(&mut self, sequence: &Sequence) -> Option<Pending> {
-        self.0.remove(self.place(*sequence).ok()?)
+        let place = self.place(*sequence).ok()?;
+        self.marks.mark(sequence.get());
+        self.list.remove(place)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Pending> {
-        self.0.iter()
+        self.list.iter()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 }

@@ -24,7 +24,12 @@ pub(crate) struct Base {
 
 impl Record {
     pub(crate) fn new(id: RecordId) -> Self {
-        Self { id, base: None, pending: Vec::new(), view: None }
+        Self::stored(id, None)
+    }
+
+    /// A record as a segment has it: without what is pending.
+    pub(crate) const fn stored(id: RecordId, base: Option<Base>) -> Self {
+        Self { id, base, pending: Vec::new(), view: None }
     }
 
     /// The fields an app sees; none while the record does not exist for it.
@@ -60,6 +65,13 @@ impl Record {
         let before = self.visible().cloned();
         self.pending.push(sequence);
         self.view = apply(before, operation, data);
+    }
+
+    /// Puts a mutation on top, as it was before; [`replay`](Self::replay) must follow.
+    pub(crate) fn put_back(&mut self, sequence: Sequence) {
+        if let Err(place) = self.pending.binary_search(&sequence) {
+            self.pending.insert(place, sequence);
+        }
     }
 
     /// Takes a mutation out; [`replay`](Self::replay) must follow.

@@ -1,9 +1,4 @@
-//! One row of the log and its bytes.
-//!
-//! ```text
-//! offset  0  1  2         3         7
-//!        'O''Q' version   xxh32 LE  body: the row in postcard's encoding
-//! ```
+//! One row of the log and its bytes: sealed, the body in postcard's encoding.
 //!
 //! A row is what one IndexedDB transaction appends: it is there as a whole or not at all.
 
@@ -12,12 +7,12 @@ use objectql_sync_protocol::{
     RecordKey, Sequence, ServerVersion, Timestamp, merge::Rule,
 };
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+
+use super::seal::{self, FormatError};
 
 const MAGIC: [u8; 2] = *b"OQ";
 /// The newest version. 1: without `Reverted`.
 const VERSION: u8 = 2;
-const HEADER_BYTES: usize = 7;
 
 /// The most bytes one row may have: 32 MiB. Chromium refuses IndexedDB values of about 128 MiB.
 pub const MAX_ROW_BYTES: usize = 32 << 20;
@@ -220,32 +215,6 @@ impl Change {
     }
 }
 
-/// XXH32 of a row's body (Yann Collet, "xxHash fast digest algorithm"): it finds damage as well as a CRC of the same length,
-/// and needs none of a fast CRC's 16 KB of tables, which do not compress.
-fn checksum(body: &[u8]) -> u32 {
-    xxhash_rust::xxh32::xxh32(body, 0)
-}
-
-/// Why bytes are not a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum RowError {
-    /// Too short, or not starting as a row does.
-    #[error("not a row of the log")]
-    NotARow,
-    /// Written by a newer driver.
-    #[error("the row has the newer format {0}")]
-    NewerFormat(u8),
-    /// The checksum does not fit the body.
-    #[error("the checksum does not fit")]
-    BadChecksum,
-    /// The checksum fits and the body makes no sense.
-    #[error("the body cannot be read")]
-    BadBody,
-    /// More than [`MAX_ROW_BYTES`].
-    #[error("the row is larger than {MAX_ROW_BYTES} bytes")]
-    TooLarge,
-}
-
 impl Row {
     /// Whether the other row is what came of the same append.
     pub(crate) fn is_same_append(&self, other: &Self) -> bool {
@@ -255,47 +224,31 @@ impl Row {
     /// The row's bytes.
     ///
     /// # Errors
-    /// [`RowError::TooLarge`]
-    pub fn encode(&self) -> Result<Vec<u8>, RowError> {
+    /// [`FormatError::TooLarge`]
+    pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         // Older releases read what they know.
         let is_newest = self.events.iter().any(|event| matches!(event, Event::Reverted { .. }));
         let version = if is_newest { VERSION } else { 1 };
-        let header = [MAGIC[0], MAGIC[1], version, 0, 0, 0, 0].to_vec();
-        let mut bytes = postcard::to_extend(self, header).map_err(|_| RowError::BadBody)?;
+        let bytes =
+            postcard::to_extend(self, seal::begin(MAGIC, version)).map_err(|_| FormatError::BadBody)?;
         if bytes.len() > MAX_ROW_BYTES {
-            return Err(RowError::TooLarge);
+            return Err(FormatError::TooLarge);
         }
-        let (header, body) = bytes.split_at_mut(HEADER_BYTES);
-        if let Some(place) = header.get_mut(3..) {
-            place.copy_from_slice(&checksum(body).to_le_bytes());
-        }
-        Ok(bytes)
+        Ok(seal::finish(bytes))
     }
 
     /// Reads a row from its bytes.
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn decode(bytes: &[u8]) -> Result<Self, RowError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         if bytes.len() > MAX_ROW_BYTES {
-            return Err(RowError::TooLarge);
+            return Err(FormatError::TooLarge);
         }
-        let Some(([m0, m1, version, c0, c1, c2, c3], body)) = bytes.split_first_chunk::<HEADER_BYTES>()
-        else {
-            return Err(RowError::NotARow);
-        };
-        if [*m0, *m1] != MAGIC {
-            return Err(RowError::NotARow);
-        }
-        if *version > VERSION {
-            return Err(RowError::NewerFormat(*version));
-        }
-        if checksum(body) != u32::from_le_bytes([*c0, *c1, *c2, *c3]) {
-            return Err(RowError::BadChecksum);
-        }
+        let body = seal::open(bytes, MAGIC, VERSION)?;
         match postcard::take_from_bytes(body) {
             Ok((row, [])) => Ok(row),
-            _ => Err(RowError::BadBody),
+            _ => Err(FormatError::BadBody),
         }
     }
 }
@@ -357,7 +310,7 @@ mod tests {
     fn a_newer_format_is_told_apart_from_damage() {
         let mut bytes = sample().encode().unwrap();
         bytes[2] = VERSION + 1;
-        assert_eq!(Row::decode(&bytes), Err(RowError::NewerFormat(VERSION + 1)));
+        assert_eq!(Row::decode(&bytes), Err(FormatError::Newer(VERSION + 1)));
     }
 
     #[test]
@@ -379,10 +332,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_body_with_a_right_checksum_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut bytes = [MAGIC[0], MAGIC[1], VERSION].to_vec();
-            bytes.extend(checksum(&body).to_le_bytes());
+            let mut bytes = seal::begin(MAGIC, VERSION);
             bytes.extend(body);
-            let _ = Row::decode(&bytes);
+            let _ = Row::decode(&seal::finish(bytes));
         }
     }
 }

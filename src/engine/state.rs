@@ -1,22 +1,26 @@
 //! The state: what one gets by folding the rows of the log in order.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{
     Checkpoint, ClientId, Direction, Fields, MutationId, ObjectName, RecordId, RecordKey, Sequence,
     ServerVersion,
 };
+use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
-use super::history::History;
+use super::history::{History, Unit};
 use super::queue::Queue;
 use super::record::Record;
 use super::row::{Change, Recorded, Subscription, TabId};
+use super::stored::{Rest, SnapshotRest};
 use super::table::Tables;
 
 /// Everything the log says. Equal logs give equal states, in every tab and after every restart.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
+    /// The key of the last row that was folded.
+    row: u64,
     pub(crate) client_id: Option<ClientId>,
     pub(crate) clock: Clock,
     /// The highest sequence used so far.
@@ -43,14 +47,21 @@ pub struct State {
     pub(crate) is_behind: bool,
     /// The snapshot that is being collected beside the data, if the server forgot our checkpoint.
     pub(crate) snapshot: Option<Snapshot>,
+    /// How many snapshots were begun so far.
+    pub(crate) snapshots: u64,
     /// Which tab wrote the last sync row, and how often that changed: an answer to a request that was sent under another
     /// generation is stale.
     pub(crate) leader: Option<TabId>,
     pub(crate) generation: u64,
+    /// The last append of each tab of late, the latest first: it tells what became of one whose outcome is unknown.
+    pub(crate) writers: Vec<(TabId, u64)>,
 }
 
+/// Of so many tabs the last append is remembered.
+const MOST_WRITERS: usize = 64;
+
 /// A mutation that is not settled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pending {
     pub(crate) recorded: Recorded,
     pub(crate) sequence: Sequence,
@@ -65,7 +76,7 @@ pub(crate) struct Pending {
 }
 
 /// How far a pending mutation has come.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Progress {
     /// Not sent since it was recorded, or since it was last rebased `rounds` times.
     Queued {
@@ -85,7 +96,7 @@ pub(crate) enum Progress {
 }
 
 /// The other side of a conflict.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Parked {
     pub(crate) server_record: Option<Fields>,
     pub(crate) server_version: Option<ServerVersion>,
@@ -94,7 +105,7 @@ pub(crate) struct Parked {
 }
 
 /// A mutation the server will never take.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rejected {
     pub(crate) sequence: Sequence,
     pub(crate) recorded: Recorded,
@@ -108,12 +119,120 @@ pub(crate) struct Rejected {
 /// The records of the server, collected anew.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Snapshot {
+    /// The how-manieth of this database.
+    pub(crate) number: u64,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) objects: Vec<ObjectName>,
     pub(crate) tables: Tables,
 }
 
 impl State {
+    /// A row is about to be folded.
+    pub(crate) fn begin(&mut self, row: u64, writer: (TabId, u64)) {
+        self.row = row;
+        self.tables.begin(row);
+        self.pending.marks.begin(row);
+        self.history.marks.begin(row);
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.tables.begin(row);
+        }
+        self.writers.retain(|(tab, _)| *tab != writer.0);
+        self.writers.truncate(MOST_WRITERS - 1);
+        self.writers.insert(0, writer);
+    }
+
+    /// Begins to collect the server's records anew.
+    pub(crate) fn begin_snapshot(&mut self, objects: Vec<ObjectName>) {
+        self.snapshots += 1;
+        let mut snapshot = Snapshot { number: self.snapshots, objects, ..Snapshot::default() };
+        snapshot.tables.begin(self.row);
+        self.snapshot = Some(snapshot);
+    }
+
+    /// What rows up to this one changed is in segments.
+    pub(crate) fn forget_marks(&mut self, through: u64) {
+        self.tables.forget_marks(through);
+        self.pending.marks.forget(through);
+        self.history.marks.forget(through);
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.tables.forget_marks(through);
+        }
+    }
+
+    /// What of it is small.
+    pub(crate) fn rest(&self) -> Rest {
+        let [undo, redo] = self.history.numbers();
+        let seen_versions = self.seen_versions.iter().map(|(key, version)| (key.clone(), *version));
+        Rest {
+            client_id: self.client_id.clone(),
+            clock: self.clock,
+            last_sequence: self.last_sequence,
+            applied: self.applied.clone(),
+            parked: self.parked.clone(),
+            rejected: self.rejected.clone(),
+            undo,
+            redo,
+            frozen: self.frozen.clone(),
+            subscriptions: self.subscriptions.clone(),
+            seen_versions: seen_versions.collect(),
+            checkpoint: self.checkpoint.clone(),
+            is_behind: self.is_behind,
+            snapshots: self.snapshots,
+            snapshot: self.snapshot.as_ref().map(|snapshot| SnapshotRest {
+                number: snapshot.number,
+                checkpoint: snapshot.checkpoint.clone(),
+                objects: snapshot.objects.clone(),
+            }),
+            leader: self.leader,
+            generation: self.generation,
+            writers: self.writers.clone(),
+        }
+    }
+
+    /// The state as it was stored after this row. What is pending goes on top of its records here.
+    pub(crate) fn restored(row: u64, rest: Rest, parts: Parts) -> Self {
+        let Parts { tables, collected, pending, units, next_unit } = parts;
+        let mut state = Self {
+            row,
+            client_id: rest.client_id,
+            clock: rest.clock,
+            last_sequence: rest.last_sequence,
+            tables,
+            pending: Queue::default(),
+            applied: rest.applied,
+            parked: rest.parked,
+            rejected: rest.rejected,
+            history: History::restored([&rest.undo, &rest.redo], &units, next_unit),
+            frozen: rest.frozen,
+            subscriptions: rest.subscriptions,
+            seen_versions: rest.seen_versions.into_iter().collect(),
+            checkpoint: rest.checkpoint,
+            is_behind: rest.is_behind,
+            snapshots: rest.snapshots,
+            snapshot: rest.snapshot.map(|snapshot| Snapshot {
+                number: snapshot.number,
+                checkpoint: snapshot.checkpoint,
+                objects: snapshot.objects,
+                tables: collected,
+            }),
+            leader: rest.leader,
+            generation: rest.generation,
+            writers: rest.writers,
+        };
+        let mut keys = HashSet::new();
+        for pending in pending {
+            let key = pending.recorded.key();
+            state.tables.entry(&key.object).entry(&key.id).put_back(pending.sequence);
+            state.pending.insert(pending);
+            keys.insert(key);
+        }
+        for key in keys {
+            state.replay(&key.object, &key.id);
+        }
+        state.forget_marks(row);
+        state
+    }
+
     pub(crate) fn record(&self, key: &RecordKey) -> Option<&Record> {
         self.tables.get(&key.object)?.get(&key.id)
     }
@@ -179,6 +298,18 @@ impl State {
         }
         table.drop_if_gone(id);
     }
+}
+
+/// What of a stored state is in segments.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) tables: Tables,
+    /// The tables of the snapshot.
+    pub(crate) collected: Tables,
+    /// In the order of their sequences.
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) units: Vec<Unit>,
+    pub(crate) next_unit: u64,
 }
 
 impl Pending {

@@ -2,40 +2,85 @@
 
 use objectql_sync_protocol::{ObjectName, RecordId};
 
+use super::marks::Marks;
 use super::places::Places;
 use super::record::Record;
+use super::sort::sort;
 
 /// The records of all objects. There are few objects: a table is found by going through them.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Tables(Vec<(ObjectName, Table)>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tables {
+    list: Vec<(ObjectName, Table)>,
+    /// The key of the row that is being folded.
+    row: u64,
+}
+
+impl PartialEq for Tables {
+    fn eq(&self, other: &Self) -> bool {
+        self.list == other.list
+    }
+}
 
 impl Tables {
     pub(crate) fn get(&self, object: &ObjectName) -> Option<&Table> {
-        self.0.iter().find(|(name, _)| name == object).map(|(_, table)| table)
+        self.list.iter().find(|(name, _)| name == object).map(|(_, table)| table)
     }
 
     /// The table of an object, made if need be.
     pub(crate) fn entry(&mut self, object: &ObjectName) -> &mut Table {
-        let place = self.0.iter().position(|(name, _)| name == object).unwrap_or_else(|| {
-            self.0.push((object.clone(), Table::default()));
-            self.0.len() - 1
+        let place = self.list.iter().position(|(name, _)| name == object).unwrap_or_else(|| {
+            self.list.push((object.clone(), Table::default()));
+            self.list.len() - 1
         });
-        &mut self.0.get_mut(place).expect("the place was found or just made").1
+        let table = &mut self.list.get_mut(place).expect("the place was found or just made").1;
+        table.marks.begin(self.row);
+        table
     }
 
     /// All tables, in the order in which their first records came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ObjectName, &Table)> {
-        self.0.iter().map(|(name, table)| (name, table))
+        self.list.iter().map(|(name, table)| (name, table))
+    }
+
+    /// Adds a table of records that are stored.
+    pub(crate) fn add(&mut self, object: &ObjectName, table: Table) {
+        self.list.push((object.clone(), table));
+    }
+
+    /// Puts the stored records of all tables into their order.
+    pub(crate) fn complete(&mut self) {
+        for (_, table) in &mut self.list {
+            table.complete();
+        }
+    }
+
+    /// What changes from here on is changed by this row.
+    pub(crate) const fn begin(&mut self, row: u64) {
+        self.row = row;
+    }
+
+    /// What rows up to this one changed is in segments.
+    pub(crate) fn forget_marks(&mut self, through: u64) {
+        for (_, table) in &mut self.list {
+            table.marks.forget(through);
+        }
     }
 }
 
 /// The records of one object.
 ///
-/// Records sit in slots in the order in which they came; a hash table finds the slot of an id. A removed record leaves an empty slot, and the table closes up when most slots are empty.
+/// Records sit in slots in the order in which they came; a hash table finds the slot of an id. A removed record leaves an empty slot,
+/// and the table closes up when most slots are empty. Each record has a number for as long as it is there, which rises with the
+/// slots and is never used again: by it a segment knows it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     slots: Vec<Option<Record>>,
+    /// The numbers of the slots.
+    numbers: Vec<u64>,
+    next: u64,
     by_id: Places,
+    /// By number.
+    pub(crate) marks: Marks,
 }
 
 /// Below so many slots it is not worth closing up.
@@ -57,6 +102,7 @@ impl Table {
 
     pub(crate) fn get_mut(&mut self, id: &RecordId) -> Option<&mut Record> {
         let slot = self.slot_of(id)?;
+        self.mark(slot);
         self.slots.get_mut(slot)?.as_mut()
     }
 
@@ -65,11 +111,67 @@ impl Table {
         let slot = self.slot_of(id).unwrap_or_else(|| {
             let slot = self.slots.len();
             self.slots.push(Some(Record::new(id.clone())));
+            self.numbers.push(self.next);
+            self.next += 1;
             self.by_id.insert(self.by_id.hash(id), slot);
             slot
         });
+        self.mark(slot);
         let place = self.slots.get_mut(slot).expect("the slot was found or just made");
         place.get_or_insert_with(|| Record::new(id.clone()))
+    }
+
+    /// Whoever gets hold of a record may change it.
+    fn mark(&mut self, slot: usize) {
+        if let Some(number) = self.numbers.get(slot) {
+            self.marks.mark(*number);
+        }
+    }
+
+    /// The number of a record.
+    pub(crate) fn number_of(&self, id: &RecordId) -> Option<u64> {
+        self.numbers.get(self.slot_of(id)?).copied()
+    }
+
+    /// The record with that number.
+    pub(crate) fn numbered(&self, number: u64) -> Option<&Record> {
+        self.slots.get(self.numbers.binary_search(&number).ok()?)?.as_ref()
+    }
+
+    /// The number that the next record gets.
+    pub(crate) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The numbers of all records, in order.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.numbers.iter().zip(&self.slots).filter(|(_, slot)| slot.is_some()).map(|(number, _)| *number)
+    }
+
+    /// A table for records that are stored, of which so many are to come.
+    pub(crate) fn for_stored(next: u64, count: usize) -> Self {
+        Self { slots: Vec::with_capacity(count), numbers: Vec::with_capacity(count), next, ..Self::default() }
+    }
+
+    /// Takes in a record that is stored; [`complete`](Self::complete) must follow when all are in.
+    pub(crate) fn push_stored(&mut self, number: u64, record: Record) {
+        self.numbers.push(number);
+        self.slots.push(Some(record));
+    }
+
+    /// Puts the records that were taken in into their order.
+    pub(crate) fn complete(&mut self) {
+        if !self.numbers.is_sorted() {
+            let mut places: Vec<u32> = (0..).take(self.numbers.len()).collect();
+            sort(&mut places, &|a, b| self.numbers.get(a as usize) < self.numbers.get(b as usize));
+            let numbers = places.iter().filter_map(|place| self.numbers.get(*place as usize).copied());
+            self.numbers = numbers.collect();
+            self.slots = places
+                .iter()
+                .map(|place| self.slots.get_mut(*place as usize).and_then(Option::take))
+                .collect();
+        }
+        self.index();
     }
 
     /// Removes the record if nothing is left of it.
@@ -80,6 +182,7 @@ impl Table {
             return;
         }
         *place = None;
+        self.mark(slot);
         self.by_id.remove(self.by_id.hash(id), u32::try_from(slot).unwrap_or(u32::MAX));
         if self.slots.len() > FEW_SLOTS && self.by_id.len() * 2 < self.slots.len() {
             self.close_up();
@@ -87,8 +190,15 @@ impl Table {
     }
 
     fn close_up(&mut self) {
+        self.numbers = self.numbers().collect();
         self.slots.retain(Option::is_some);
+        self.index();
+    }
+
+    /// Builds the hash table anew; no slot is empty.
+    fn index(&mut self) {
         self.by_id.clear();
+        self.by_id.reserve(self.slots.len());
         for (slot, record) in self.slots.iter().flatten().enumerate() {
             self.by_id.insert(self.by_id.hash(&record.id), slot);
         }

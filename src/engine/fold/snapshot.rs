@@ -29,7 +29,7 @@ pub(super) fn collect(state: &mut State, received: &Received, folded: &mut Folde
 
 /// What the server does not have any more goes, what is pending stays on top, and so does what never was the server's.
 fn swap(state: &mut State, folded: &mut Folded) {
-    let Some(Snapshot { checkpoint, objects, tables }) = state.snapshot.take() else { return };
+    let Some(Snapshot { checkpoint, objects, tables, .. }) = state.snapshot.take() else { return };
     for object in &objects {
         let known = state.tables.get(object).into_iter().flat_map(Table::records);
         let gone: Vec<RecordId> = known

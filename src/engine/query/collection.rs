@@ -7,6 +7,7 @@ use super::live::{Live, LiveChange};
 use super::plan::{Plan, Source, clauses};
 use super::rows::{Row, RowNumber, Rows, Stamp};
 use super::{Condition, Path, Query};
+use crate::engine::record::Record;
 
 /// An index is built without being declared once queries have looked at so many times as many rows for want of it as there are.
 const WASTE: usize = 8;
@@ -134,7 +135,7 @@ impl Collections {
     pub(crate) fn update<'a>(
         &mut self,
         object: &ObjectName,
-        records: impl ExactSizeIterator<Item = (&'a RecordId, Option<&'a Fields>)>,
+        records: impl ExactSizeIterator<Item = (&'a RecordId, Seen<'a>)>,
     ) {
         let mut stamp = self.last_stamp;
         let mut gone = Vec::new();
@@ -142,9 +143,12 @@ impl Collections {
         if records.len() > MANY && records.len() * 4 > collection.rows.len() {
             collection.start_over();
         }
-        for (id, fields) in records {
+        if collection.rows.next_number() == 0 {
+            collection.rows.reserve(records.len());
+        }
+        for (id, seen) in records {
             stamp += 1;
-            gone.extend(collection.set(id, fields, stamp));
+            gone.extend(collection.set(id, seen, stamp));
         }
         collection.last_change = stamp;
         if collection.rows.close_up() {
@@ -333,6 +337,26 @@ impl Collections {
     }
 }
 
+/// How a record looks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Seen<'a> {
+    As(&'a Fields),
+    /// It is there, and nobody sees it.
+    Hidden,
+    Gone,
+}
+
+impl<'a> Seen<'a> {
+    /// How a record of the state looks, if it is there.
+    pub(crate) fn of(record: Option<&'a Record>) -> Self {
+        match record.map(Record::visible) {
+            Some(Some(fields)) => Self::As(fields),
+            Some(None) => Self::Hidden,
+            None => Self::Gone,
+        }
+    }
+}
+
 /// The state of a record that is not any more.
 struct Gone {
     stamp: Stamp,
@@ -342,7 +366,8 @@ struct Gone {
 
 impl Collection {
     /// Takes over how a record looks now; gives the state that is gone.
-    fn set(&mut self, id: &RecordId, fields: Option<&Fields>, stamp: Stamp) -> Option<Gone> {
+    fn set(&mut self, id: &RecordId, seen: Seen<'_>, stamp: Stamp) -> Option<Gone> {
+        let fields = if let Seen::As(fields) = seen { Some(fields) } else { None };
         let Self { rows, indexes, lives, .. } = self;
         let before = rows.find(id);
         let mut gone = None;
@@ -367,11 +392,14 @@ impl Collection {
             (None, Some(fields)) => {
                 rows.add(Row { id: id.clone(), fields: fields.clone(), stamp, known_in: 0 })
             }
-            (Some(number), None) => {
-                rows.remove(number);
+            (_, None) => {
+                if let Seen::Hidden = seen {
+                    rows.hide(id);
+                } else {
+                    rows.remove(id);
+                }
                 return gone;
             }
-            (None, None) => return None,
         };
         for index in indexes.iter_mut() {
             index.insert(rows, number);

@@ -10,7 +10,7 @@ use objectql_sync_protocol::{Fields, Json, Scalar};
 use super::Path;
 use super::order::{Direction, compare_values, kind};
 use super::rows::{Row, RowNumber, Rows};
-use super::sort::sort;
+use crate::engine::sort::sort;
 
 /// A piece is split when it has so many rows: putting one in moves half of that at the most.
 const PIECE: usize = 1024;

@@ -18,14 +18,13 @@ mod parse;
 mod plan;
 mod rows;
 mod search;
-mod sort;
 
 use objectql_sync_protocol::{Fields, Json, quoted};
 
 pub use aggregate::Aggregate;
 pub(crate) use aggregate::distinct;
-pub(crate) use collection::Collections;
 pub use collection::Found;
+pub(crate) use collection::{Collections, Seen};
 use filter::Condition;
 pub use filter::Filter;
 use index::Index;

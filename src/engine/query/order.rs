@@ -41,7 +41,7 @@ pub(super) fn sort<'a>(
         rows.extend(all);
         let mut places: Vec<u32> = (0..).take(rows.len()).collect();
         let get = |place: u32| rows.get(place as usize);
-        super::sort::sort(&mut places, &|a, b| {
+        crate::engine::sort::sort(&mut places, &|a, b| {
             get(a).zip(get(b)).is_some_and(|(a, b)| compare_rows(a, b, keys).is_lt())
         });
         return places.into_iter().take(wanted).filter_map(|place| Some(get(place)?.number)).collect();

@@ -8,8 +8,8 @@ use super::filter::{Bound, Condition, Test};
 use super::index::{Index, Place};
 use super::order::{Direction, OrderBy, compare_values, kind};
 use super::rows::{RowNumber, Rows};
-use super::sort::sort;
 use super::{Path, Query};
+use crate::engine::sort::sort;
 
 /// More values of an `$in` than this are looked for by going through the rows.
 const MOST_ALTERNATIVES: usize = 256;

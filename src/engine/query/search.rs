@@ -194,7 +194,7 @@ impl Query {
             }
         }
         let mut places: Vec<u32> = (0..).take(found.len()).collect();
-        super::sort::sort(&mut places, &|a, b| found.get(a as usize) < found.get(b as usize));
+        crate::engine::sort::sort(&mut places, &|a, b| found.get(a as usize) < found.get(b as usize));
         let numbers = places.into_iter().filter_map(|place| Some(found.get(place as usize)?.1));
         numbers.skip(self.offset).take(self.limit.unwrap_or(usize::MAX)).collect()
     }

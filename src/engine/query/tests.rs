@@ -7,7 +7,7 @@ fn collections(texts: &[&str], indexes: &str) -> (Collections, ObjectDefinition)
     let definition: ObjectDefinition = serde_json::from_str(&definition).unwrap();
     let mut collections = Collections::of(std::slice::from_ref(&definition));
     let records: Vec<(RecordId, Fields)> = texts.iter().map(|text| record(text)).collect();
-    collections.update(&definition.name, records.iter().map(|(id, fields)| (id, Some(fields))));
+    collections.update(&definition.name, records.iter().map(|(id, fields)| (id, Seen::As(fields))));
     (collections, definition)
 }
 

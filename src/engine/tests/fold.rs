@@ -58,8 +58,8 @@ fn of_progress(state: &State, wanted: impl Fn(&Progress) -> bool) -> Vec<objectq
 
 fn replay(disk: &[Vec<u8>]) -> State {
     let mut state = State::default();
-    for bytes in disk {
-        fold::fold(&mut state, &Row::decode(bytes).unwrap());
+    for (key, bytes) in (1..).zip(disk) {
+        fold::fold(&mut state, key, &Row::decode(bytes).unwrap());
     }
     state
 }
@@ -98,7 +98,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 /// Runs a history in two tabs. The server is one that answers anything that is well formed.
 fn run(steps: Vec<Step>) -> World {
-    let mut world = World::leading(automatic());
+    let config = Config { compact_after: CompactAfter { rows: 4, bytes: 1 << 20 }, ..automatic() };
+    let mut world = World::leading(config);
     world.open_tab();
     let mut leader = 0;
     let mut version = 10;
@@ -227,10 +228,10 @@ proptest! {
         }
         let mut prefix = State::default();
         let mut last_sequence = 0;
-        for bytes in &world.disk {
+        for (key, bytes) in (1..).zip(&world.disk) {
             let row = Row::decode(bytes).unwrap();
             prop_assert_eq!(&row.encode().unwrap(), bytes);
-            fold::fold(&mut prefix, &row);
+            fold::fold(&mut prefix, key, &row);
             check_state(&prefix);
             for recorded in recorded_in(&row) {
                 let sequence = recorded.sequence.unwrap().get();

@@ -1,6 +1,7 @@
 //! Tests of the engine through its inputs and outputs: one log in memory, any number of tabs on it, virtual time, and doubles of
 //! the store and the network that are stricter than the real ones.
 
+mod compact;
 mod fold;
 mod log;
 mod plain;
@@ -27,8 +28,8 @@ use serde_json::{Value, json};
 
 use super::sync::answer::{Answer, Features};
 use super::{
-    Announcement, Command, Config, Engine, Event, Input, Notice, Now, Output, Query, Recorded, Reply,
-    RequestId, Resolution, Row, SyncReport, SyncSettings,
+    Announcement, Command, CompactAfter, Config, Engine, Event, Input, Notice, Now, Output, Query, Recorded,
+    Reply, RequestId, Resolution, Row, SyncReport, SyncSettings, root_number,
 };
 use crate::error::Error;
 
@@ -40,7 +41,14 @@ const MANY_STEPS: usize = 20_000;
 /// A log in memory and the tabs that share it.
 struct World {
     now: Duration,
+    /// All rows that ever were.
     disk: Vec<Vec<u8>>,
+    /// How many of them were removed.
+    removed: usize,
+    root: Option<Vec<u8>>,
+    segments: BTreeMap<u64, Vec<u8>>,
+    /// The last key that a segment got.
+    last_segment: u64,
     /// What the rows of the disk hold.
     recorded: Vec<Recorded>,
     /// The ids of the records in them.
@@ -62,6 +70,8 @@ struct Tab {
     /// The call that opens it.
     open: u64,
     store: Option<StoreCall>,
+    /// The step of a compaction that is under way.
+    compaction: Option<Output>,
     sends: Vec<Sent>,
     /// The socket it wants, and the last one it ever wanted.
     socket: Option<u64>,
@@ -82,6 +92,8 @@ struct Tab {
 #[derive(Debug, Clone, PartialEq)]
 enum StoreCall {
     Append { append: u64, key: u64, bytes: Vec<u8> },
+    Begin { read: u64 },
+    ReadSegments { read: u64, segments: Vec<u64> },
     Read { read: u64, after: u64 },
 }
 
@@ -166,6 +178,10 @@ impl World {
         Self {
             now: Duration::from_secs(1),
             disk: Vec::new(),
+            removed: 0,
+            root: None,
+            segments: BTreeMap::new(),
+            last_segment: 0,
             recorded: Vec::new(),
             written: BTreeSet::new(),
             appends: 0,
@@ -193,6 +209,7 @@ impl World {
             engine: Engine::new(self.config.clone(), seed, RequestId(request)),
             open: request,
             store: None,
+            compaction: None,
             sends: Vec::new(),
             socket: None,
             last_socket: 0,
@@ -221,6 +238,7 @@ impl World {
     fn crash(&mut self, tab: usize) {
         self.tabs[tab].is_alive = false;
         self.tabs[tab].store = None;
+        self.tabs[tab].compaction = None;
         self.tabs[tab].sends.clear();
     }
 
@@ -251,6 +269,19 @@ impl World {
                 assert!(Row::decode(&bytes).is_ok());
                 self.appends += 1;
                 tab.store = Some(StoreCall::Append { append, key, bytes });
+            }
+            Output::Begin { read } => {
+                assert_eq!(tab.store, None, "one thing at a time is asked of the store");
+                tab.store = Some(StoreCall::Begin { read });
+            }
+            Output::ReadSegments { read, segments } => {
+                assert_eq!(tab.store, None, "one thing at a time is asked of the store");
+                assert!(!segments.is_empty());
+                tab.store = Some(StoreCall::ReadSegments { read, segments });
+            }
+            step @ (Output::ReadRoot { .. } | Output::WriteSegments { .. } | Output::Compact { .. }) => {
+                assert_eq!(tab.compaction, None, "one step at a time");
+                tab.compaction = Some(step);
             }
             Output::Read { read, after } => {
                 assert_eq!(tab.store, None, "one thing at a time is asked of the store");
@@ -320,6 +351,14 @@ impl World {
                 self.give(tab, Input::Appended { append });
             }
             StoreCall::Append { append, .. } => self.give(tab, Input::Behind { append }),
+            StoreCall::Begin { read } => {
+                let (root, rows) = (self.root.clone(), self.rows_after(0));
+                self.give(tab, Input::Begun { read, root, rows, is_last: true });
+            }
+            StoreCall::ReadSegments { read, segments } => {
+                let segments = segments.iter().map(|key| self.segments.get(key).cloned()).collect();
+                self.give(tab, Input::Segments { read, segments });
+            }
             StoreCall::Read { read, after } => {
                 let rows = self.rows_after(after);
                 self.give(tab, Input::Rows { read, rows, is_last: true });
@@ -328,7 +367,71 @@ impl World {
     }
 
     fn rows_after(&self, after: u64) -> Vec<(u64, Vec<u8>)> {
-        (after + 1..).zip(self.disk.iter().skip(usize::try_from(after).unwrap()).cloned()).collect()
+        let first = usize::try_from(after).unwrap().max(self.removed);
+        (first as u64 + 1..).zip(self.disk.iter().skip(first).cloned()).collect()
+    }
+
+    /// Does the step of a compaction that a tab asked for; gives what the tab is to hear.
+    fn do_step(&mut self, tab: usize) -> Input {
+        match self.tabs[tab].compaction.take().expect("no step is asked for") {
+            Output::ReadRoot { compaction } => Input::Root { compaction, root: self.root.clone() },
+            Output::WriteSegments { compaction, segments } => {
+                assert!(!segments.is_empty());
+                let keys = segments.into_iter().map(|segment| {
+                    self.last_segment += 1;
+                    self.segments.insert(self.last_segment, segment);
+                    self.last_segment
+                });
+                Input::SegmentsWritten { compaction, keys: keys.collect() }
+            }
+            Output::Compact { compaction, replaces, root, segments, through } => {
+                let is_possible = root_number(self.root.as_deref()) == replaces
+                    && segments.iter().all(|key| self.segments.contains_key(key));
+                if !is_possible {
+                    return Input::CompactionFailed { compaction };
+                }
+                assert!(root_number(Some(&root)) > replaces);
+                self.root = Some(root);
+                self.segments.retain(|key, _| segments.contains(key));
+                let removed = usize::try_from(through).unwrap() - 1;
+                assert!(
+                    (self.removed..self.disk.len()).contains(&removed),
+                    "what is there is removed, but for the last"
+                );
+                self.removed = removed;
+                Input::Compacted { compaction }
+            }
+            other => panic!("no step: {other:?}"),
+        }
+    }
+
+    fn serve_step(&mut self, tab: usize) {
+        let done = self.do_step(tab);
+        self.give(tab, done);
+    }
+
+    /// The step fails, done or not.
+    fn fail_step(&mut self, tab: usize, is_done: bool) {
+        let compaction = match &self.tabs[tab].compaction {
+            Some(
+                Output::ReadRoot { compaction }
+                | Output::WriteSegments { compaction, .. }
+                | Output::Compact { compaction, .. },
+            ) => *compaction,
+            other => panic!("no step: {other:?}"),
+        };
+        if is_done {
+            self.do_step(tab);
+        } else {
+            self.tabs[tab].compaction = None;
+        }
+        self.give(tab, Input::CompactionFailed { compaction });
+    }
+
+    /// How many bytes the store holds.
+    fn stored_bytes(&self) -> usize {
+        let rows = self.disk.iter().skip(self.removed);
+        rows.chain(self.segments.values()).chain(&self.root).map(Vec::len).sum()
     }
 
     /// The commit fails for good.
@@ -355,7 +458,11 @@ impl World {
 
     fn fail_read(&mut self, tab: usize) {
         match self.tabs[tab].store.take() {
-            Some(StoreCall::Read { read, .. }) => {
+            Some(
+                StoreCall::Read { read, .. }
+                | StoreCall::Begin { read }
+                | StoreCall::ReadSegments { read, .. },
+            ) => {
                 let error = Error::StorageFailed("the disk is away".to_owned());
                 self.give(tab, Input::ReadFailed { read, error });
             }
@@ -371,6 +478,9 @@ impl World {
             for tab in live {
                 if self.tabs[tab].store.is_some() {
                     self.serve_store(tab);
+                    is_busy = true;
+                } else if self.tabs[tab].compaction.is_some() {
+                    self.serve_step(tab);
                     is_busy = true;
                 } else if let Some(announcement) = self.tabs[tab].inbox.pop_front() {
                     self.give(tab, Input::Announced(announcement));

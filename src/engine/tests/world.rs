@@ -237,6 +237,9 @@ impl Net {
                 };
                 let mut world = World::empty(Config::new(definitions(), Some(settings)).unwrap());
                 world.salt = u8::try_from(100 + client).unwrap();
+                // Some never compact within the test, some all the time.
+                let rows = [3, 8, 30, 100_000][random.below(4)];
+                world.config.compact_after = CompactAfter { rows, bytes: 1 << 20 };
                 // Clocks are never right: seconds, or a year.
                 world.skew_ms = [0, 3000, -20_000, 31_536_000_000][random.below(4)];
                 world.open_tab();
@@ -258,7 +261,8 @@ impl Net {
         let at = self.random.below(self.clients.len());
         match self.random.below(100) {
             0..20 => self.write(at),
-            20..55 => self.serve_store(at),
+            20..48 => self.serve_store(at),
+            48..55 => self.serve_step(at),
             55..65 => self.announce(at),
             65..80 => self.serve_request(at),
             80..90 => self.pass_time(),
@@ -310,13 +314,28 @@ impl Net {
         let Some(tab) = self.any_tab(at) else { return };
         let fault = self.random.below(100);
         let world = &mut self.clients[at].world;
-        match (&world.tabs[tab].store, fault) {
+        match &world.tabs[tab].store {
+            None => {}
+            Some(StoreCall::Append { .. }) => match fault {
+                0..3 => world.lose_append(tab, true),
+                3..5 => world.lose_append(tab, false),
+                5 => world.fail_append(tab, Error::QuotaExceeded),
+                _ => world.serve_store(tab),
+            },
+            Some(_) if fault < 4 => world.fail_read(tab),
+            Some(_) => world.serve_store(tab),
+        }
+    }
+
+    fn serve_step(&mut self, at: usize) {
+        let Some(tab) = self.any_tab(at) else { return };
+        let fault = self.random.below(100);
+        let world = &mut self.clients[at].world;
+        match (&world.tabs[tab].compaction, fault) {
             (None, _) => {}
-            (Some(StoreCall::Append { .. }), 0..3) => world.lose_append(tab, true),
-            (Some(StoreCall::Append { .. }), 3..5) => world.lose_append(tab, false),
-            (Some(StoreCall::Append { .. }), 5..6) => world.fail_append(tab, Error::QuotaExceeded),
-            (Some(StoreCall::Read { .. }), 0..4) => world.fail_read(tab),
-            _ => world.serve_store(tab),
+            (_, 0..5) => world.fail_step(tab, true),
+            (_, 5..10) => world.fail_step(tab, false),
+            _ => world.serve_step(tab),
         }
     }
 
@@ -503,6 +522,8 @@ impl Net {
         let bound = 3 * waiting + 3 * self.server.changes.len() + 40 * self.clients.len() * 10;
         assert!(self.requests - before < bound, "{} requests", self.requests - before);
         for at in 0..self.clients.len() {
+            // What a tab finds that opens now is what the others have.
+            self.clients[at].world.open_tab();
             self.collect(at);
             self.check(at);
         }

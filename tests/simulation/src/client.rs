@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use objectql_offline::engine::{Announcement, Config, Engine, Input, RequestId, Row};
+use objectql_offline::engine::{Announcement, Config, Engine, Input, Output, RequestId, Row};
 
 use crate::action::Cut;
 use crate::ledger::Ledger;
@@ -19,7 +19,14 @@ pub(crate) struct DiskRow {
 /// One profile.
 #[derive(Debug)]
 pub(crate) struct Client {
+    /// All rows that ever were.
     pub(crate) disk: Vec<DiskRow>,
+    /// How many of them a compaction has removed.
+    pub(crate) removed: usize,
+    pub(crate) root: Option<Vec<u8>>,
+    pub(crate) segments: BTreeMap<u64, Vec<u8>>,
+    /// The last key that a segment got.
+    pub(crate) last_segment: u64,
     pub(crate) ledger: Ledger,
     pub(crate) tabs: Vec<Tab>,
     /// Who holds the lock; a frozen tab keeps it.
@@ -51,6 +58,9 @@ pub(crate) struct Tab {
     /// How many rows there were when it was opened.
     pub(crate) opened_at: usize,
     pub(crate) store: Option<StoreCall>,
+    /// The step of a compaction that it asked for, and what came of one.
+    pub(crate) step: Option<Output>,
+    pub(crate) step_done: Option<Input>,
     /// What came of the store's work, before the tab hears of it.
     pub(crate) done: Option<Input>,
     /// Whether `done` says that a row is there.
@@ -71,6 +81,8 @@ pub(crate) struct Tab {
 #[derive(Debug)]
 pub(crate) enum StoreCall {
     Append { append: u64, key: u64, bytes: Vec<u8> },
+    Begin { read: u64 },
+    ReadSegments { read: u64, segments: Vec<u64> },
     Read { read: u64, after: u64 },
 }
 
@@ -92,6 +104,10 @@ impl Client {
     pub(crate) fn new(skew_ms: i64) -> Self {
         Self {
             disk: Vec::new(),
+            removed: 0,
+            root: None,
+            segments: BTreeMap::new(),
+            last_segment: 0,
             ledger: Ledger::default(),
             tabs: Vec::new(),
             lock: None,
@@ -110,6 +126,10 @@ impl Client {
     pub(crate) fn copy(&self) -> Self {
         Self {
             disk: self.disk.clone(),
+            removed: self.removed,
+            root: self.root.clone(),
+            segments: self.segments.clone(),
+            last_segment: self.last_segment,
             ledger: self.ledger.clone(),
             edition: self.edition,
             ..Self::new(self.skew_ms)
@@ -146,6 +166,8 @@ impl Client {
             edition: self.edition,
             opened_at: self.disk.len(),
             store: None,
+            step: None,
+            step_done: None,
             done: None,
             is_row_made: false,
             inbox: VecDeque::new(),
@@ -168,6 +190,8 @@ impl Client {
         let gone = &mut self.tabs[tab];
         gone.is_alive = false;
         gone.store = None;
+        gone.step = None;
+        gone.step_done = None;
         gone.done = None;
         gone.inbox.clear();
         gone.lock_news.clear();
@@ -212,7 +236,8 @@ impl Client {
     }
 
     pub(crate) fn rows_after(&self, after: u64) -> Vec<(u64, Vec<u8>)> {
-        let skipped = usize::try_from(after).unwrap_or(usize::MAX);
-        (after + 1..).zip(self.disk.iter().skip(skipped).map(|row| row.bytes.clone())).collect()
+        let skipped = usize::try_from(after).unwrap_or(usize::MAX).max(self.removed);
+        let first = u64::try_from(skipped).unwrap_or(u64::MAX) + 1;
+        (first..).zip(self.disk.iter().skip(skipped).map(|row| row.bytes.clone())).collect()
     }
 }

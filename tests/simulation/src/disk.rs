@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use objectql_offline::engine::{Input, Row};
+use objectql_offline::engine::{Input, Output, Row, root_number};
 use objectql_offline::error::Error;
 
 use crate::action::DiskFate;
-use crate::client::{DiskRow, StoreCall};
+use crate::client::{Client, DiskRow, StoreCall};
 use crate::coverage::Sight;
 use crate::world::World;
 
@@ -43,7 +43,7 @@ impl World {
             self.coverage.saw(match (&call, place.is_open) {
                 (_, false) => Sight::OpenHangs,
                 (StoreCall::Append { .. }, true) => Sight::AppendWaited,
-                (StoreCall::Read { .. }, true) => Sight::ReadWaited,
+                (_, true) => Sight::ReadWaited,
             });
         }
         place.store = Some(call);
@@ -52,6 +52,10 @@ impl World {
     fn finish_store_call(&mut self, at: usize, tab: usize, fate: DiskFate) {
         let Some(call) = self.clients[at].tabs[tab].store.take() else { return };
         let (done, is_row_made) = match call {
+            StoreCall::Begin { read } => (self.use_disk_to_begin(at, read, fate), false),
+            StoreCall::ReadSegments { read, segments } => {
+                (self.use_disk_for_segments(at, read, &segments, fate), false)
+            }
             StoreCall::Read { read, after } => (self.use_disk_to_read(at, read, after, fate), false),
             StoreCall::Append { append, key, bytes } => {
                 self.use_disk_to_append((at, tab), append, key, bytes, fate)
@@ -62,12 +66,65 @@ impl World {
         place.is_row_made = is_row_made;
     }
 
+    fn fail_to_read(&mut self, read: u64) -> Input {
+        self.coverage.saw(Sight::ReadFailed);
+        Input::ReadFailed { read, error: Error::StorageFailed("the disk is away".to_owned()) }
+    }
+
+    fn use_disk_to_begin(&mut self, at: usize, read: u64, fate: DiskFate) -> Input {
+        let root = self.clients[at].root.clone();
+        match self.use_disk_to_read(at, read, 0, fate) {
+            Input::Rows { read, rows, is_last } => Input::Begun { read, root, rows, is_last },
+            other => other,
+        }
+    }
+
+    fn use_disk_for_segments(&mut self, at: usize, read: u64, segments: &[u64], fate: DiskFate) -> Input {
+        if let DiskFate::Failed | DiskFate::UnknownMade | DiskFate::UnknownNotMade = fate {
+            return self.fail_to_read(read);
+        }
+        let client = &self.clients[at];
+        let segments: Vec<_> = segments.iter().map(|key| client.segments.get(key).cloned()).collect();
+        self.coverage.saw(if segments.contains(&None) { Sight::SegmentGone } else { Sight::SegmentsRead });
+        Input::Segments { read, segments }
+    }
+
+    /// A tab's compaction takes a step, or fails to; it hears of it when it is awake.
+    pub(crate) fn use_disk_to_compact(&mut self, at: usize, tab: usize, fate: DiskFate) {
+        if !self.clients.get(at).is_some_and(|client| client.is_alive(tab))
+            || self.clients[at].is_store_away(self.now)
+        {
+            return;
+        }
+        let Some(step) = self.clients[at].tabs[tab].step.take() else { return };
+        let (Output::ReadRoot { compaction }
+        | Output::WriteSegments { compaction, .. }
+        | Output::Compact { compaction, .. }) = step
+        else {
+            return;
+        };
+        let mut done = Input::CompactionFailed { compaction };
+        if let DiskFate::Done | DiskFate::UnknownMade = fate {
+            let made = self.clients[at].take_step(step);
+            match &made {
+                Input::Compacted { .. } => self.coverage.saw(Sight::Compacted),
+                Input::CompactionFailed { .. } => self.coverage.saw(Sight::CompactionLate),
+                _ => {}
+            }
+            if fate == DiskFate::Done {
+                done = made;
+            } else {
+                self.coverage.saw(Sight::CompactionUnknown);
+            }
+        } else {
+            self.coverage.saw(Sight::CompactionFailed);
+        }
+        self.clients[at].tabs[tab].step_done = Some(done);
+    }
+
     fn use_disk_to_read(&mut self, at: usize, read: u64, after: u64, fate: DiskFate) -> Input {
         match fate {
-            DiskFate::Failed | DiskFate::UnknownMade | DiskFate::UnknownNotMade => {
-                self.coverage.saw(Sight::ReadFailed);
-                Input::ReadFailed { read, error: Error::StorageFailed("the disk is away".to_owned()) }
-            }
+            DiskFate::Failed | DiskFate::UnknownMade | DiskFate::UnknownNotMade => self.fail_to_read(read),
             DiskFate::Done => Input::Rows { read, rows: self.clients[at].rows_after(after), is_last: true },
             DiskFate::Quota => {
                 // A read has no quota; instead it comes in several parts.
@@ -135,10 +192,43 @@ impl World {
     }
 
     pub(crate) fn report(&mut self, at: usize, tab: usize) {
-        if self.clients.get(at).is_some_and(|client| client.is_awake(tab))
-            && let Some(done) = self.clients[at].tabs[tab].done.take()
-        {
-            self.give(at, tab, done);
+        if !self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
+            return;
+        }
+        let place = &mut self.clients[at].tabs[tab];
+        for done in [place.done.take(), place.step_done.take()].into_iter().flatten() {
+            if self.clients[at].is_awake(tab) {
+                self.give(at, tab, done);
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Does what a step of a compaction says.
+    fn take_step(&mut self, step: Output) -> Input {
+        match step {
+            Output::WriteSegments { compaction, segments } => {
+                let keys = segments.into_iter().map(|segment| {
+                    self.last_segment += 1;
+                    self.segments.insert(self.last_segment, segment);
+                    self.last_segment
+                });
+                Input::SegmentsWritten { compaction, keys: keys.collect() }
+            }
+            Output::Compact { compaction, replaces, root, segments, through } => {
+                let is_possible = root_number(self.root.as_deref()) == replaces
+                    && segments.iter().all(|key| self.segments.contains_key(key));
+                if !is_possible {
+                    return Input::CompactionFailed { compaction };
+                }
+                self.root = Some(root);
+                self.segments.retain(|key, _| segments.contains(key));
+                self.removed = usize::try_from(through).unwrap_or(usize::MAX).saturating_sub(1);
+                Input::Compacted { compaction }
+            }
+            Output::ReadRoot { compaction } => Input::Root { compaction, root: self.root.clone() },
+            _ => Input::Wake,
         }
     }
 }

@@ -62,6 +62,26 @@ impl World {
         self.check_agreement();
         self.sync_once_more();
         self.forget_everything();
+        self.open_once_more();
+    }
+
+    /// What a tab finds that opens now is what the others have.
+    fn open_once_more(&mut self) {
+        for client in 0..self.clients.len() {
+            if self.violation.is_some() {
+                return;
+            }
+            let others = self.clients[client].alive().filter(|tab| self.clients[client].lock != Some(*tab));
+            for tab in others.collect::<Vec<_>>() {
+                self.apply(&Action::Crash { client, tab });
+            }
+            self.setup.max_tabs = self.setup.max_tabs.max(2);
+            self.apply(&Action::Open { client });
+            self.drain();
+            if let Some(tab) = self.clients[client].alive().last() {
+                invariants::check_tab(self, client, tab);
+            }
+        }
     }
 
     fn mend(&mut self) {
@@ -125,7 +145,9 @@ impl World {
                 let place = &self.clients[client].tabs[tab];
                 let action = if place.store.is_some() {
                     Action::Disk { client, tab, fate: DiskFate::Done }
-                } else if place.done.is_some() {
+                } else if place.step.is_some() {
+                    Action::Compact { client, tab, fate: DiskFate::Done }
+                } else if place.done.is_some() || place.step_done.is_some() {
                     Action::Report { client, tab }
                 } else if !place.lock_news.is_empty() {
                     Action::Lock { client, tab }

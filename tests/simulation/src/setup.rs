@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use objectql_offline::engine::{Config, SyncSettings};
+use objectql_offline::engine::{CompactAfter, Config, SyncSettings};
 use objectql_sync_protocol::{ObjectDefinition, SyncConfig};
 use serde_json::{Value, json};
 
@@ -222,7 +222,15 @@ impl Setup {
             poll_interval: Some(self.poll_interval),
             is_realtime: self.is_realtime,
         };
-        Config::new(edition.0.clone(), Some(settings)).expect("valid definitions")
+        let mut config = Config::new(edition.0.clone(), Some(settings)).expect("valid definitions");
+        config.compact_after = self.compact_after();
+        config
+    }
+
+    /// Some compact all the time, some never. Drawn apart, so that the worlds of older scripts stay what they were.
+    fn compact_after(&self) -> CompactAfter {
+        let rows = Random::new(self.seed ^ 0xc0de).pick(&[2, 4, 10, 40, 1_000_000]);
+        CompactAfter { rows, bytes: 1 << 20 }
     }
 
     /// Whether a request may arrive after its sender has given it up. A server that cannot tell a repeat would apply it again,

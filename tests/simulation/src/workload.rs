@@ -75,10 +75,13 @@ impl Workload {
             }
             return Some(Action::Disk { client, tab, fate: self.disk_fate(&world.setup.faults) });
         }
+        if place.step.is_some() && self.random.chance(600) {
+            return Some(Action::Compact { client, tab, fate: self.disk_fate(&world.setup.faults) });
+        }
         if place.is_frozen {
             return self.random.chance(100).then_some(Action::Thaw { client, tab });
         }
-        if place.done.is_some() && self.random.chance(800) {
+        if (place.done.is_some() || place.step_done.is_some()) && self.random.chance(800) {
             return Some(Action::Report { client, tab });
         }
         if !place.lock_news.is_empty() && self.random.chance(700) {

@@ -90,6 +90,7 @@ impl World {
             Action::Disk { client, tab, fate } => self.use_disk(client, tab, fate),
             Action::CloseStore { client, fate, ms } => self.close_store(client, fate, ms),
             Action::Deploy { client, edition } => self.deploy(client, edition),
+            Action::Compact { client, tab, fate } => self.use_disk_to_compact(client, tab, fate),
             Action::Report { client, tab } => self.report(client, tab),
             Action::Lock { client, tab } => self.hear_lock(client, tab),
             Action::Hear { client, tab, place } => self.hear(client, tab, place, true),
@@ -172,6 +173,25 @@ impl World {
                     self.violate(format!("S5: a row is folded before it is there: {key} of {rows}"));
                 }
                 self.ask_store(at, tab, StoreCall::Append { append, key, bytes });
+            }
+            Output::Begin { read } => {
+                self.trace.note(&(8, read));
+                if self.clients[at].tabs[tab].is_open {
+                    self.coverage.saw(Sight::LeftBehind);
+                }
+                self.ask_store(at, tab, StoreCall::Begin { read });
+            }
+            Output::ReadSegments { read, segments } => {
+                self.trace.note(&(9, segments.len()));
+                self.ask_store(at, tab, StoreCall::ReadSegments { read, segments });
+            }
+            step @ (Output::ReadRoot { .. } | Output::WriteSegments { .. } | Output::Compact { .. }) => {
+                let place = &mut self.clients[at].tabs[tab];
+                if place.step.is_some() || place.step_done.is_some() {
+                    self.violate("an engine takes two steps of a compaction at a time".to_owned());
+                } else {
+                    place.step = Some(step);
+                }
             }
             Output::Read { read, after } => {
                 self.trace.note(&(2, after));

@@ -373,7 +373,10 @@ fn many_rows_may_change_at_once() {
             let fields = record.map(|record| Fields::parse(&record.to_string()).unwrap());
             changed.push((RecordId::number(id as i64).unwrap(), fields));
         }
-        collections.update(object, changed.iter().map(|(id, fields)| (id, fields.as_ref())));
+        collections.update(
+            object,
+            changed.iter().map(|(id, fields)| (id, fields.as_ref().map_or(Seen::Gone, Seen::As))),
+        );
         let expected = naive(&model, &query);
         for _ in 0..if model.len() == 1500 { 12 } else { 1 } {
             collections.find(object, &parsed);
@@ -412,7 +415,10 @@ fn change(
             (None, None) => {}
         }
     }
-    collections.update(object, changed.iter().map(|(id, fields)| (id, fields.as_ref())));
+    collections.update(
+        object,
+        changed.iter().map(|(id, fields)| (id, fields.as_ref().map_or(Seen::Gone, Seen::As))),
+    );
 }
 
 /// Goal: what live queries tell, put together, is at every commit what the query finds; and nothing is told where it finds the same.

@@ -2,7 +2,7 @@
 
 /// Sorts numbers; those of which none is less than the other stay in the order in which they were. A merge sort (Knuth, "The Art of
 /// Computer Programming", volume 3, section 5.2.4), bottom up.
-pub(super) fn sort(numbers: &mut Vec<u32>, is_less: &dyn Fn(u32, u32) -> bool) {
+pub(crate) fn sort(numbers: &mut Vec<u32>, is_less: &dyn Fn(u32, u32) -> bool) {
     let mut merged = Vec::with_capacity(numbers.len());
     let mut width = 1;
     while width < numbers.len() {
@@ -20,6 +20,18 @@ pub(super) fn sort(numbers: &mut Vec<u32>, is_less: &dyn Fn(u32, u32) -> bool) {
         std::mem::swap(numbers, &mut merged);
         width *= 2;
     }
+}
+
+/// The numbers in order, each once.
+pub(crate) fn sorted(numbers: Vec<u64>) -> Vec<u64> {
+    let mut numbers = numbers;
+    if !numbers.is_sorted() {
+        let mut places: Vec<u32> = (0..).take(numbers.len()).collect();
+        sort(&mut places, &|a, b| numbers.get(a as usize) < numbers.get(b as usize));
+        numbers = places.into_iter().filter_map(|place| numbers.get(place as usize).copied()).collect();
+    }
+    numbers.dedup();
+    numbers
 }
 
 #[cfg(test)]

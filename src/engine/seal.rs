@@ -1,0 +1,73 @@
+//! What goes on the disk is sealed: a magic, a version, a checksum, and the body.
+//!
+//! ```text
+//! offset  0  1   2         3         7
+//!         magic  version   xxh32 LE  body
+//! ```
+//!
+//! The version tells a newer format from damage.
+
+use thiserror::Error;
+
+const HEADER_BYTES: usize = 7;
+
+/// XXH32 of a body (Yann Collet, "xxHash fast digest algorithm"): it finds damage as well as a CRC of the same length, and needs
+/// none of a fast CRC's 16 KB of tables, which do not compress.
+fn checksum(body: &[u8]) -> u32 {
+    xxhash_rust::xxh32::xxh32(body, 0)
+}
+
+/// Why bytes are not what they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum FormatError {
+    /// Too short, or not starting as it should.
+    #[error("it is not of the driver's format")]
+    BadMagic,
+    /// Written by a newer driver.
+    #[error("it has the newer format {0}")]
+    Newer(u8),
+    /// The checksum does not fit the body.
+    #[error("the checksum does not fit")]
+    BadChecksum,
+    /// The checksum fits and the body makes no sense.
+    #[error("the body cannot be read")]
+    BadBody,
+    /// More bytes than a row may have.
+    #[error("it is larger than 32 MiB")]
+    TooLarge,
+}
+
+/// The beginning of something sealed: its body is to be added.
+pub(super) fn begin(magic: [u8; 2], version: u8) -> Vec<u8> {
+    [magic[0], magic[1], version, 0, 0, 0, 0].to_vec()
+}
+
+/// Puts the checksum of the body in.
+pub(super) fn finish(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some((header, body)) = bytes.split_first_chunk_mut::<HEADER_BYTES>()
+        && let Some(place) = header.get_mut(3..)
+    {
+        place.copy_from_slice(&checksum(body).to_le_bytes());
+    }
+    bytes
+}
+
+/// The body of something sealed.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn open(bytes: &[u8], magic: [u8; 2], newest: u8) -> Result<&[u8], FormatError> {
+    let Some(([m0, m1, version, c0, c1, c2, c3], body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        return Err(FormatError::BadMagic);
+    };
+    if [*m0, *m1] != magic {
+        return Err(FormatError::BadMagic);
+    }
+    if *version > newest {
+        return Err(FormatError::Newer(*version));
+    }
+    if checksum(body) != u32::from_le_bytes([*c0, *c1, *c2, *c3]) {
+        return Err(FormatError::BadChecksum);
+    }
+    Ok(body)
+}
