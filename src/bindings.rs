@@ -347,6 +347,7 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
         config: Config::new(objects, sync_settings)?,
         transport: transport.transpose()?,
         connect,
+        before_writing: hook("beforeWriting"),
         on_event: hook("event").ok_or_else(|| wrong("hooks.event", "a function"))?,
     })
 }

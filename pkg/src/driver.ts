@@ -49,6 +49,8 @@ export interface DriverHooks {
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
   /** Begins to open a socket for realtime, see `connect` in `realtime.ts`. */
   connect?: (clientId: string, tell: (said?: string | null) => void) => () => void;
+  /** Is awaited before the first write. */
+  beforeWriting?: () => Promise<void>;
   event: (kind: string, json: string) => void;
 }
 

@@ -5,10 +5,19 @@
 const VALUES = 90;
 const VALUE_BYTES = 50_000;
 
+let due: Promise<boolean> | undefined;
 let renewed: Promise<void> | undefined;
 
 /**
- * Has Chromium begin a new file for IndexedDB's own journal, once per page and before anything is written.
+ * Looks whether Chromium's journal is to be renewed: before the first database of the page is opened, and beside the loading of the
+ * wasm, because it makes the browser open its storage, which is most of what opening a database takes.
+ */
+export async function lookAtJournal(): Promise<void> {
+  await (due ??= isDue().catch(() => false));
+}
+
+/**
+ * Has Chromium begin a new file for IndexedDB's own journal, once per page and before anything is written; reading need not wait.
  *
  * Chromium writes the head and the body of an entry in two steps. A browser that is killed between them leaves half an entry at the end
  * of the journal; the next start passes over it, and goes on writing behind it; the start after that takes the half entry in the
@@ -20,10 +29,14 @@ export function renewJournal(name: string): Promise<void> {
   return renewed;
 }
 
+async function isDue(): Promise<boolean> {
+  if (typeof indexedDB === 'undefined' || !/Chrom(e|ium)\//.test(navigator.userAgent)) return false;
+  const [databases, isOpen] = await Promise.all([indexedDB.databases(), isOpenElsewhere()]);
+  return databases.length > 0 && !isOpen;
+}
+
 async function renew(scratch: string): Promise<void> {
-  if (typeof indexedDB === 'undefined' || !/Chrom(e|ium)\//.test(navigator.userAgent)) return;
-  const isNew = (await indexedDB.databases()).length === 0;
-  if (isNew || (await isOpenElsewhere())) return;
+  if (!(await due)) return;
   const database = await opened(scratch);
   try {
     const transaction = database.transaction('fill', 'readwrite', { durability: 'relaxed' });

@@ -2,7 +2,7 @@ import { Database } from './database.js';
 import { loadDriver } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { Events } from './events.js';
-import { renewJournal } from './journal.js';
+import { lookAtJournal } from './journal.js';
 import { socketUrl } from './realtime.js';
 import { type Settings, SharedDatabase, type User } from './shared.js';
 import type { AnySchema, OpenOptions, SchemaOf } from './types.js';
@@ -41,7 +41,7 @@ export class Databases {
     const shared = this.#open.get(name);
     if (shared === undefined) {
       const { wasm, storage } = user.options;
-      const [driver] = await Promise.all([this.#load(wasm, storage), storage === 'memory' ? undefined : renewJournal(name)]);
+      const [driver] = await Promise.all([this.#load(wasm, storage), storage === 'memory' ? undefined : lookAtJournal()]);
       const opened = await SharedDatabase.open(driver, settings, user);
       this.#open.set(name, opened);
       return opened;

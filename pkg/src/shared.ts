@@ -1,6 +1,7 @@
 import type { Driver, DriverClass, DriverHooks } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { type Events, report } from './events.js';
+import { renewJournal } from './journal.js';
 import { Reading } from './reading.js';
 import { connect } from './realtime.js';
 import type { Conflict, DatabaseEvents, ObjectDefinition, OpenOptions } from './types.js';
@@ -39,6 +40,8 @@ export class SharedDatabase {
     // What the driver tells while it opens has its listeners already.
     const { driver, realtimeUrl } = JSON.parse(settings) as Settings;
     this.#opening = driverClass.open(JSON.stringify(driver), this.#hooks(first.options, realtimeUrl));
+    // Beside what the app does first, so that its first write does not wait for it.
+    if (first.options.storage !== 'memory') this.#opening.then(() => renewJournal(first.options.name), () => undefined);
   }
 
   /** Opens the database for its first user. Errors: those of the driver. */
@@ -75,6 +78,7 @@ export class SharedDatabase {
           this.#dispatch(kind as keyof DatabaseEvents, json);
         });
       },
+      ...(options.storage !== 'memory' && { beforeWriting: () => renewJournal(options.name) }),
       ...(options.sync?.headers && { headers: () => this.#headers() }),
       ...(realtimeUrl && { connect: (clientId, tell) => connect(realtimeUrl, clientId, () => this.#headers(), tell) }),
       ...(options.sync?.fetch && { fetch: (url, init) => this.#fetch(url, init) }),

@@ -69,19 +69,21 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) transport: Option<Transport>,
     pub(crate) connect: Option<Function>,
+    /// Is awaited before the first write.
+    pub(crate) before_writing: Option<Function>,
     pub(crate) on_event: Function,
 }
 
 impl Shell {
     /// Starts an engine; the promise is kept when the database can be used.
     pub(crate) fn open(settings: Settings) -> Result<(Rc<Self>, Promise), Error> {
-        let Settings { name, storage, config, transport, connect, on_event } = settings;
+        let Settings { name, storage, config, transport, connect, before_writing, on_event } = settings;
         let open = RequestId(0);
         let shell = Rc::new(Self {
             engine: RefCell::new(Some(Engine::new(config, seed()?, open))),
             inputs: RefCell::default(),
             is_busy: Cell::new(false),
-            log: Store::open(&name, storage),
+            log: Store::open(&name, storage, before_writing),
             name,
             transport,
             connect,

@@ -7,9 +7,10 @@ use std::cell::{Cell, RefCell};
 
 use idb::request::{GetAllKeysStoreRequest, GetAllStoreRequest, GetStoreRequest};
 use idb::{KeyRange, ObjectStore, Query, Transaction};
-use js_sys::Uint8Array;
+use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{IdbDatabase, IdbTransaction};
 
 use super::listener::Listener;
@@ -25,6 +26,9 @@ const ROWS_AT_MOST: u32 = 2048;
 const BYTES_PER_READ: usize = 1 << 20;
 /// A dead connection is replaced this often before the failure is told. Dexie and others do it three times.
 const MAX_TRIES: u32 = 3;
+/// The modes of a transaction.
+const READ_ONLY: &str = "readonly";
+const READ_WRITE: &str = "readwrite";
 
 #[wasm_bindgen]
 extern "C" {
@@ -82,6 +86,8 @@ impl Connection {
 pub(crate) struct LogStore {
     name: String,
     durability: Durability,
+    /// Is awaited before the first write.
+    before_writing: RefCell<Option<Function>>,
     connection: RefCell<Option<Connection>>,
     was_open: Cell<bool>,
     is_closed: Cell<bool>,
@@ -91,10 +97,11 @@ pub(crate) struct LogStore {
 }
 
 impl LogStore {
-    pub(crate) fn new(name: String, durability: Durability) -> Self {
+    pub(crate) fn new(name: String, durability: Durability, before_writing: Option<Function>) -> Self {
         Self {
             name,
             durability,
+            before_writing: RefCell::new(before_writing),
             connection: RefCell::default(),
             was_open: Cell::new(false),
             is_closed: Cell::new(false),
@@ -142,6 +149,14 @@ impl LogStore {
     /// A transaction on a connection that is alive. A connection dies when the browser says so, without an event that could be
     /// relied on: what tells is that it gives no transaction.
     async fn transaction(&self, stores: &[&str], mode: &str) -> Result<IdbTransaction, Error> {
+        let before_writing = self.before_writing.borrow().clone().filter(|_| mode == READ_WRITE);
+        if let Some(before_writing) = before_writing {
+            // Whatever comes of it: it is a precaution.
+            if let Ok(promise) = before_writing.call0(&JsValue::NULL) {
+                let _ = JsFuture::from(Promise::resolve(&promise)).await;
+            }
+            self.before_writing.take();
+        }
         let stores: js_sys::Array = stores.iter().map(|store| JsValue::from_str(store)).collect();
         let options = js_sys::Object::new();
         let durability = match self.durability {
@@ -170,7 +185,7 @@ impl LogStore {
     /// Appends a row if it gets the key that is expected.
     pub(crate) async fn append(&self, key: u64, bytes: &[u8]) -> Outcome {
         let value = Uint8Array::from(bytes);
-        let both = self.transaction(&[LOG], "readwrite").await;
+        let both = self.transaction(&[LOG], READ_WRITE).await;
         let (transaction, store) = match both.and_then(|transaction| with_store(transaction, LOG)) {
             Ok(both) => both,
             Err(error) => return Outcome::Failed(error),
@@ -207,7 +222,7 @@ impl LogStore {
 
     /// The root and the first rows, as they are at one moment.
     pub(crate) async fn begin(&self) -> Result<Beginning, Error> {
-        let transaction = self.transaction(&[LOG, SEGMENTS], "readonly").await?;
+        let transaction = self.transaction(&[LOG, SEGMENTS], READ_ONLY).await?;
         let root = get_root(&store_of(&transaction, SEGMENTS)?)?;
         let store = store_of(&transaction, LOG)?;
         let rows = self.rows_after(&store, 0)?;
@@ -218,14 +233,14 @@ impl LogStore {
 
     /// The root.
     pub(crate) async fn root(&self) -> Result<Option<Vec<u8>>, Error> {
-        let transaction = self.transaction(&[SEGMENTS], "readonly").await?;
+        let transaction = self.transaction(&[SEGMENTS], READ_ONLY).await?;
         let root = get_root(&store_of(&transaction, SEGMENTS)?)?;
         to_bytes(root.await.map_err(|error| to_error(&error))?)
     }
 
     /// Segments, in the order of these keys; none for one that is not there.
     pub(crate) async fn segments(&self, keys: &[u64]) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let transaction = self.transaction(&[SEGMENTS], "readonly").await?;
+        let transaction = self.transaction(&[SEGMENTS], READ_ONLY).await?;
         let store = store_of(&transaction, SEGMENTS)?;
         let requests: Vec<_> = keys
             .iter()
@@ -244,7 +259,7 @@ impl LogStore {
         let values: Vec<Uint8Array> =
             segments.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect();
         drop(segments);
-        let transaction = self.transaction(&[SEGMENTS], "readwrite").await?;
+        let transaction = self.transaction(&[SEGMENTS], READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let store = store_of(&transaction, SEGMENTS)?;
         let requests: Vec<_> = values
@@ -266,7 +281,7 @@ impl LogStore {
     /// where the root is another one by now, or a segment is missing.
     pub(crate) async fn compact(&self, new: NewRoot) -> Result<bool, Error> {
         let value = Uint8Array::from(new.root.as_slice());
-        let transaction = self.transaction(&[LOG, SEGMENTS], "readwrite").await?;
+        let transaction = self.transaction(&[LOG, SEGMENTS], READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let (log, store) = (store_of(&transaction, LOG)?, store_of(&transaction, SEGMENTS)?);
         let transaction = Transaction::from(transaction);
@@ -282,7 +297,7 @@ impl LogStore {
 
     /// The rows after a key: as many as make a good portion, and whether there were no more.
     pub(crate) async fn read(&self, after: u64) -> Result<(Vec<(u64, Vec<u8>)>, bool), Error> {
-        let transaction = self.transaction(&[LOG], "readonly").await?;
+        let transaction = self.transaction(&[LOG], READ_ONLY).await?;
         let rows = self.rows_after(&store_of(&transaction, LOG)?, after)?;
         self.take_rows(rows).await
     }
@@ -333,7 +348,7 @@ pub(crate) struct NewRoot {
     pub(crate) root: Vec<u8>,
     /// The keys of its segments, in order: all others go.
     pub(crate) segments: Vec<u64>,
-    /// The rows before this one go.
+    /// The rows before this one go, and of it only the key is left.
     pub(crate) through: u64,
 }
 
@@ -365,9 +380,10 @@ async fn replace_root(
     }
     // The last request's end is the transaction's: none of these is awaited.
     store.put(value, Some(&JsValue::from_f64(ROOT))).map_err(to_error)?;
-    let before = JsValue::from_f64(as_f64(new.through));
-    let rows = KeyRange::upper_bound(&before, Some(true)).map_err(to_error)?;
+    let last = JsValue::from_f64(as_f64(new.through));
+    let rows = KeyRange::upper_bound(&last, Some(true)).map_err(to_error)?;
     log.delete(Query::KeyRange(rows)).map_err(to_error)?;
+    log.put(&Uint8Array::new_with_length(0), Some(&last)).map_err(to_error)?;
     for key in keys.into_iter().filter(|key| *key != 0 && new.segments.binary_search(key).is_err()) {
         store.delete(Query::Key(JsValue::from_f64(as_f64(key)))).map_err(to_error)?;
     }

@@ -107,6 +107,9 @@ impl MemoryLog {
         while contents.removed + 1 < new.through && contents.rows.pop_front().is_some() {
             contents.removed += 1;
         }
+        if let Some(last) = contents.rows.front_mut() {
+            last.clear();
+        }
         true
     }
 }

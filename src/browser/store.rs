@@ -1,5 +1,7 @@
 //! Where a log is: in IndexedDB, or in memory.
 
+use js_sys::Function;
+
 use super::log::{Beginning, Durability, LogStore, NewRoot, Outcome};
 use super::memory::MemoryLog;
 use crate::error::Error;
@@ -20,9 +22,11 @@ pub(crate) enum Store {
 }
 
 impl Store {
-    pub(crate) fn open(name: &str, storage: Storage) -> Self {
+    pub(crate) fn open(name: &str, storage: Storage, before_writing: Option<Function>) -> Self {
         match storage {
-            Storage::IndexedDb(durability) => Self::IndexedDb(LogStore::new(name.to_owned(), durability)),
+            Storage::IndexedDb(durability) => {
+                Self::IndexedDb(LogStore::new(name.to_owned(), durability, before_writing))
+            }
             Storage::Memory => Self::Memory(MemoryLog::open(name)),
         }
     }

@@ -3,7 +3,7 @@
 //! It goes beside everything else, step by step, each a short one: the root is read; what changed since it was written is copied
 //! (only pointers are); segments of it are written, some at a time, which nobody sees as long as no root names them; then, in one
 //! transaction, the new root takes the place of the old one, and the rows and segments go that are not needed any more.
-//! The last row stays: a tab that is behind sees by its key that something is missing before it, and reads the root.
+//! Of the last row the key stays: a tab that is behind sees by it that something is missing, and reads the root.
 //!
 //! Nothing rests on there being one leader: a root replaces only the one that it was made from.
 

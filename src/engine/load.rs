@@ -5,6 +5,7 @@ use objectql_sync_protocol::RecordId;
 use super::fold::{Folded, Outcome};
 use super::log::Unsure;
 use super::query::Seen;
+use super::record::Record;
 use super::seal::FormatError;
 use super::state::{Parts, Pending, State};
 use super::stored::{Block, Entries, Kind, Root, decode_record};
@@ -161,9 +162,13 @@ impl Engine {
         }
         for (object, after) in state.tables.iter() {
             let before = old.tables.get(object);
-            let is_same =
-                |id: &RecordId| before.and_then(|table| table.get(id)).map(|record| record.visible());
-            let changed = after.records().filter(|record| is_same(&record.id) != Some(record.visible()));
+            let is_as_before = |record: &&Record| {
+                before.is_some_and(|before| {
+                    before.number_of(&record.id) == after.number_of(&record.id)
+                        && before.get(&record.id).is_some_and(|old| old.visible() == record.visible())
+                })
+            };
+            let changed = after.records().filter(|record| !is_as_before(record));
             folded.touch_all(object, changed.map(|record| record.id.clone()).collect());
         }
         folded

@@ -360,7 +360,7 @@ impl Engine {
             return;
         }
         for (key, bytes) in rows {
-            if *key > self.log.folded + 1 {
+            if *key > self.log.folded + 1 || bytes.is_empty() {
                 // It was compacted: the state has to begin anew, with the root.
                 self.log.gap_under = self.log.root.take();
                 return self.read();

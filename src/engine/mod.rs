@@ -295,8 +295,8 @@ pub enum Output {
         segments: Vec<Vec<u8>>,
     },
     /// In one transaction, if the root has the number `replaces` (see [`root_number`]) and all `segments` are there: put the new
-    /// root in its place, and remove the rows before `through` and all other segments. Answered by `Compacted` or
-    /// `CompactionFailed`.
+    /// root in its place, remove the rows before `through` and all other segments, and put no bytes in the place of the row
+    /// `through`. Answered by `Compacted` or `CompactionFailed`.
     Compact {
         /// The number to quote.
         compaction: u64,
@@ -306,7 +306,7 @@ pub enum Output {
         root: Vec<u8>,
         /// The keys of its segments, in order.
         segments: Vec<u64>,
-        /// The last row that is in it, which stays.
+        /// The last row that is in it, of which the key stays.
         through: u64,
     },
     /// Read rows. Answered by `Rows` or `ReadFailed`.

@@ -368,7 +368,14 @@ impl World {
 
     fn rows_after(&self, after: u64) -> Vec<(u64, Vec<u8>)> {
         let first = usize::try_from(after).unwrap().max(self.removed);
-        (first as u64 + 1..).zip(self.disk.iter().skip(first).cloned()).collect()
+        let mut rows: Vec<_> = (first as u64 + 1..).zip(self.disk.iter().skip(first).cloned()).collect();
+        // Of the last row that is in the root only the key is left.
+        if let Some((key, bytes)) = rows.first_mut().filter(|_| self.root.is_some())
+            && *key == self.removed as u64 + 1
+        {
+            bytes.clear();
+        }
+        rows
     }
 
     /// Does the step of a compaction that a tab asked for; gives what the tab is to hear.
@@ -430,7 +437,7 @@ impl World {
 
     /// How many bytes the store holds.
     fn stored_bytes(&self) -> usize {
-        let rows = self.disk.iter().skip(self.removed);
+        let rows = self.disk.iter().skip(self.removed + usize::from(self.root.is_some()));
         rows.chain(self.segments.values()).chain(&self.root).map(Vec::len).sum()
     }
 

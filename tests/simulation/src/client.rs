@@ -238,6 +238,9 @@ impl Client {
     pub(crate) fn rows_after(&self, after: u64) -> Vec<(u64, Vec<u8>)> {
         let skipped = usize::try_from(after).unwrap_or(usize::MAX).max(self.removed);
         let first = u64::try_from(skipped).unwrap_or(u64::MAX) + 1;
-        (first..).zip(self.disk.iter().skip(skipped).map(|row| row.bytes.clone())).collect()
+        let rows = (first..).zip(self.disk.iter().skip(skipped));
+        // Of the last row that is in the root only the key is left.
+        let is_in_root = |key: u64| self.root.is_some() && u64::try_from(self.removed) == Ok(key - 1);
+        rows.map(|(key, row)| (key, if is_in_root(key) { Vec::new() } else { row.bytes.clone() })).collect()
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use objectql_offline::engine::{Input, Query};
+use objectql_offline::engine::{Engine, Input, Output, Query, RequestId};
 use objectql_sync_protocol::{Fields, Json, ObjectName, RecordId, RecordKey};
 
 use crate::action::{Action, CarryFate, Choice, DiskFate};
@@ -81,6 +81,30 @@ impl World {
             if let Some(tab) = self.clients[client].alive().last() {
                 invariants::check_tab(self, client, tab);
             }
+            self.fold_once_more(client);
+        }
+    }
+
+    /// All rows that ever were, also those that became segments, give the same state as what is stored.
+    fn fold_once_more(&mut self, at: usize) {
+        let client = &self.clients[at];
+        let config = self.setup.config(&self.editions[client.edition]);
+        let mut engine = Engine::new(config, [0; 32], RequestId(0));
+        let now = self.now_of(at);
+        engine.handle_input(now, Input::Wake);
+        while let Some(output) = engine.poll_output() {
+            if let Output::Begin { read } = output {
+                let rows = (1..).zip(client.disk.iter().map(|row| row.bytes.clone())).collect();
+                engine.handle_input(now, Input::Begun { read, root: None, rows, is_last: true });
+            }
+        }
+        let is_other = |tab: &usize| {
+            let tab = &client.tabs[*tab].engine;
+            tab.folded() == engine.folded() && tab.state() != engine.state()
+        };
+        let other = client.alive().find(is_other);
+        if let Some(tab) = other {
+            self.violate(format!("tab {tab} of client {at} has another state than all its rows give"));
         }
     }
 
