@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array, Uint32Array};
 use objectql_sync_protocol::{
-    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ProtocolError, RecordId, array_text, normalise,
+    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ProtocolError, RecordId, RecordKey, array_text,
+    normalise,
 };
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
@@ -22,7 +23,7 @@ use crate::browser::schema;
 use crate::browser::store::Storage;
 use crate::browser::transport::Transport;
 use crate::engine::{
-    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Query,
+    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Need, Query,
     RequestId, Resolution, SyncSettings,
 };
 use crate::error::Error;
@@ -120,6 +121,17 @@ impl Driver {
     #[wasm_bindgen(unchecked_return_type = "[Uint32Array, string, Uint32Array]")]
     pub fn find(&self, object: &str, query: &str) -> Result<Array, JsValue> {
         self.read(|engine| engine.find_rows(object, Query::parse(query)?).map(found_to_js))
+    }
+
+    /// Has all records of an object taken into memory, or one of them first; resolves when what is named is there. What is asked
+    /// before rejects with `NOT_LOADED`, and the object's name as its message.
+    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
+    pub fn load(&self, object: &str, id: Option<String>) -> Promise {
+        let need = self.0.read(|engine| engine.object_name(object)).and_then(|object| match id {
+            None => Ok(Need::Object(object)),
+            Some(id) => Ok(Need::Record(RecordKey { object, id: RecordId::parse_json(&id)? })),
+        });
+        or_rejected(need.and_then(|need| self.0.call(false, |request| Input::Load { request, need })))
     }
 
     /// Changes whenever a record does.
@@ -279,7 +291,7 @@ fn answer(
             Some(within) => engine.find_in(within, object, Filter::parse(first)?.into())?.len(),
         }
         .to_string(),
-        "beginExport" => engine.begin_export().to_string(),
+        "beginExport" => engine.begin_export()?.to_string(),
         "nextExport" => engine.next_export(within.unwrap_or_default()).unwrap_or_else(|| "null".to_owned()),
         "endExport" => {
             engine.end_export(within.unwrap_or_default());

@@ -12,6 +12,9 @@ pub enum Error {
     /// The object is not among the definitions the database was opened with.
     #[error("there is no object {0:?}: list its definition in `objects` when opening the database")]
     UnknownObject(String),
+    /// Not all that the call looks at is in memory. No app sees it: the facade has the object loaded, and calls again.
+    #[error("{0}")]
+    NotLoaded(String),
     /// The record to change does not exist.
     #[error("there is no {object} with the id {id}")]
     NotFound {
@@ -186,6 +189,7 @@ impl Error {
         match self {
             Self::Protocol(error) => error.code(),
             Self::UnknownObject(_) => "UNKNOWN_OBJECT",
+            Self::NotLoaded(_) => "NOT_LOADED",
             Self::NotFound { .. } => "NOT_FOUND",
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
             Self::UniqueViolation { .. } => "UNIQUE_VIOLATION",

@@ -1,4 +1,4 @@
-import type { Driver, Question } from './driver.js';
+import { type Driver, type Question, whenLoaded } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import type { Events } from './events.js';
 import { exportLines, readLines } from './export.js';
@@ -113,12 +113,12 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
     object: Name,
     query?: Query<Schema[Name], Field> & Expanding<Schema, Name, E>,
   ): LiveQuery<ExpandedRow<Schema, Name, Field, E>> {
-    const { reading, events } = this.#handle;
+    const { driver, reading, events } = this.#handle;
     const watch = reading.watch(objectName(object), encodeQuery(query)) as unknown as Watch<ExpandedRow<Schema, Name, Field, E>>;
     return new LiveQuery((onRows) => {
       this.#throwIfClosed();
       return watch(onRows);
-    }, events);
+    }, events, (thrown) => whenLoaded(driver, thrown));
   }
 
   /**
@@ -371,11 +371,18 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
 
   /** @internal */
   protected async run<R>(task: (driver: Driver) => R | Promise<R>): Promise<R> {
-    this.#throwIfClosed();
-    try {
-      return await task(this.#handle.driver);
-    } catch (thrown) {
-      throw toObjectqlError(thrown);
+    const { driver } = this.#handle;
+    for (;;) {
+      this.#throwIfClosed();
+      try {
+        return await task(driver);
+      } catch (thrown) {
+        const loading = whenLoaded(driver, thrown);
+        if (loading === undefined) throw toObjectqlError(thrown);
+        await loading.catch((failure: unknown) => {
+          throw toObjectqlError(failure);
+        });
+      }
     }
   }
 

@@ -20,8 +20,13 @@ export interface Driver {
   /** Begins a transaction. */
   begin(): number;
   rollback(transaction: number): void;
-  /** A stamp and, after a colon, the JSON of the record if it is not known; after `!` where stale stamps are to be taken first. */
+  /**
+   * A stamp and, after a colon, the JSON of the record if it is not known; after `!` where stale stamps are to be taken first. Only the JSON
+   * after `?`, where not all of the object's records are in memory.
+   */
   get(object: string, idJson: string): string | undefined;
+  /** Has the records of an object taken into memory, or one of them before the others; see {@link whenLoaded}. */
+  load(object: string, idJson?: string): Promise<void>;
   find(object: string, queryJson: string): Found;
   /** Changes whenever a record does. */
   revision(): number;
@@ -59,6 +64,15 @@ export interface DriverClass {
   /** Options are plain data as JSON. */
   open(optionsJson: string, hooks: DriverHooks): Promise<Driver>;
   destroy(name: string, isInMemory: boolean): Promise<void>;
+}
+
+/**
+ * Waits for what a call of the driver found missing in memory, where that is why it threw: then it can be made again. Records are read
+ * from the disk when an app first asks for some of their object. With an id, that record comes before the others.
+ */
+export function whenLoaded(driver: Driver, thrown: unknown, idJson?: string): Promise<void> | undefined {
+  if (!(thrown instanceof Error) || (thrown as { code?: unknown }).code !== 'NOT_LOADED') return undefined;
+  return driver.load(thrown.message, idJson);
 }
 
 let loading: Promise<DriverClass> | undefined;

@@ -1,4 +1,4 @@
-import type { Driver } from './driver.js';
+import { type Driver, whenLoaded } from './driver.js';
 import { errorWithCode, type ObjectqlError, toObjectqlError } from './errors.js';
 import type { ImportSource, JsonValue } from './types.js';
 
@@ -32,11 +32,24 @@ interface Tail {
 /** Writes a database as lines of JSON: what it is, portions of records, how many they were. */
 export function exportLines(driver: Driver, name: string): ReadableStream<Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
-  const number = Number(asked(() => driver.ask('beginExport', '', '', '')));
+  let number: number;
+  const begin = (): void | Promise<void> => {
+    try {
+      number = Number(driver.ask('beginExport', '', '', ''));
+    } catch (thrown) {
+      const loading = whenLoaded(driver, thrown);
+      if (loading === undefined) throw toObjectqlError(thrown);
+      return loading.then(begin, (failure: unknown) => {
+        throw toObjectqlError(failure);
+      });
+    }
+  };
+  const beginning = begin();
   const head = { format: FORMAT, version: VERSION, name, exportedAt: new Date().toISOString() };
   let records = 0;
   return new ReadableStream({
-    start(controller) {
+    async start(controller) {
+      await beginning;
       controller.enqueue(encoder.encode(`${JSON.stringify(head)}\n`));
     },
     pull(controller) {

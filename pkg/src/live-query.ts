@@ -15,15 +15,18 @@ export type Watch<Row> = (onRows: (rows: readonly Row[]) => void) => () => void;
 export class LiveQuery<Row extends { readonly id: RecordId }> implements AsyncIterable<LiveResult<Row>> {
   readonly #watch: Watch<Row>;
   readonly #events: Events;
+  readonly #whenLoaded: (thrown: unknown) => Promise<void> | undefined;
 
   /** @internal */
-  constructor(watch: Watch<Row>, events: Events) {
+  constructor(watch: Watch<Row>, events: Events, whenLoaded: (thrown: unknown) => Promise<void> | undefined) {
     this.#watch = watch;
     this.#events = events;
+    this.#whenLoaded = whenLoaded;
   }
 
   /**
-   * Calls `onResult` with the present result before it returns, and with each later one; returns what ends that.
+   * Calls `onResult` with the present result and with each later one; returns what ends that. The first call is made before it returns
+   * where the object's records are in memory, which those of an object are that was queried before.
    * A failure ends it, and goes to `onError`; without that it is reported as an uncaught error.
    *
    * ```ts
@@ -78,21 +81,36 @@ export class LiveQuery<Row extends { readonly id: RecordId }> implements AsyncIt
   }
 
   #follow(to: Follower<Row>): () => void {
-    let unwatch: () => void;
-    try {
-      unwatch = this.#watch(to.onRows);
-    } catch (thrown) {
-      to.onError(toObjectqlError(thrown));
-      return () => undefined;
-    }
-    const stopWaiting = this.#events.onEnd(() => {
-      unwatch();
-      to.onEnd();
-    });
-    return () => {
+    let unwatch = () => undefined as void;
+    let isStopped = false;
+    const stop = () => {
+      isStopped = true;
       stopWaiting();
       unwatch();
     };
+    const stopWaiting = this.#events.onEnd(() => {
+      stop();
+      to.onEnd();
+    });
+    const fail = (thrown: unknown) => {
+      if (isStopped) return;
+      stop();
+      to.onError(toObjectqlError(thrown));
+    };
+    const begin = () => {
+      if (isStopped) return;
+      try {
+        unwatch = this.#watch(to.onRows);
+      } catch (thrown) {
+        const loading = this.#whenLoaded(thrown);
+        if (loading === undefined) fail(thrown);
+        else loading.then(begin, fail);
+      }
+      // A handler may have ended it meanwhile.
+      if (isStopped) unwatch();
+    };
+    begin();
+    return stop;
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Driver, Question, Write } from './driver.js';
+import { type Driver, type Question, whenLoaded, type Write } from './driver.js';
 import { errorWithCode } from './errors.js';
 import type { ReadRecord } from './rows.js';
 import type {
@@ -209,7 +209,17 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   get<Name extends ObjectName<Schema>>(object: Name, id: RecordId): Promise<Readonly<Stored<Schema[Name]>> | undefined> {
-    return this.run(() => this.source.get(objectName(object), id) as Readonly<Stored<Schema[Name]>> | undefined);
+    return this.run((driver) => {
+      const read = () => this.source.get(objectName(object), id) as Readonly<Stored<Schema[Name]>> | undefined;
+      try {
+        return read();
+      } catch (thrown) {
+        // One record does not wait for the others.
+        const loading = this.within === undefined ? whenLoaded(driver, thrown, encodeId(id)) : undefined;
+        if (loading === undefined) throw thrown;
+        return loading.then(read);
+      }
+    });
   }
 
   /**

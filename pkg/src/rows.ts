@@ -36,6 +36,8 @@ export class Rows {
       stamps?.delete(id);
       return undefined;
     }
+    // Not all of the object is in memory: the record has no stamp to be known by.
+    if (answer.startsWith('?')) return freeze(JSON.parse(answer.slice(1)) as ReadRecord);
     const start = answer.startsWith('!') ? 1 : 0;
     if (start > 0) this.#forget(this.#driver.takeStale());
     const found = parseInt(answer.slice(start), 10);

@@ -7,6 +7,9 @@ import { connect } from './realtime.js';
 import type { Conflict, DatabaseEvents, ObjectDefinition, OpenOptions } from './types.js';
 import { encodeResolution } from './values.js';
 
+/** How long after a database is opened Chromium's journal is renewed, unless something is written before: 500 ms. */
+const JOURNAL_DELAY_MS = 500;
+
 /** One handle's part in a shared database: its listeners, and the functions among its options. */
 export interface User {
   readonly events: Events;
@@ -40,8 +43,11 @@ export class SharedDatabase {
     // What the driver tells while it opens has its listeners already.
     const { driver, realtimeUrl } = JSON.parse(settings) as Settings;
     this.#opening = driverClass.open(JSON.stringify(driver), this.#hooks(first.options, realtimeUrl));
-    // Beside what the app does first, so that its first write does not wait for it.
-    if (first.options.storage !== 'memory') this.#opening.then(() => renewJournal(first.options.name), () => undefined);
+    if (first.options.storage !== 'memory') {
+      // Before the first write wants it, as a rule, and after the first records are read, which it would slow down.
+      const renew = () => void setTimeout(() => renewJournal(first.options.name), JOURNAL_DELAY_MS);
+      this.#opening.then(renew, () => undefined);
+    }
   }
 
   /** Opens the database for its first user. Errors: those of the driver. */

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use objectql_sync_protocol::{Fields, RecordId, Sequence};
 
+use super::absent::Absent;
 use super::history::{History, Unit};
 use super::queue::Queue;
 use super::seal::FormatError;
 use super::sort::sorted;
 use super::state::{Pending, State};
-use super::stored::{Block, Body, Item, Kind, Root, Section, Segment, root_number};
+use super::stored::{Block, Body, Finished, Item, Kind, Root, Section, Segment, root_number};
 use super::table::Table;
 use super::{Announcement, Engine, Now, Output};
 
@@ -130,7 +131,9 @@ impl Engine {
     /// The rows up to this one are in a root, as another tab says.
     pub(crate) fn handle_compacted_elsewhere(&mut self, through: u64) {
         if through <= self.log.folded {
-            self.state.forget_marks(through);
+            if !self.absent.needs_marks() {
+                self.state.forget_marks(through);
+            }
             // About: what came since is the rest of it.
             self.compaction.tail = Tail::default();
             self.compaction.due = None;
@@ -194,9 +197,16 @@ impl Engine {
             self.log.want_tail();
             return self.postpone_compaction(now);
         }
+        if !self.absent.is_empty() && (old.is_none() || self.log.root != Some(replaces)) {
+            // Another tab has compacted: which blocks are in memory here is known of an older root only.
+            self.log.begin_anew();
+            return self.postpone_compaction(now);
+        }
         self.state.forget_marks(through);
+        self.state.tables.order();
+        let Self { state, absent, .. } = self;
         let draft =
-            Draft { tail: self.compaction.tail, ..Draft::of(&self.state, self.log.folded, old, replaces) };
+            Draft { tail: self.compaction.tail, ..Draft::of(state, absent, self.log.folded, old, replaces) };
         self.go_on_compacting(now, Box::new(draft));
     }
 
@@ -256,6 +266,7 @@ impl Engine {
                 tail.bytes = tail.bytes.saturating_sub(draft.tail.bytes);
                 self.compaction.failures = 0;
                 self.log.root = Some(draft.root.number);
+                self.follow_root(&draft.root);
                 self.state.forget_marks(through);
                 self.outputs.push_back(Output::Announce(Announcement::Compacted { through }));
             }
@@ -352,7 +363,7 @@ fn find_pending(queue: &Queue, number: u64) -> Option<&Pending> {
 
 impl Draft {
     /// What becomes of the old root.
-    fn of(state: &State, folded: u64, old: Option<Root>, replaces: u64) -> Self {
+    fn of(state: &State, absent: &Absent, folded: u64, old: Option<Root>, replaces: u64) -> Self {
         let mut draft = Self {
             root: Root {
                 number: replaces + 1,
@@ -365,12 +376,18 @@ impl Draft {
         let mut old = old.map(|root| root.body.sections).unwrap_or_default();
         for (kind, source) in state.sources() {
             let place = old.iter().position(|section| section.kind == kind);
-            draft.add(state, kind, &source, place.map(|place| old.swap_remove(place)));
+            draft.add((state, absent), kind, &source, place.map(|place| old.swap_remove(place)));
         }
         draft
     }
 
-    fn add(&mut self, state: &State, kind: Kind, source: &Source<'_>, old: Option<Section>) {
+    fn add(
+        &mut self,
+        (state, absent): (&State, &Absent),
+        kind: Kind,
+        source: &Source<'_>,
+        old: Option<Section>,
+    ) {
         let place = self.root.body.sections.len();
         let is_new = old.is_none();
         let mut section = old.unwrap_or(Section { kind, next: 0, checked: 0, blocks: Vec::new() });
@@ -382,7 +399,7 @@ impl Draft {
         section.blocks.retain(|block| block.live.len() > 0);
         let mut numbers = changed;
         let written = numbers.iter().map(|number| source.bytes(*number)).sum();
-        numbers.extend(section.take_worn(source, written));
+        numbers.extend(section.take_worn(source, absent, written));
         self.root.body.sections.push(section);
         let items = sorted(numbers).into_iter();
         self.items.extend(items.filter_map(|number| Some((place, number, source.item(number)?))));
@@ -404,10 +421,9 @@ impl Draft {
                 }
                 self.items.pop_front();
             }
-            let (sealed, count, live) = segment.finish();
+            let Finished { bytes: sealed, block } = segment.finish();
             bytes += sealed.len();
-            let size = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
-            slice.blocks.push((place, Block { segment: 0, bytes: size, count, live }));
+            slice.blocks.push((place, block));
             slice.segments.push(sealed);
         }
         Ok(slice)
@@ -416,7 +432,8 @@ impl Draft {
 
 impl Section {
     /// Takes out the blocks that are worth being rewritten; gives what is live in them. So many bytes are written anyway.
-    fn take_worn(&mut self, source: &Source<'_>, mut written: u64) -> Vec<u64> {
+    /// What is not in memory stays as it is.
+    fn take_worn(&mut self, source: &Source<'_>, absent: &Absent, mut written: u64) -> Vec<u64> {
         let mut worn = Vec::new();
         let total: u64 = self.blocks.iter().map(|block| u64::from(block.bytes)).sum();
         let live: u64 = self.blocks.iter().map(Block::live_bytes).sum();
@@ -424,6 +441,9 @@ impl Section {
         // To count exactly is to look at every record: only after so many changes as make that worth it.
         if has_grown || live * 3 < total * 2 {
             self.blocks.retain(|block| {
+                if absent.has(block.segment) {
+                    return true;
+                }
                 let exact: u64 = block.live.iter().map(|number| source.bytes(number)).sum();
                 let is_kept = exact * 3 >= u64::from(block.bytes) * 2;
                 if !is_kept {
@@ -437,7 +457,7 @@ impl Section {
         // Small ones are joined as the digits of a number are carried (Bentley and Saxe, 1980): there are never many, and an
         // entry is rewritten as often as its segment doubles.
         while written > 0
-            && let Some(place) = self.smallest().filter(|place| {
+            && let Some(place) = self.smallest(absent).filter(|place| {
                 self.blocks
                     .get(*place)
                     .is_some_and(|block| block.bytes < SMALL && block.live_bytes() <= written)
@@ -450,8 +470,9 @@ impl Section {
         worn
     }
 
-    fn smallest(&self) -> Option<usize> {
-        (0..self.blocks.len()).min_by_key(|place| self.blocks.get(*place).map(|block| block.bytes))
+    fn smallest(&self, absent: &Absent) -> Option<usize> {
+        let blocks = self.blocks.iter().enumerate().filter(|(_, block)| !absent.has(block.segment));
+        blocks.min_by_key(|(_, block)| block.bytes).map(|(place, _)| place)
     }
 }
 

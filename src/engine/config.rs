@@ -20,6 +20,8 @@ pub struct Config {
     pub sync: Option<SyncSettings>,
     /// When the log is compacted.
     pub compact_after: CompactAfter,
+    /// Whether everything is read into memory before the database is open, instead of when it is needed.
+    pub is_eager: bool,
 }
 
 /// How to sync, as far as it is the same for all objects.
@@ -56,7 +58,7 @@ impl Config {
             }
             objects.push(definition);
         }
-        Ok(Self { objects, sync, compact_after: CompactAfter::default() })
+        Ok(Self { objects, sync, compact_after: CompactAfter::default(), is_eager: false })
     }
 
     /// The definition of an object.

@@ -3,6 +3,7 @@
 use objectql_sync_protocol::{Fields, ObjectName, ObjectText, array_text};
 
 use super::Engine;
+use crate::error::Error;
 
 /// A portion ends with the record that makes it as long as this: 256 KiB of JSON text.
 const PORTION_BYTES: usize = 256 << 10;
@@ -17,13 +18,19 @@ pub(crate) struct Export {
 
 impl Engine {
     /// Begins an export; gives its number.
-    pub fn begin_export(&mut self) -> u32 {
+    ///
+    /// # Errors
+    /// `NOT_LOADED`
+    pub fn begin_export(&mut self) -> Result<u32, Error> {
+        for definition in &self.config.objects {
+            self.readable(definition.name.as_str())?;
+        }
         self.last_export += 1;
         let objects = self.config.objects.iter().rev().map(|definition| &definition.name);
         let rest = objects.map(|object| (object.clone(), self.collections.all(object)));
         let export = Export { number: self.last_export, rest: rest.collect() };
         self.exports.push(export);
-        self.last_export
+        Ok(self.last_export)
     }
 
     /// The next portion of an export, as JSON: `{ object, records }`; none when there is no more, or it was ended.

@@ -26,14 +26,22 @@ pub(crate) struct History {
 }
 
 /// One write of the app: a call, or a transaction.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Unit {
     /// Given when the write is put with the others.
     pub(crate) number: u64,
-    /// One for each record, in the order in which they were first changed.
+    /// One for each record, in the order in which they were first changed; none while they are in a segment that nobody needed yet.
     pub(crate) steps: Vec<Step>,
     /// How many bytes of records they hold; counted when the write is put with the others.
     bytes: usize,
+}
+
+/// One whose steps are in a segment is equal to what it stands for.
+impl PartialEq for Unit {
+    fn eq(&self, other: &Self) -> bool {
+        let is_outline = self.steps.is_empty() || other.steps.is_empty();
+        self.number == other.number && self.bytes == other.bytes && (is_outline || self.steps == other.steps)
+    }
 }
 
 impl Unit {
@@ -117,17 +125,28 @@ impl History {
         self.undo.iter().chain(&self.redo)
     }
 
-    /// The numbers of the writes that can be taken back, and of those that can be made again.
-    pub(crate) fn numbers(&self) -> [Vec<u64>; 2] {
-        [&self.undo, &self.redo].map(|units| units.iter().map(|unit| unit.number).collect())
+    /// The numbers and sizes of the writes that can be taken back, and of those that can be made again.
+    pub(crate) fn outline(&self) -> [Vec<(u64, usize)>; 2] {
+        [&self.undo, &self.redo].map(|units| units.iter().map(|unit| (unit.number, unit.bytes)).collect())
     }
 
-    /// What the numbers stand for, from the writes of a segment; what is not there is left out.
-    pub(crate) fn restored(numbers: [&[u64]; 2], units: &[Unit], next: u64) -> Self {
-        let [undo, redo] = numbers.map(|numbers| {
-            let find = |number: &u64| units.iter().find(|unit| unit.number == *number).cloned();
-            numbers.iter().filter_map(find).collect()
+    /// What was outlined; the steps are to be [filled in](Self::fill) when somebody needs them.
+    pub(crate) fn restored(outline: [&[(u64, usize)]; 2], next: u64) -> Self {
+        let [undo, redo] = outline.map(|units| {
+            let unit =
+                |(number, bytes): &(u64, usize)| Unit { number: *number, steps: Vec::new(), bytes: *bytes };
+            units.iter().map(unit).collect()
         });
         Self { undo, redo, next, marks: Marks::default() }
+    }
+
+    /// Fills steps in that come from a segment.
+    pub(crate) fn fill(&mut self, stored: Vec<Unit>) {
+        for unit in stored {
+            let mut all = self.undo.iter_mut().chain(&mut self.redo);
+            if let Some(place) = all.find(|place| place.number == unit.number) {
+                *place = unit;
+            }
+        }
     }
 }

@@ -1,28 +1,33 @@
-//! Reading a state from the store: its root, then its segments, a portion at a time.
+//! Beginning with what is stored: the root, what is pending, and the records that this is about.
 
-use objectql_sync_protocol::RecordId;
+use objectql_sync_protocol::{ObjectName, RecordId};
 
+use super::absent::{Absent, Need, each_live};
 use super::fold::{Folded, Outcome};
 use super::log::Unsure;
 use super::query::Seen;
 use super::record::Record;
 use super::seal::FormatError;
+use super::sort::sorted;
 use super::state::{Parts, Pending, State};
-use super::stored::{Block, Entries, Kind, Root, decode_record};
+use super::stored::{Block, Kind, Root, decode_record};
 use super::table::Table;
 use super::{Engine, Now, Reply};
 use crate::error::Error;
 
-/// About how many bytes of segments are asked for at a time: they are taken in within some milliseconds.
-const PORTION_BYTES: usize = 2 << 20;
+/// So many segments are asked for at a time: 2 MiB or so, which are taken in within some milliseconds.
+const PORTION: usize = 8;
 
 /// A state that is being read.
 #[derive(Debug)]
 pub(crate) struct Loading {
     root: Root,
     parts: Parts,
-    /// The blocks that are not read yet, the next one last: which section, which of its blocks.
-    missing: Vec<(usize, usize)>,
+    absent: Absent,
+    /// The blocks of what is not records, that are not read yet; the next one last.
+    others: Vec<(Kind, Block)>,
+    /// The segments of records that are being read, the next one last.
+    records: Vec<u64>,
     /// The rows that came with the root.
     pub(crate) rows: Vec<(u64, Vec<u8>)>,
     pub(crate) is_last: bool,
@@ -31,20 +36,21 @@ pub(crate) struct Loading {
 impl Loading {
     pub(crate) fn new(root: Root, rows: Vec<(u64, Vec<u8>)>, is_last: bool) -> Self {
         let mut parts = Parts::default();
-        let mut missing = Vec::new();
-        for (place, section) in root.body.sections.iter().enumerate() {
-            missing.extend((0..section.blocks.len()).map(|block| (place, block)));
-            let count: u64 = section.blocks.iter().map(|block| block.live.len()).sum();
-            let table = || Table::for_stored(section.next, usize::try_from(count).unwrap_or_default());
+        let mut others = Vec::new();
+        for section in &root.body.sections {
             match &section.kind {
-                Kind::Records(object) => parts.tables.add(object, table()),
-                Kind::Collected(_, object) => parts.collected.add(object, table()),
+                Kind::Records(object) => parts.tables.add(object, Table::for_stored(section.next)),
+                Kind::Collected(_, object) => parts.collected.add(object, Table::for_stored(section.next)),
                 Kind::Undo => parts.next_unit = section.next,
                 Kind::Pending => {}
             }
+            if let Kind::Pending | Kind::Collected(..) = section.kind {
+                others.extend(section.blocks.iter().map(|block| (section.kind.clone(), block.clone())));
+            }
         }
-        missing.reverse();
-        Self { root, parts, missing, rows, is_last }
+        others.reverse();
+        let absent = Absent::of(&root);
+        Self { root, parts, absent, others, records: Vec::new(), rows, is_last }
     }
 
     /// The number of the root.
@@ -57,82 +63,84 @@ impl Loading {
         self.root.body.folded
     }
 
-    fn block(&self, (section, block): (usize, usize)) -> Option<(&Kind, &Block)> {
-        let section = self.root.body.sections.get(section)?;
-        Some((&section.kind, section.blocks.get(block)?))
-    }
-
-    /// The segments to read next; none when all are here.
-    pub(crate) fn wanted(&self) -> Vec<u64> {
-        let mut bytes = 0;
-        let blocks = self.missing.iter().rev().filter_map(|place| self.block(*place));
-        let portion = blocks.take_while(|(_, block)| {
-            let is_wanted = bytes < PORTION_BYTES;
-            bytes += block.bytes as usize;
-            is_wanted
-        });
-        portion.map(|(_, block)| block.segment).collect()
+    /// The segments to read next, where all records of these objects are to be there; none when everything is here.
+    pub(crate) fn wanted(&mut self, whole: &[ObjectName]) -> Vec<u64> {
+        if !self.others.is_empty() {
+            return self.others.iter().rev().take(PORTION).map(|(_, block)| block.segment).collect();
+        }
+        if self.records.is_empty() {
+            // What is pending lies on top of records.
+            let pending = self.parts.pending.iter().map(|pending| Need::Record(pending.recorded.key()));
+            let needs: Vec<Need> = whole.iter().cloned().map(Need::Object).chain(pending).collect();
+            self.records = sorted(needs.iter().flat_map(|need| self.absent.holding(need)).collect());
+            self.records.reverse();
+        }
+        self.records.iter().rev().take(PORTION).copied().collect()
     }
 
     /// Takes in the segments that were wanted. False where one is not there any more: another tab has compacted, and what there
     /// is has to be looked at anew.
     ///
     /// # Errors
-    /// `LOG_CORRUPT`
+    /// `LOG_CORRUPT`, `STORAGE_OUTDATED`
     pub(crate) fn take(&mut self, segments: Vec<Option<Vec<u8>>>) -> Result<bool, Error> {
         for bytes in segments {
-            let (Some(bytes), Some(place)) = (bytes, self.missing.pop()) else { return Ok(false) };
-            let Some((kind, block)) = self.block(place) else { return Ok(false) };
-            let (segment, kind) = (block.segment, kind.clone());
-            let live: Vec<u64> = block.live.iter().collect();
-            self.take_block(&kind, &live, &bytes).map_err(|error| match error {
-                FormatError::Newer(_) => Error::StorageOutdated,
-                error => Error::SegmentCorrupt { segment, detail: error.to_string() },
-            })?;
+            let Some(bytes) = bytes else { return Ok(false) };
+            let (segment, taken) = if let Some((kind, block)) = self.others.pop() {
+                (block.segment, self.take_other(&kind, &block, &bytes))
+            } else if let Some(segment) = self.records.pop() {
+                let Self { absent, parts, .. } = self;
+                (segment, absent.take_records(&mut parts.tables, segment, &bytes).map(drop))
+            } else {
+                return Ok(true);
+            };
+            taken.map_err(|error| segment_error(segment, error))?;
         }
         Ok(true)
     }
 
-    fn take_block(&mut self, kind: &Kind, live: &[u64], bytes: &[u8]) -> Result<(), FormatError> {
-        let (found, mut entries) = Entries::of(bytes)?;
-        if found != *kind {
-            return Err(FormatError::BadBody);
-        }
-        let mut live = live.iter().copied().peekable();
-        let Parts { tables, collected, pending, units, .. } = &mut self.parts;
-        let mut table = match kind {
-            Kind::Records(object) => Some(tables.entry(object)),
-            Kind::Collected(_, object) => Some(collected.entry(object)),
-            Kind::Pending | Kind::Undo => None,
-        };
-        while let Some((number, entry)) = entries.take()? {
-            if live.next_if_eq(&number).is_none() {
-                continue;
+    fn take_other(&mut self, kind: &Kind, block: &Block, bytes: &[u8]) -> Result<(), FormatError> {
+        let Parts { collected, pending, .. } = &mut self.parts;
+        each_live(kind, block, bytes, &mut |number, entry| {
+            match kind {
+                Kind::Collected(_, object) => {
+                    collected.entry(object).push_stored(number, decode_record(entry)?)
+                }
+                _ => pending.push(postcard::from_bytes(entry).map_err(|_| FormatError::BadBody)?),
             }
-            let bad = |_| FormatError::BadBody;
-            match (kind, &mut table) {
-                (Kind::Pending, _) => pending.push(postcard::from_bytes(entry).map_err(bad)?),
-                (Kind::Undo, _) => units.push(postcard::from_bytes(entry).map_err(bad)?),
-                (_, Some(table)) => table.push_stored(number, decode_record(entry)?),
-                (_, None) => {}
-            }
-        }
-        if live.peek().is_some() { Err(FormatError::BadBody) } else { Ok(()) }
+            Ok(())
+        })
     }
 
-    /// The state, when all are here.
-    pub(crate) fn finish(mut self) -> State {
-        self.parts.tables.complete();
-        self.parts.collected.complete();
-        State::restored(self.root.body.folded, self.root.body.rest, self.parts)
+    /// The state, when all are here, and what of it is not in memory.
+    pub(crate) fn finish(mut self) -> (State, Absent) {
+        self.parts.tables.order();
+        self.parts.collected.order();
+        (State::restored(self.root.body.folded, self.root.body.rest, self.parts), self.absent)
+    }
+}
+
+/// What it means that a segment cannot be read.
+pub(crate) fn segment_error(segment: u64, error: FormatError) -> Error {
+    match error {
+        FormatError::Newer(_) => Error::StorageOutdated,
+        error => Error::SegmentCorrupt { segment, detail: error.to_string() },
     }
 }
 
 impl Engine {
+    /// The objects of which all records are in memory, and whose records queries know.
+    pub(crate) fn whole_objects(&self) -> Vec<ObjectName> {
+        let objects = self.state.tables.iter().map(|(object, _)| object);
+        objects.filter(|object| self.absent.is_whole(object)).cloned().collect()
+    }
+
     /// The state begins with what is stored; where there was one, this tab was left behind by a compaction.
-    pub(crate) fn begin_with(&mut self, now: Now, state: State) {
+    pub(crate) fn begin_with(&mut self, now: Now, state: State, absent: Absent) {
+        let whole = self.whole_objects();
         let old = std::mem::replace(&mut self.state, state);
-        let folded = self.renew(&old);
+        self.absent = absent;
+        let folded = self.renew(&old, &whole);
         self.show(&folded);
         let (tab, writers) = (self.tab, &self.state.writers);
         let is_made = |unsure: &mut Unsure| writers.contains(&(tab, unsure.append.row.number));
@@ -147,29 +155,31 @@ impl Engine {
         }
     }
 
-    /// What is otherwise than it was. A record that went and came again takes its new place among the others.
-    fn renew(&mut self, old: &State) -> Folded {
-        let Self { state, collections, .. } = self;
+    /// What is otherwise than it was in the objects that were whole. A record that went and came again takes its new place among
+    /// the others.
+    fn renew(&mut self, old: &State, whole: &[ObjectName]) -> Folded {
         let mut folded = Folded::default();
-        for (object, before) in old.tables.iter() {
-            let after = state.tables.get(object);
-            let number = |table: Option<&Table>, id: &RecordId| table.and_then(|table| table.number_of(id));
-            let is_other = |id: &&RecordId| number(after, id) != number(Some(before), id);
+        let objects: Vec<ObjectName> = self.state.tables.iter().map(|(object, _)| object.clone()).collect();
+        for object in objects {
+            let Some(before) = old.tables.get(&object).filter(|_| whole.contains(&object)) else {
+                if self.absent.is_whole(&object) {
+                    self.show_all(&object);
+                }
+                continue;
+            };
+            let Self { state, collections, .. } = self;
+            let after = state.tables.entry(&object);
+            let is_other = |id: &&RecordId| after.number_of(id) != before.number_of(id);
             let others: Vec<&RecordId> = before.records().map(|record| &record.id).filter(is_other).collect();
-            collections.update(object, others.iter().map(|id| (*id, Seen::Gone)));
-            let is_gone = |id: &&RecordId| number(after, id).is_none();
-            folded.touch_all(object, others.into_iter().filter(is_gone).cloned().collect());
-        }
-        for (object, after) in state.tables.iter() {
-            let before = old.tables.get(object);
+            collections.update(&object, others.iter().map(|id| (*id, Seen::Gone)));
+            let gone = others.into_iter().filter(|id| after.number_of(id).is_none());
+            folded.touch_all(&object, gone.cloned().collect());
             let is_as_before = |record: &&Record| {
-                before.is_some_and(|before| {
-                    before.number_of(&record.id) == after.number_of(&record.id)
-                        && before.get(&record.id).is_some_and(|old| old.visible() == record.visible())
-                })
+                before.number_of(&record.id) == after.number_of(&record.id)
+                    && before.get(&record.id).is_some_and(|old| old.visible() == record.visible())
             };
             let changed = after.records().filter(|record| !is_as_before(record));
-            folded.touch_all(object, changed.map(|record| record.id.clone()).collect());
+            folded.touch_all(&object, changed.map(|record| record.id.clone()).collect());
         }
         folded
     }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::absent::Need;
 use super::command::{Command, Reply};
 use super::fold::{Folded, fold};
 use super::load::Loading;
@@ -25,7 +26,7 @@ pub(crate) const ROW_BYTES_WANTED: usize = 8 << 20;
 /// The most bytes of data of one command; with the 8 MiB at which a row takes no more, it fits in one row.
 pub const MAX_COMMAND_BYTES: usize = 16 << 20;
 /// How often a failing read or an unknown commit is tried again before those who wait are told.
-const MAX_ATTEMPTS: u32 = 3;
+pub(crate) const MAX_ATTEMPTS: u32 = 3;
 
 /// Something that wants to be in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +86,11 @@ enum Phase {
     Reading {
         read: u64,
     },
+    /// Rows are being folded, the next one first; it waits for what it changes to be in memory.
+    Folding {
+        rows: VecDeque<(u64, Vec<u8>)>,
+        is_last: bool,
+    },
     /// A stored state is being read.
     Loading {
         read: u64,
@@ -120,6 +126,16 @@ impl Log {
         self.is_tail_wanted = true;
     }
 
+    /// What there is has to be looked at anew: the root that is known is not the one in the store any more.
+    pub(crate) fn begin_anew(&mut self) {
+        self.gap_under = self.root.take().or(self.gap_under);
+        self.is_tail_wanted = true;
+        if let Phase::Folding { .. } = self.phase {
+            // What its rows change cannot be read.
+            self.phase = Phase::Unread;
+        }
+    }
+
     /// Whether that read is awaited.
     fn is_reading(&self, wanted: u64) -> bool {
         matches!(&self.phase, Phase::Reading { read } | Phase::Loading { read, .. } if *read == wanted)
@@ -139,10 +155,13 @@ impl Log {
 impl Engine {
     /// Reads or appends, if one of them is to be done and nothing is under way.
     pub(crate) fn advance_log(&mut self, now: Now) {
+        if let Phase::Folding { .. } = self.log.phase {
+            self.go_on_folding(now);
+        }
         while let Phase::Idle = self.log.phase {
             if self.log.is_tail_wanted {
                 self.log.phase = Phase::Unread;
-            } else if self.log.queue.is_empty() || !self.append(now) {
+            } else if self.log.queue.is_empty() || !self.is_next_in_memory() || !self.append(now) {
                 break;
             }
         }
@@ -153,6 +172,29 @@ impl Engine {
             if self.log.error.is_none() || is_wanted {
                 self.read();
             }
+        }
+    }
+
+    /// Whether all is in memory that the next row will be decided on.
+    fn is_next_in_memory(&mut self) -> bool {
+        if self.absent.is_empty() {
+            return true;
+        }
+        let is_sync = matches!(self.log.queue.front(), Some(Job::Sync(_)));
+        let jobs = self.log.queue.iter().take(if is_sync { 1 } else { usize::MAX });
+        let needs: Vec<Need> = jobs.flat_map(|job| self.needs_of_job(job)).collect();
+        self.has_all(&needs)
+    }
+
+    /// What the next row was to be decided on cannot be read.
+    pub(crate) fn fail_blocked(&mut self, now: Now, error: Error) {
+        match self.log.phase {
+            Phase::Folding { .. } => self.fail_read(now, error),
+            Phase::Idle => {
+                self.log.error = Some(error.clone());
+                self.fail_all(now, &error);
+            }
+            _ => {}
         }
     }
 
@@ -185,9 +227,18 @@ impl Engine {
         }
         let Some(bytes) = root else {
             self.log.root = Some(number);
-            return self.handle_rows(now, read, &rows, is_last);
+            return self.handle_rows(now, read, rows, is_last);
         };
         match Root::decode(bytes) {
+            Ok(root) if self.log.folded > 0 && root.body.folded <= self.log.folded => {
+                // What is in memory is as new: only what is not is in other places.
+                self.compaction.note_root(bytes.len());
+                self.log.root = Some(number);
+                self.log.gap_under = None;
+                self.find_absent_anew(&root);
+                let rows = rows.into_iter().filter(|(key, _)| *key > self.log.folded).collect();
+                self.handle_rows(now, read, rows, is_last);
+            }
             Ok(root) => {
                 self.compaction.note_root(bytes.len());
                 self.load(now, Box::new(Loading::new(root, rows, is_last)));
@@ -200,8 +251,8 @@ impl Engine {
     }
 
     /// Asks for the next segments, or begins with the state when they are all there.
-    fn load(&mut self, now: Now, loading: Box<Loading>) {
-        let segments = loading.wanted();
+    fn load(&mut self, now: Now, mut loading: Box<Loading>) {
+        let segments = loading.wanted(&self.whole_objects());
         let read = self.log.number();
         if !segments.is_empty() {
             self.log.phase = Phase::Loading { read, loading };
@@ -213,13 +264,14 @@ impl Engine {
         rows.retain(|(key, _)| *key > folded);
         self.log.root = Some(root);
         self.log.folded = folded;
-        self.begin_with(now, loading.finish());
+        let (state, absent) = loading.finish();
+        self.begin_with(now, state, absent);
         self.log.phase = Phase::Reading { read };
-        self.handle_rows(now, read, &rows, is_last);
+        self.handle_rows(now, read, rows, is_last);
     }
 
     /// Segments of the state that is being read.
-    pub(crate) fn handle_segments(&mut self, now: Now, read: u64, segments: Vec<Option<Vec<u8>>>) {
+    pub(crate) fn handle_loading_segments(&mut self, now: Now, read: u64, segments: Vec<Option<Vec<u8>>>) {
         match std::mem::take(&mut self.log.phase) {
             Phase::Loading { read: current, mut loading } if current == read => {
                 match loading.take(segments) {
@@ -355,19 +407,31 @@ impl Engine {
     }
 
     /// Rows that were appended since the last fold, ours among them where a commit's outcome was unknown.
-    pub(crate) fn handle_rows(&mut self, now: Now, read: u64, rows: &[(u64, Vec<u8>)], is_last: bool) {
-        if !self.log.is_reading(read) {
-            return;
+    pub(crate) fn handle_rows(&mut self, now: Now, read: u64, rows: Vec<(u64, Vec<u8>)>, is_last: bool) {
+        if self.log.is_reading(read) {
+            self.log.phase = Phase::Folding { rows: rows.into(), is_last };
+            self.go_on_folding(now);
         }
-        for (key, bytes) in rows {
-            if *key > self.log.folded + 1 || bytes.is_empty() {
+    }
+
+    fn go_on_folding(&mut self, now: Now) {
+        let Phase::Folding { mut rows, is_last } = std::mem::take(&mut self.log.phase) else { return };
+        while let Some((key, bytes)) = rows.pop_front() {
+            if key > self.log.folded + 1 || bytes.is_empty() {
                 // It was compacted: the state has to begin anew, with the root.
-                self.log.gap_under = self.log.root.take();
+                self.log.begin_anew();
                 return self.read();
             }
-            if let Err(error) = self.fold_row(now, *key, bytes) {
-                return self.fail_read(now, error);
+            let row = match self.decode_row(key, &bytes) {
+                Ok(row) => row,
+                Err(error) => return self.fail_read(now, error),
+            };
+            if !self.absent.is_empty() && !self.has_all(&self.needs_of_row(&row)) {
+                rows.push_front((key, bytes));
+                self.log.phase = Phase::Folding { rows, is_last };
+                return;
             }
+            self.fold_row(now, key, bytes.len(), &row);
         }
         self.log.gap_under = None;
         if !is_last {
@@ -402,22 +466,25 @@ impl Engine {
         self.fail_all(now, &error);
     }
 
-    fn fold_row(&mut self, now: Now, key: u64, bytes: &[u8]) -> Result<(), Error> {
+    fn decode_row(&self, key: u64, bytes: &[u8]) -> Result<Row, Error> {
         let corrupt = |detail: String| Error::LogCorrupt { key, detail };
         if key != self.log.folded + 1 {
             return Err(corrupt(format!("row {} is missing before it", self.log.folded + 1)));
         }
-        let row = Row::decode(bytes).map_err(|error| match error {
+        Row::decode(bytes).map_err(|error| match error {
             FormatError::Newer(_) => Error::StorageOutdated,
             error => corrupt(error.to_string()),
-        })?;
+        })
+    }
+
+    fn fold_row(&mut self, now: Now, key: u64, bytes: usize, row: &Row) {
         self.log.folded = key;
-        self.note_tail(bytes.len());
-        let folded = fold(&mut self.state, key, &row);
+        self.note_tail(bytes);
+        let folded = fold(&mut self.state, key, row);
         self.show(&folded);
-        let unsure = self.log.unsure.take_if(|unsure| unsure.append.row.is_same_append(&row));
+        let unsure = self.log.unsure.take_if(|unsure| unsure.append.row.is_same_append(row));
         if self.is_open {
-            self.note_writes(now, &row, &folded);
+            self.note_writes(now, row, &folded);
             self.tell(&folded, unsure.is_some());
         }
         if self.log.unsure.as_ref().is_none_or(|unsure| unsure.error.is_none()) {
@@ -427,7 +494,6 @@ impl Engine {
         if let Some(Unsure { append, .. }) = unsure {
             self.finish(now, append, &folded);
         }
-        Ok(())
     }
 
     /// Puts the jobs of an append that was not made back in front, to be decided on what the tail brought.

@@ -22,6 +22,7 @@
 //! # Ok::<(), objectql_offline::error::Error>(())
 //! ```
 
+mod absent;
 mod announcement;
 mod clock;
 mod command;
@@ -56,8 +57,11 @@ mod views;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use objectql_sync_protocol::{ClientId, Fields, MutationId, ObjectName, RecordId, RecordKey, Timestamp};
+use objectql_sync_protocol::{
+    ClientId, Fields, MutationId, ObjectDefinition, ObjectName, RecordId, RecordKey, Timestamp,
+};
 
+pub use self::absent::Need;
 pub use self::announcement::Announcement;
 pub use self::command::{Command, Reply, Resolution};
 pub use self::compact::CompactAfter;
@@ -76,6 +80,7 @@ pub use self::sync::answer::{Answer, Features, MAX_ANSWER_BYTES, RetryAfter};
 pub use self::sync::progress::{SyncProgress, SyncReport};
 pub use self::transaction::Read;
 
+use self::absent::{Absent, Loader};
 use self::compact::Compaction;
 use self::export::Export;
 use self::fold::Folded;
@@ -124,6 +129,13 @@ pub enum Input {
     Sync {
         /// The call.
         request: RequestId,
+    },
+    /// The app needs something in memory, such as the records of an object before it queries them; answered by a reply.
+    Load {
+        /// The call.
+        request: RequestId,
+        /// What.
+        need: Need,
     },
     /// The app wants to know what becomes of a pending mutation; answered by a reply, when it is settled.
     Watch {
@@ -364,6 +376,9 @@ pub struct Engine {
     collections: Collections,
     log: Log,
     compaction: Compaction,
+    /// What of the state is not in memory.
+    absent: Absent,
+    loader: Loader,
     sync: Sync,
     realtime: Realtime,
     /// Whether the log was read to its end and is not empty: what an app may see starts then.
@@ -397,6 +412,8 @@ impl Engine {
             state: State::default(),
             log,
             compaction: Compaction::default(),
+            absent: Absent::default(),
+            loader: Loader::default(),
             sync: Sync::default(),
             realtime: Realtime::default(),
             is_open: false,
@@ -415,20 +432,25 @@ impl Engine {
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
             Input::Write { request, command } => self.log.push(Job::Write { request, command }),
+            Input::Load { request, need } => self.handle_load(request, need),
             Input::Watch { request, mutation } => self.watch(request, mutation),
             Input::Sync { request } => self.log.push(Job::Ask(Asker::Here(request))),
             Input::Begun { read, root, rows, is_last } => {
                 self.handle_begun(now, read, root.as_deref(), rows, is_last);
             }
             Input::Segments { read, segments } => self.handle_segments(now, read, segments),
-            Input::Rows { read, rows, is_last } => self.handle_rows(now, read, &rows, is_last),
+            Input::Rows { read, rows, is_last } => self.handle_rows(now, read, rows, is_last),
             Input::Root { compaction, root } => self.handle_root(now, compaction, root.as_deref()),
             Input::SegmentsWritten { compaction, keys } => {
                 self.handle_segments_written(now, compaction, &keys);
             }
             Input::Compacted { compaction } => self.handle_compacted(compaction),
             Input::CompactionFailed { compaction } => self.handle_compaction_failed(now, compaction),
-            Input::ReadFailed { read, error } => self.handle_read_failed(now, read, error),
+            Input::ReadFailed { read, error } => {
+                if !self.handle_segments_failed(now, read, &error) {
+                    self.handle_read_failed(now, read, error);
+                }
+            }
             Input::Appended { append } => self.handle_appended(now, append),
             Input::Behind { append } => self.handle_append_unsure(now, append, None),
             Input::AppendFailed { append, error } => self.handle_append_failed(now, append, error),
@@ -455,6 +477,7 @@ impl Engine {
         self.advance_log(now);
         self.advance_realtime(now);
         self.advance_compaction(now);
+        self.advance_loader();
         self.tell_status();
         self.tell_wake();
     }
@@ -469,7 +492,7 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`
     pub fn find(&self, object: &str, query: &Query) -> Result<String, Error> {
-        Ok(self.collections.text(&self.config.object(object)?.name, query))
+        Ok(self.collections.text(&self.readable(object)?.name, query))
     }
 
     /// The records a query finds, those that the page knows already by their stamps only.
@@ -477,15 +500,16 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`
     pub fn find_rows(&mut self, object: &str, mut query: Query) -> Result<Found, Error> {
-        let definition = self.config.object(object)?;
+        let definition = self.readable(object)?;
         query.search_in(definition);
-        Ok(self.collections.find(&definition.name, &query))
+        let object = definition.name.clone();
+        Ok(self.collections.find(&object, &query))
     }
 
     /// What is computed of groups of records, as a JSON array; with what a transaction wrote, if one is named.
     ///
     /// # Errors
-    /// `UNKNOWN_OBJECT`, `TRANSACTION_ENDED`
+    /// `UNKNOWN_OBJECT`, `NOT_LOADED`, `TRANSACTION_ENDED`
     pub fn aggregate(
         &mut self,
         object: &str,
@@ -498,7 +522,7 @@ impl Engine {
     /// The values of a field that are not null, each once, as a JSON array; likewise.
     ///
     /// # Errors
-    /// `UNKNOWN_OBJECT`, `TRANSACTION_ENDED`
+    /// `UNKNOWN_OBJECT`, `NOT_LOADED`, `TRANSACTION_ENDED`
     pub fn distinct(
         &mut self,
         object: &str,
@@ -517,7 +541,7 @@ impl Engine {
         within: Option<u32>,
         of: &dyn Fn(&mut dyn Iterator<Item = &Fields>) -> String,
     ) -> Result<String, Error> {
-        let object = self.object_name(object)?;
+        let object = self.readable(object)?.name.clone();
         let views = within.map(|number| self.borrow_views(number, &object, query)).transpose()?;
         let text = self.collections.aggregate(&object, query, views.as_ref(), of);
         if let (Some(number), Some(views)) = (within, views) {
@@ -531,17 +555,27 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`
     pub fn count_rows(&mut self, object: &str, query: &Query) -> Result<usize, Error> {
-        let object = &self.config.object(object)?.name;
-        self.collections.prepare(object, query);
-        Ok(self.collections.count(object, query))
+        let object = self.readable(object)?.name.clone();
+        self.collections.prepare(&object, query);
+        Ok(self.collections.count(&object, query))
     }
 
-    /// One record: its stamp and, unless the page knows it, its JSON; see `Collections::get_one`.
+    /// One record: its stamp and, unless the page knows it, its JSON; see `Collections::get_one`. Without a stamp, after a question
+    /// mark, as long as only some records of the object are in memory.
     ///
     /// # Errors
-    /// `UNKNOWN_OBJECT`
+    /// `UNKNOWN_OBJECT`, `NOT_LOADED`
     pub fn get_row(&mut self, object: &str, id: &RecordId) -> Result<Option<String>, Error> {
-        Ok(self.collections.get_one(&self.config.object(object)?.name, id))
+        let object = &self.config.object(object)?.name;
+        if self.absent.is_whole(object) {
+            return Ok(self.collections.get_one(object, id));
+        }
+        let need = Need::Record(RecordKey { object: object.clone(), id: id.clone() });
+        if self.absent.holding(&need).next().is_some() {
+            return Err(Error::NotLoaded(object.to_string()));
+        }
+        let record = self.state.tables.get(object).and_then(|table| table.get(id)?.visible());
+        Ok(record.map(|fields| format!("?{}", fields.as_str())))
     }
 
     /// How a query is answered, as JSON.
@@ -549,9 +583,10 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`
     pub fn explain(&mut self, object: &str, mut query: Query) -> Result<String, Error> {
-        let definition = self.config.object(object)?;
+        let definition = self.readable(object)?;
         query.search_in(definition);
-        Ok(self.collections.explain(&definition.name, &query))
+        let object = definition.name.clone();
+        Ok(self.collections.explain(&object, &query))
     }
 
     /// Begins to keep the result of a query up to date; gives its number. What the result is comes with the next
@@ -560,9 +595,10 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`
     pub fn watch_query(&mut self, object: &str, mut query: Query) -> Result<u32, Error> {
-        let definition = self.config.object(object)?;
+        let definition = self.readable(object)?;
         query.search_in(definition);
-        Ok(self.collections.watch(&definition.name, query))
+        let object = definition.name.clone();
+        Ok(self.collections.watch(&object, query))
     }
 
     /// Keeps it up to date no more.
@@ -601,7 +637,16 @@ impl Engine {
     /// `UNKNOWN_OBJECT`
     pub fn count(&self, object: &str, filter: Option<&Filter>) -> Result<usize, Error> {
         let query = Query::from(filter.cloned());
-        Ok(self.collections.count(&self.config.object(object)?.name, &query))
+        Ok(self.collections.count(&self.readable(object)?.name, &query))
+    }
+
+    /// The definition of an object whose records are all in memory.
+    pub(crate) fn readable(&self, object: &str) -> Result<&ObjectDefinition, Error> {
+        let definition = self.config.object(object)?;
+        if self.absent.is_whole(&definition.name) {
+            return Ok(definition);
+        }
+        Err(Error::NotLoaded(object.to_owned()))
     }
 
     /// The name of a defined object.
@@ -682,8 +727,8 @@ impl Engine {
 
     /// Shows queries what a row changed.
     fn show(&mut self, folded: &Folded) {
-        let Self { state, collections, .. } = self;
-        for (object, ids) in &folded.touched {
+        let Self { state, collections, absent, .. } = self;
+        for (object, ids) in folded.touched.iter().filter(|(object, _)| absent.is_whole(object)) {
             let table = state.tables.get(object);
             let records = ids.iter().map(|id| (id, Seen::of(table.and_then(|table| table.get(id)))));
             collections.update(object, records);

@@ -9,7 +9,7 @@ use objectql_sync_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
-use super::history::{History, Unit};
+use super::history::History;
 use super::queue::Queue;
 use super::record::Record;
 use super::row::{Change, Recorded, Subscription, TabId};
@@ -161,7 +161,7 @@ impl State {
 
     /// What of it is small.
     pub(crate) fn rest(&self) -> Rest {
-        let [undo, redo] = self.history.numbers();
+        let [undo, redo] = self.history.outline();
         let seen_versions = self.seen_versions.iter().map(|(key, version)| (key.clone(), *version));
         Rest {
             client_id: self.client_id.clone(),
@@ -191,7 +191,7 @@ impl State {
 
     /// The state as it was stored after this row. What is pending goes on top of its records here.
     pub(crate) fn restored(row: u64, rest: Rest, parts: Parts) -> Self {
-        let Parts { tables, collected, pending, units, next_unit } = parts;
+        let Parts { tables, collected, pending, next_unit } = parts;
         let mut state = Self {
             row,
             client_id: rest.client_id,
@@ -202,7 +202,7 @@ impl State {
             applied: rest.applied,
             parked: rest.parked,
             rejected: rest.rejected,
-            history: History::restored([&rest.undo, &rest.redo], &units, next_unit),
+            history: History::restored([&rest.undo, &rest.redo], next_unit),
             frozen: rest.frozen,
             subscriptions: rest.subscriptions,
             seen_versions: rest.seen_versions.into_iter().collect(),
@@ -306,9 +306,7 @@ pub(crate) struct Parts {
     pub(crate) tables: Tables,
     /// The tables of the snapshot.
     pub(crate) collected: Tables,
-    /// In the order of their sequences.
     pub(crate) pending: Vec<Pending>,
-    pub(crate) units: Vec<Unit>,
     pub(crate) next_unit: u64,
 }
 

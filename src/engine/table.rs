@@ -42,15 +42,22 @@ impl Tables {
         self.list.iter().map(|(name, table)| (name, table))
     }
 
+    /// So many stored records of an object are about to be taken in.
+    pub(crate) fn reserve(&mut self, object: &ObjectName, count: usize) {
+        if let Some((_, table)) = self.list.iter_mut().find(|(name, _)| name == object) {
+            table.reserve(count);
+        }
+    }
+
     /// Adds a table of records that are stored.
     pub(crate) fn add(&mut self, object: &ObjectName, table: Table) {
         self.list.push((object.clone(), table));
     }
 
     /// Puts the stored records of all tables into their order.
-    pub(crate) fn complete(&mut self) {
+    pub(crate) fn order(&mut self) {
         for (_, table) in &mut self.list {
-            table.complete();
+            table.order();
         }
     }
 
@@ -148,19 +155,27 @@ impl Table {
         self.numbers.iter().zip(&self.slots).filter(|(_, slot)| slot.is_some()).map(|(number, _)| *number)
     }
 
-    /// A table for records that are stored, of which so many are to come.
-    pub(crate) fn for_stored(next: u64, count: usize) -> Self {
-        Self { slots: Vec::with_capacity(count), numbers: Vec::with_capacity(count), next, ..Self::default() }
+    /// A table of records that are stored, and not in it yet.
+    pub(crate) fn for_stored(next: u64) -> Self {
+        Self { next, ..Self::default() }
     }
 
-    /// Takes in a record that is stored; [`complete`](Self::complete) must follow when all are in.
+    /// So many stored records are about to be taken in.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.slots.reserve(count);
+        self.numbers.reserve(count);
+        self.by_id.reserve(count);
+    }
+
+    /// Takes in a record that is stored. Until all are in and [`ordered`](Self::order), they are in no order.
     pub(crate) fn push_stored(&mut self, number: u64, record: Record) {
+        self.by_id.insert(self.by_id.hash(&record.id), self.slots.len());
         self.numbers.push(number);
         self.slots.push(Some(record));
     }
 
     /// Puts the records that were taken in into their order.
-    pub(crate) fn complete(&mut self) {
+    pub(crate) fn order(&mut self) {
         if !self.numbers.is_sorted() {
             let mut places: Vec<u32> = (0..).take(self.numbers.len()).collect();
             sort(&mut places, &|a, b| self.numbers.get(a as usize) < self.numbers.get(b as usize));
@@ -170,8 +185,8 @@ impl Table {
                 .iter()
                 .map(|place| self.slots.get_mut(*place as usize).and_then(Option::take))
                 .collect();
+            self.index();
         }
-        self.index();
     }
 
     /// Removes the record if nothing is left of it.
@@ -195,12 +210,14 @@ impl Table {
         self.index();
     }
 
-    /// Builds the hash table anew; no slot is empty.
+    /// Builds the hash table anew.
     fn index(&mut self) {
         self.by_id.clear();
         self.by_id.reserve(self.slots.len());
-        for (slot, record) in self.slots.iter().flatten().enumerate() {
-            self.by_id.insert(self.by_id.hash(&record.id), slot);
+        for (slot, record) in self.slots.iter().enumerate() {
+            if let Some(record) = record {
+                self.by_id.insert(self.by_id.hash(&record.id), slot);
+            }
         }
     }
 

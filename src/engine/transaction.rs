@@ -70,6 +70,7 @@ impl Engine {
     /// `TRANSACTION_ENDED`, and those of the write; it may go on after them.
     pub fn stage(&mut self, now: Now, transaction: u32, mut command: Command) -> Result<Reply, Error> {
         let (object, ids) = looked_at(&command)?;
+        self.readable(object.as_str())?;
         for id in ids {
             self.note_read(transaction, &object, What::One(id, None))?;
         }
@@ -121,7 +122,7 @@ impl Engine {
         object: &str,
         mut query: Query,
     ) -> Result<Vec<Fields>, Error> {
-        let definition = self.config.object(object)?;
+        let definition = self.readable(object)?;
         query.search_in(definition);
         let object = definition.name.clone();
         let views = self.borrow_views(transaction, &object, &query)?;

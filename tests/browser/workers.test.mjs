@@ -73,7 +73,8 @@ for (const kind of KINDS) {
       };
     });
     await openInWorker(tab, await definitions(tab));
-    assert.deepEqual(await inWorker(tab, () => opened), ['test:journal', 'test']);
+    await until(() => inWorker(tab, () => opened.length > 1), 'the journal is renewed');
+    assert.deepEqual(await inWorker(tab, () => opened), ['test', 'test:journal']);
     await openInPage(tab);
     assert.equal(await tab.evaluate(() => db.status.leader), false, 'what is synced, the worker syncs');
 

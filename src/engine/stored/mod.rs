@@ -8,17 +8,18 @@
 //! changed since the last one, and rewrites a segment only when a third of it is dead, or when small ones are worth joining
 //! (the log-structured file system of Rosenblum and Ousterhout, 1992, with its cleaner).
 
+mod filter;
 mod root;
 mod runs;
 mod segment;
 
-use objectql_sync_protocol::ObjectName;
+use objectql_sync_protocol::{ObjectName, RecordId};
 use serde::{Deserialize, Serialize};
 
 pub use self::root::root_number;
 pub(crate) use self::root::{Body, Rest, Root, SnapshotRest};
 pub(crate) use self::runs::Runs;
-pub(crate) use self::segment::{Entries, Item, Segment, decode_record};
+pub(crate) use self::segment::{Entries, Finished, Item, Segment, decode_record};
 
 /// What a section is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +56,19 @@ pub(crate) struct Block {
     pub(crate) count: u32,
     /// The numbers of the live ones.
     pub(crate) live: Runs,
+    /// The first and the last id of its records.
+    pub(crate) ids: Option<(RecordId, RecordId)>,
+    /// Which ids may be in it; empty where the first and the last say enough.
+    pub(crate) filter: Vec<u8>,
 }
 
 impl Block {
+    /// Whether a record with that id may be in it.
+    pub(crate) fn may_hold(&self, id: &RecordId) -> bool {
+        let is_between = self.ids.as_ref().is_none_or(|(first, last)| first <= id && id <= last);
+        is_between && (self.filter.is_empty() || filter::has(&self.filter, id))
+    }
+
     /// About how many of its bytes are live.
     pub(crate) fn live_bytes(&self) -> u64 {
         u64::from(self.bytes) * self.live.len() / u64::from(self.count.max(1))

@@ -40,9 +40,9 @@ pub(crate) struct Rest {
     pub(crate) applied: Vec<Sequence>,
     pub(crate) parked: Vec<Sequence>,
     pub(crate) rejected: Vec<Rejected>,
-    /// The numbers of the writes that can be taken back, and of those that can be made again.
-    pub(crate) undo: Vec<u64>,
-    pub(crate) redo: Vec<u64>,
+    /// The numbers and sizes of the writes that can be taken back, and of those that can be made again.
+    pub(crate) undo: Vec<(u64, usize)>,
+    pub(crate) redo: Vec<(u64, usize)>,
     pub(crate) frozen: Vec<Sequence>,
     pub(crate) subscriptions: Option<Vec<Subscription>>,
     pub(crate) seen_versions: Vec<(RecordKey, ServerVersion)>,
@@ -109,7 +109,8 @@ mod tests {
     use crate::engine::stored::{Block, Kind, Runs};
 
     fn sample() -> Root {
-        let block = Block { segment: 7, bytes: 1000, count: 3, live: Runs::of([1, 2].into_iter()) };
+        let live = Runs::of([1, 2].into_iter());
+        let block = Block { segment: 7, bytes: 1000, count: 3, live, ids: None, filter: Vec::new() };
         let section = Section { kind: Kind::Pending, next: 9, checked: 0, blocks: vec![block] };
         Root {
             number: 300,

@@ -11,7 +11,7 @@
 
 use objectql_sync_protocol::{Fields, RecordId, ServerVersion};
 
-use super::{Kind, Runs};
+use super::{Block, Kind, Runs, filter};
 use crate::engine::history::Unit;
 use crate::engine::record::{Base, Record};
 use crate::engine::seal::{self, FormatError};
@@ -106,13 +106,23 @@ pub(crate) fn decode_record(mut bytes: &[u8]) -> Result<Record, FormatError> {
 pub(crate) struct Segment {
     bytes: Vec<u8>,
     numbers: Vec<u64>,
+    /// Of its records.
+    ids: Vec<RecordId>,
+}
+
+/// A segment that is written.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) bytes: Vec<u8>,
+    /// What is to be known of it; the key is not yet.
+    pub(crate) block: Block,
 }
 
 impl Segment {
     pub(crate) fn new(kind: &Kind) -> Self {
         let header = seal::begin(MAGIC, VERSION);
         let bytes = postcard::to_extend(kind, header.clone()).unwrap_or(header);
-        Self { bytes, numbers: Vec::new() }
+        Self { bytes, numbers: Vec::new(), ids: Vec::new() }
     }
 
     /// Adds an entry; numbers rise. False, and nothing is added, where a segment of its own is due for it.
@@ -135,6 +145,9 @@ impl Segment {
         put_number(&mut self.bytes, entry.len() as u64);
         self.bytes.extend_from_slice(entry);
         self.numbers.push(number);
+        if let Item::Record(id, _) = item {
+            self.ids.push(id.clone());
+        }
         Ok(true)
     }
 
@@ -142,10 +155,21 @@ impl Segment {
         self.bytes.len() >= ENOUGH_BYTES || (self.numbers.len() == 1 && self.bytes.len() >= LARGE_ENTRY)
     }
 
-    /// Its bytes, how many entries it has, and which.
-    pub(crate) fn finish(self) -> (Vec<u8>, u32, Runs) {
-        let count = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
-        (seal::finish(self.bytes), count, Runs::of(self.numbers.into_iter()))
+    /// Its bytes, and what is to be known of it.
+    pub(crate) fn finish(self) -> Finished {
+        let bytes = seal::finish(self.bytes);
+        let first = self.ids.iter().min().cloned();
+        // Ids that rise with time are next to each other: the first and the last tell enough.
+        let filter = if self.ids.is_sorted() { Vec::new() } else { filter::of(&self.ids) };
+        let block = Block {
+            segment: 0,
+            bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            count: u32::try_from(self.numbers.len()).unwrap_or(u32::MAX),
+            live: Runs::of(self.numbers.into_iter()),
+            ids: first.zip(self.ids.into_iter().max()),
+            filter,
+        };
+        Finished { bytes, block }
     }
 }
 
@@ -235,7 +259,7 @@ mod tests {
         })
     }
 
-    fn written(items: &[(u64, Item)]) -> (Vec<u8>, u32, Runs) {
+    fn written(items: &[(u64, Item)]) -> Finished {
         let mut segment = Segment::new(&kind());
         for (number, item) in items {
             assert!(segment.push(*number, item, &mut Vec::new()).unwrap());
@@ -257,9 +281,13 @@ mod tests {
         #[test]
         fn records_come_back(items in prop::collection::btree_map(0_u64..1 << 40, any_item(), 1..40)) {
             let items: Vec<_> = items.into_iter().collect();
-            let (bytes, count, runs) = written(&items);
-            prop_assert_eq!(count as usize, items.len());
-            prop_assert!(runs.iter().eq(items.iter().map(|(number, _)| *number)));
+            let Finished { bytes, block } = written(&items);
+            prop_assert_eq!(block.count as usize, items.len());
+            prop_assert!(block.live.iter().eq(items.iter().map(|(number, _)| *number)));
+            for (_, item) in &items {
+                let Item::Record(id, _) = item else { panic!("{item:?}") };
+                prop_assert!(block.may_hold(id));
+            }
             let expected: Vec<_> = items
                 .into_iter()
                 .map(|(number, item)| match item {
@@ -274,7 +302,7 @@ mod tests {
         fn any_body_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..100)) {
             let mut segment = Segment::new(&kind());
             segment.bytes.extend(body);
-            let _ = read(&segment.finish().0);
+            let _ = read(&segment.finish().bytes);
         }
     }
 
@@ -286,7 +314,7 @@ mod tests {
             is_partial: false,
         };
         let item = Item::Record(RecordId::number(-1).unwrap(), Some(base));
-        let (bytes, ..) = written(&[(5, item)]);
+        let Finished { bytes, .. } = written(&[(5, item)]);
         assert_eq!(read(&bytes).unwrap().len(), 1);
         for place in 0..bytes.len() {
             assert!(Entries::of(&bytes[..place]).is_err(), "cut at {place}");

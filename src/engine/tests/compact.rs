@@ -373,7 +373,7 @@ fn much_is_written_and_read_in_slices() {
     assert!(slices.len() > 8 && slices.iter().all(|slice| *slice < 1_400_000), "{slices:?}");
     let (tab, open) = world.start_tab();
     let mut portions = 0;
-    while let Some(call) = &world.tabs[tab].store {
+    while let Some(call) = world.tabs[tab].reading.front().or(world.tabs[tab].store.as_ref()) {
         if let StoreCall::ReadSegments { segments, .. } = call {
             portions += 1;
             let bytes: usize = segments.iter().map(|key| world.segments[key].len()).sum();
@@ -396,7 +396,7 @@ fn segments_that_go_while_a_tab_opens_make_it_look_again() {
     compact(&mut world);
     let (tab, open) = world.start_tab();
     world.serve_store(tab);
-    assert!(matches!(world.tabs[tab].store, Some(StoreCall::ReadSegments { .. })));
+    assert!(matches!(world.tabs[tab].reading.front(), Some(StoreCall::ReadSegments { .. })));
     world.tabs[tab].is_alive = false;
     for n in 0..12 {
         world.write(0, set(n, 1)).unwrap();

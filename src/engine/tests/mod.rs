@@ -1,6 +1,7 @@
 //! Tests of the engine through its inputs and outputs: one log in memory, any number of tabs on it, virtual time, and doubles of
 //! the store and the network that are stricter than the real ones.
 
+mod absent;
 mod compact;
 mod fold;
 mod log;
@@ -28,8 +29,8 @@ use serde_json::{Value, json};
 
 use super::sync::answer::{Answer, Features};
 use super::{
-    Announcement, Command, CompactAfter, Config, Engine, Event, Input, Notice, Now, Output, Query, Recorded,
-    Reply, RequestId, Resolution, Row, SyncReport, SyncSettings, root_number,
+    Announcement, Command, CompactAfter, Config, Engine, Event, Input, Need, Notice, Now, Output, Query,
+    Recorded, Reply, RequestId, Resolution, Row, SyncReport, SyncSettings, root_number,
 };
 use crate::error::Error;
 
@@ -70,6 +71,8 @@ struct Tab {
     /// The call that opens it.
     open: u64,
     store: Option<StoreCall>,
+    /// Segments that are being read: beside what else is asked of the store.
+    reading: VecDeque<StoreCall>,
     /// The step of a compaction that is under way.
     compaction: Option<Output>,
     sends: Vec<Sent>,
@@ -140,19 +143,21 @@ fn objects() -> Vec<ObjectDefinition> {
 }
 
 fn automatic() -> Config {
-    Config::new(objects(), Some(SyncSettings::default())).unwrap()
+    eager(Config::new(objects(), Some(SyncSettings::default())).unwrap())
+}
+
+/// Most tests look at an engine without asking it to load anything.
+fn eager(config: Config) -> Config {
+    Config { is_eager: true, ..config }
 }
 
 fn by_hand() -> Config {
-    Config::new(
-        objects(),
-        Some(SyncSettings { is_automatic: false, poll_interval: None, is_realtime: false }),
-    )
-    .unwrap()
+    let settings = SyncSettings { is_automatic: false, poll_interval: None, is_realtime: false };
+    eager(Config::new(objects(), Some(settings)).unwrap())
 }
 
 fn local() -> Config {
-    Config::new(objects(), None).unwrap()
+    eager(Config::new(objects(), None).unwrap())
 }
 
 impl World {
@@ -209,6 +214,7 @@ impl World {
             engine: Engine::new(self.config.clone(), seed, RequestId(request)),
             open: request,
             store: None,
+            reading: VecDeque::new(),
             compaction: None,
             sends: Vec::new(),
             socket: None,
@@ -238,6 +244,7 @@ impl World {
     fn crash(&mut self, tab: usize) {
         self.tabs[tab].is_alive = false;
         self.tabs[tab].store = None;
+        self.tabs[tab].reading.clear();
         self.tabs[tab].compaction = None;
         self.tabs[tab].sends.clear();
     }
@@ -275,9 +282,8 @@ impl World {
                 tab.store = Some(StoreCall::Begin { read });
             }
             Output::ReadSegments { read, segments } => {
-                assert_eq!(tab.store, None, "one thing at a time is asked of the store");
-                assert!(!segments.is_empty());
-                tab.store = Some(StoreCall::ReadSegments { read, segments });
+                assert!(!segments.is_empty() && tab.reading.len() < 2, "two portions at a time");
+                tab.reading.push_back(StoreCall::ReadSegments { read, segments });
             }
             step @ (Output::ReadRoot { .. } | Output::WriteSegments { .. } | Output::Compact { .. }) => {
                 assert_eq!(tab.compaction, None, "one step at a time");
@@ -345,7 +351,9 @@ impl World {
 
     /// Does what a tab asked of the store, as a store in good health does.
     fn serve_store(&mut self, tab: usize) {
-        match self.tabs[tab].store.take().expect("nothing is asked of the store") {
+        let place = &mut self.tabs[tab];
+        let call = place.reading.pop_front().or_else(|| place.store.take());
+        match call.expect("nothing is asked of the store") {
             StoreCall::Append { append, key, bytes } if self.is_first(key) => {
                 self.add_row(bytes);
                 self.give(tab, Input::Appended { append });
@@ -464,7 +472,8 @@ impl World {
     }
 
     fn fail_read(&mut self, tab: usize) {
-        match self.tabs[tab].store.take() {
+        let place = &mut self.tabs[tab];
+        match place.reading.pop_front().or_else(|| place.store.take()) {
             Some(
                 StoreCall::Read { read, .. }
                 | StoreCall::Begin { read }
@@ -483,7 +492,7 @@ impl World {
             let live: Vec<usize> = (0..self.tabs.len()).filter(|tab| self.tabs[*tab].is_alive).collect();
             let mut is_busy = false;
             for tab in live {
-                if self.tabs[tab].store.is_some() {
+                if self.tabs[tab].store.is_some() || !self.tabs[tab].reading.is_empty() {
                     self.serve_store(tab);
                     is_busy = true;
                 } else if self.tabs[tab].compaction.is_some() {
@@ -603,6 +612,23 @@ impl World {
         let count = self.sent(tab).mutations().len();
         let results: Vec<_> = (first_version..).take(count).map(applied).collect();
         self.answer(tab, json!({ "results": results, "serverChanges": changes, "checkpoint": checkpoint }));
+    }
+
+    /// Has a tab take everything into memory.
+    fn load_all(&mut self, tab: usize) {
+        let objects =
+            self.config.objects.iter().map(|definition| definition.name.clone()).collect::<Vec<_>>();
+        for object in objects {
+            self.load(tab, Need::Object(object)).unwrap();
+        }
+    }
+
+    fn load(&mut self, tab: usize, need: Need) -> Result<Reply, Error> {
+        let request = self.request();
+        self.tabs[tab].waiting.insert(request);
+        self.give(tab, Input::Load { request: RequestId(request), need });
+        self.settle();
+        self.reply(tab, request)
     }
 
     fn find(&self, tab: usize, object: &str) -> Vec<Value> {

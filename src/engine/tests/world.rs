@@ -240,6 +240,7 @@ impl Net {
                 // Some never compact within the test, some all the time.
                 let rows = [3, 8, 30, 100_000][random.below(4)];
                 world.config.compact_after = CompactAfter { rows, bytes: 1 << 20 };
+                world.config.is_eager = random.chance(30);
                 // Clocks are never right: seconds, or a year.
                 world.skew_ms = [0, 3000, -20_000, 31_536_000_000][random.below(4)];
                 world.open_tab();
@@ -314,6 +315,9 @@ impl Net {
         let Some(tab) = self.any_tab(at) else { return };
         let fault = self.random.below(100);
         let world = &mut self.clients[at].world;
+        if !world.tabs[tab].reading.is_empty() {
+            return if fault < 4 { world.fail_read(tab) } else { world.serve_store(tab) };
+        }
         match &world.tabs[tab].store {
             None => {}
             Some(StoreCall::Append { .. }) => match fault {
@@ -523,7 +527,13 @@ impl Net {
         assert!(self.requests - before < bound, "{} requests", self.requests - before);
         for at in 0..self.clients.len() {
             // What a tab finds that opens now is what the others have.
-            self.clients[at].world.open_tab();
+            let world = &mut self.clients[at].world;
+            world.open_tab();
+            for tab in 0..world.tabs.len() {
+                if world.tabs[tab].is_alive {
+                    world.load_all(tab);
+                }
+            }
             self.collect(at);
             self.check(at);
         }

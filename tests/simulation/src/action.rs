@@ -202,6 +202,8 @@ actions! {
     Steal = "steal" { client: usize, tab: usize, },
     /// The store does what a tab asked it to; the tab does not know yet.
     Disk = "disk" { client: usize, tab: usize, fate: DiskFate, },
+    /// The app asks for the records of an object.
+    Load = "load" { client: usize, tab: usize, object: usize, },
     /// The store takes the step that a tab's compaction asked for; the tab does not know yet.
     Compact = "compact" { client: usize, tab: usize, fate: DiskFate, },
     /// The store's connections are closed underneath: what is under way ends so, and nothing is answered for a while, an

@@ -58,6 +58,9 @@ pub(crate) struct Tab {
     /// How many rows there were when it was opened.
     pub(crate) opened_at: usize,
     pub(crate) store: Option<StoreCall>,
+    /// Segments that it reads beside that, and what came of them.
+    pub(crate) reading: VecDeque<StoreCall>,
+    pub(crate) read_done: VecDeque<Input>,
     /// The step of a compaction that it asked for, and what came of one.
     pub(crate) step: Option<Output>,
     pub(crate) step_done: Option<Input>,
@@ -95,6 +98,7 @@ pub(crate) enum Call {
         token: Option<usize>,
     },
     Decide,
+    Load,
     Sync {
         is_follower: bool,
     },
@@ -166,6 +170,8 @@ impl Client {
             edition: self.edition,
             opened_at: self.disk.len(),
             store: None,
+            reading: VecDeque::new(),
+            read_done: VecDeque::new(),
             step: None,
             step_done: None,
             done: None,
@@ -190,6 +196,8 @@ impl Client {
         let gone = &mut self.tabs[tab];
         gone.is_alive = false;
         gone.store = None;
+        gone.reading.clear();
+        gone.read_done.clear();
         gone.step = None;
         gone.step_done = None;
         gone.done = None;

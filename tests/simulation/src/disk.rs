@@ -36,6 +36,10 @@ impl World {
     pub(crate) fn ask_store(&mut self, at: usize, tab: usize, call: StoreCall) {
         let is_away = self.clients[at].is_store_away(self.now);
         let place = &mut self.clients[at].tabs[tab];
+        if let StoreCall::ReadSegments { .. } = call {
+            place.reading.push_back(call);
+            return;
+        }
         if place.store.is_some() || place.done.is_some() {
             return self.violate("an engine asks the store for two things at a time".to_owned());
         }
@@ -50,7 +54,13 @@ impl World {
     }
 
     fn finish_store_call(&mut self, at: usize, tab: usize, fate: DiskFate) {
-        let Some(call) = self.clients[at].tabs[tab].store.take() else { return };
+        let place = &mut self.clients[at].tabs[tab];
+        if let Some(StoreCall::ReadSegments { read, segments }) = place.reading.pop_front() {
+            let done = self.use_disk_for_segments(at, read, &segments, fate);
+            self.clients[at].tabs[tab].read_done.push_back(done);
+            return;
+        }
+        let Some(call) = place.store.take() else { return };
         let (done, is_row_made) = match call {
             StoreCall::Begin { read } => (self.use_disk_to_begin(at, read, fate), false),
             StoreCall::ReadSegments { read, segments } => {
@@ -196,7 +206,8 @@ impl World {
             return;
         }
         let place = &mut self.clients[at].tabs[tab];
-        for done in [place.done.take(), place.step_done.take()].into_iter().flatten() {
+        let all = [place.done.take(), place.read_done.pop_front(), place.step_done.take()];
+        for done in all.into_iter().flatten() {
             if self.clients[at].is_awake(tab) {
                 self.give(at, tab, done);
             }

@@ -59,10 +59,31 @@ impl World {
             }
             self.pass_to_next_event();
         }
+        self.load_everything();
         self.check_agreement();
         self.sync_once_more();
         self.forget_everything();
         self.open_once_more();
+    }
+
+    /// All tabs take everything into memory.
+    fn load_everything(&mut self) {
+        for client in 0..self.clients.len() {
+            for tab in self.clients[client].alive().collect::<Vec<_>>() {
+                for object in 0..OBJECTS.len() {
+                    self.apply(&Action::Load { client, tab, object });
+                }
+            }
+        }
+        self.drain();
+        let is_missing = |client: &Client| {
+            client
+                .alive()
+                .any(|tab| !client.tabs[tab].engine.has_all_in_memory() && !client.tabs[tab].calls.is_empty())
+        };
+        if self.violation.is_none() && self.clients.iter().any(is_missing) {
+            self.violate(format!("L9: a load is not answered: {}", self.describe_rest()));
+        }
     }
 
     /// What a tab finds that opens now is what the others have.
@@ -78,6 +99,7 @@ impl World {
             self.setup.max_tabs = self.setup.max_tabs.max(2);
             self.apply(&Action::Open { client });
             self.drain();
+            self.load_everything();
             if let Some(tab) = self.clients[client].alive().last() {
                 invariants::check_tab(self, client, tab);
             }
@@ -100,7 +122,7 @@ impl World {
         }
         let is_other = |tab: &usize| {
             let tab = &client.tabs[*tab].engine;
-            tab.folded() == engine.folded() && tab.state() != engine.state()
+            tab.folded() == engine.folded() && tab.has_all_in_memory() && tab.state() != engine.state()
         };
         let other = client.alive().find(is_other);
         if let Some(tab) = other {
@@ -167,11 +189,11 @@ impl World {
                     continue;
                 }
                 let place = &self.clients[client].tabs[tab];
-                let action = if place.store.is_some() {
+                let action = if place.store.is_some() || !place.reading.is_empty() {
                     Action::Disk { client, tab, fate: DiskFate::Done }
                 } else if place.step.is_some() {
                     Action::Compact { client, tab, fate: DiskFate::Done }
-                } else if place.done.is_some() || place.step_done.is_some() {
+                } else if place.done.is_some() || !place.read_done.is_empty() || place.step_done.is_some() {
                     Action::Report { client, tab }
                 } else if !place.lock_news.is_empty() {
                     Action::Lock { client, tab }

@@ -224,6 +224,7 @@ impl Setup {
         };
         let mut config = Config::new(edition.0.clone(), Some(settings)).expect("valid definitions");
         config.compact_after = self.compact_after();
+        config.is_eager = Random::new(self.seed ^ 0xea6e).chance(250);
         config
     }
 

@@ -1,6 +1,6 @@
 //! What people do: write, and decide on what waits for them.
 
-use objectql_offline::engine::{Command, Input, Query, RequestId, Resolution};
+use objectql_offline::engine::{Command, Input, Need, Query, RequestId, Resolution};
 use objectql_offline::error::Error;
 use objectql_sync_protocol::{
     ClientId, Fields, Mutation, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence,
@@ -75,6 +75,15 @@ fn empty_text() -> Query {
 }
 
 impl World {
+    pub(crate) fn load(&mut self, at: usize, tab: usize, object: usize) {
+        let is_there = self.clients.get(at).is_some_and(|client| client.is_awake(tab));
+        let Some(name) = OBJECTS.get(object).filter(|_| is_there) else { return };
+        let object = ObjectName::new(*name).expect("a valid name");
+        let request = self.clients[at].request();
+        self.clients[at].tabs[tab].calls.insert(request, Call::Load);
+        self.give(at, tab, Input::Load { request: RequestId(request), need: Need::Object(object) });
+    }
+
     pub(crate) fn write(
         &mut self,
         at: usize,

@@ -2,7 +2,7 @@
 
 use crate::action::{Action, CarryFate, Choice, Cut, DiskFate, SocketWord, WriteKind};
 use crate::random::Random;
-use crate::setup::{Faults, PRICE};
+use crate::setup::{Faults, OBJECTS, PRICE};
 use crate::world::World;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -69,7 +69,7 @@ impl Workload {
             return self.random.chance(300).then_some(Action::Open { client });
         };
         let place = &world.clients[client].tabs[tab];
-        if place.store.is_some() {
+        if place.store.is_some() || !place.reading.is_empty() {
             if world.clients[client].is_store_away(world.now) {
                 return None;
             }
@@ -81,7 +81,8 @@ impl Workload {
         if place.is_frozen {
             return self.random.chance(100).then_some(Action::Thaw { client, tab });
         }
-        if (place.done.is_some() || place.step_done.is_some()) && self.random.chance(800) {
+        let is_done = place.done.is_some() || !place.read_done.is_empty() || place.step_done.is_some();
+        if is_done && self.random.chance(800) {
             return Some(Action::Report { client, tab });
         }
         if !place.lock_news.is_empty() && self.random.chance(700) {
@@ -177,7 +178,8 @@ impl Workload {
         Some(match self.random.below(100) {
             0..4 => Action::Sync { client, tab },
             4..8 => Action::Nudge { client, tab },
-            8..11 => Action::Open { client },
+            8..10 => Action::Open { client },
+            10 => Action::Load { client, tab, object: self.random.below(OBJECTS.len()) },
             11..25 => {
                 let (place, choice) = (self.random.below(8), self.random.pick(&CHOICES));
                 Action::Decide { client, tab, place, choice }

@@ -90,6 +90,7 @@ impl World {
             Action::Disk { client, tab, fate } => self.use_disk(client, tab, fate),
             Action::CloseStore { client, fate, ms } => self.close_store(client, fate, ms),
             Action::Deploy { client, edition } => self.deploy(client, edition),
+            Action::Load { client, tab, object } => self.load(client, tab, object),
             Action::Compact { client, tab, fate } => self.use_disk_to_compact(client, tab, fate),
             Action::Report { client, tab } => self.report(client, tab),
             Action::Lock { client, tab } => self.hear_lock(client, tab),
@@ -269,7 +270,7 @@ impl World {
                 invariants::check_promise(self, at, token, &result);
             }
             (Call::Sync { is_follower: true }, Ok(_)) => self.coverage.saw(Sight::FollowerSync),
-            (Call::Write { token: None } | Call::Decide | Call::Sync { .. }, _) => {}
+            (Call::Write { token: None } | Call::Decide | Call::Load | Call::Sync { .. }, _) => {}
         }
     }
 

@@ -1,0 +1,473 @@
+//! What of the stored state is not in memory yet, and reading it when it is needed.
+//!
+//! A database opens with its root and what is pending. The blocks of records stay where they are until somebody needs one of their
+//! records: whoever writes to it, the fold of a row that changes it, or an app that asks for it. A block is taken in as a
+//! whole and once, so that a record is in memory, or in a block that is named here, or nowhere; what was removed in memory is in no
+//! such block. An app that queries an object waits for all its blocks.
+
+use std::collections::VecDeque;
+
+use objectql_sync_protocol::{Fields, ObjectName, RecordId, RecordKey};
+
+use super::command::{Command, Reply};
+use super::load::segment_error;
+use super::log::{Job, MAX_ATTEMPTS};
+use super::query::Seen;
+use super::row::{Change, Event, Received, Row};
+use super::seal::FormatError;
+use super::stored::{Block, Entries, Kind, Root, decode_record};
+use super::sync::job::SyncJob;
+use super::table::Tables;
+use super::{Engine, Now, Output, RequestId};
+use crate::error::Error;
+
+/// About how many bytes of segments are asked for at a time: they are taken in within some milliseconds.
+const PORTION_BYTES: u64 = 2 << 20;
+/// So many portions are read at a time: while one is taken in, the browser reads the next.
+const MOST_READS: usize = 2;
+
+/// Something that has to be in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// One record, wherever it is.
+    Record(RecordKey),
+    /// All records of an object.
+    Object(ObjectName),
+    /// What can be taken back.
+    History,
+}
+
+/// The blocks that are not in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Absent {
+    /// With the object whose records they hold; none: what can be taken back.
+    blocks: Vec<(Option<ObjectName>, Block)>,
+    /// Whether some of what they hold may be in memory, or gone from there: they are of a later root than the state began with.
+    is_later: bool,
+}
+
+impl Absent {
+    /// All that a root names of records and of what can be taken back.
+    pub(crate) fn of(root: &Root) -> Self {
+        let sections = root.body.sections.iter().filter_map(|section| match &section.kind {
+            Kind::Records(object) => Some((Some(object), section)),
+            Kind::Undo => Some((None, section)),
+            Kind::Pending | Kind::Collected(..) => None,
+        });
+        let blocks = sections.flat_map(|(object, section)| {
+            section.blocks.iter().map(move |block| (object.cloned(), block.clone()))
+        });
+        Self { blocks: blocks.collect(), is_later: false }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Whether the segment is not in memory.
+    pub(crate) fn has(&self, segment: u64) -> bool {
+        self.blocks.iter().any(|(_, block)| block.segment == segment)
+    }
+
+    /// Whether all records of an object are in memory.
+    pub(crate) fn is_whole(&self, object: &ObjectName) -> bool {
+        !self.blocks.iter().any(|(of, _)| of.as_ref() == Some(object))
+    }
+
+    /// How many records of an object are not in memory.
+    fn count(&self, object: &ObjectName) -> usize {
+        let blocks = self.blocks.iter().filter(|(of, _)| of.as_ref() == Some(object));
+        usize::try_from(blocks.map(|(_, block)| block.live.len()).sum::<u64>()).unwrap_or_default()
+    }
+
+    /// The segments that something may be in.
+    pub(crate) fn holding<'a>(&'a self, need: &'a Need) -> impl Iterator<Item = u64> + use<'a> {
+        let holds = move |of: &Option<ObjectName>, block: &Block| match need {
+            Need::Record(key) => of.as_ref() == Some(&key.object) && block.may_hold(&key.id),
+            Need::Object(object) => of.as_ref() == Some(object),
+            Need::History => of.is_none(),
+        };
+        self.blocks.iter().filter(move |(of, block)| holds(of, block)).map(|(_, block)| block.segment)
+    }
+
+    /// As many of the segments as make a good portion.
+    fn portion(&self, segments: &[u64]) -> Vec<u64> {
+        let mut bytes = 0;
+        let wanted = segments.iter().filter_map(|segment| {
+            self.blocks.iter().find(|(_, block)| block.segment == *segment).map(|(_, block)| block)
+        });
+        let portion = wanted.take_while(|block| {
+            let is_wanted = bytes < PORTION_BYTES;
+            bytes += u64::from(block.bytes);
+            is_wanted
+        });
+        portion.map(|block| block.segment).collect()
+    }
+
+    fn take(&mut self, segment: u64) -> Option<(Option<ObjectName>, Block)> {
+        let place = self.blocks.iter().position(|(_, block)| block.segment == segment)?;
+        Some(self.blocks.swap_remove(place))
+    }
+
+    /// The root is this one now, of which all other blocks are in memory.
+    fn follow(&mut self, root: &Root) {
+        let known = std::mem::take(&mut self.blocks);
+        let mut blocks = Self::of(root).blocks;
+        blocks.retain(|(_, block)| known.iter().any(|(_, other)| other.segment == block.segment));
+        self.blocks = blocks;
+    }
+
+    /// Whether the marks of rows that another tab has compacted are needed: they tell what of a later root's blocks is known.
+    pub(crate) const fn needs_marks(&self) -> bool {
+        self.is_later && !self.blocks.is_empty()
+    }
+
+    /// Takes a block of records in.
+    ///
+    /// # Errors
+    /// What is wrong with the segment.
+    pub(crate) fn take_records(
+        &mut self,
+        tables: &mut Tables,
+        segment: u64,
+        bytes: &[u8],
+    ) -> Result<Option<ObjectName>, FormatError> {
+        let Some((Some(object), block)) = self.take(segment) else { return Ok(None) };
+        let table = tables.entry(&object);
+        let changed = if self.is_later { table.marks.numbers() } else { Vec::new() };
+        each_live(&Kind::Records(object.clone()), &block, bytes, &mut |number, entry| {
+            let record = decode_record(entry)?;
+            // What changed since is here, or gone.
+            let is_known =
+                self.is_later && (changed.binary_search(&number).is_ok() || table.get(&record.id).is_some());
+            if !is_known {
+                table.push_stored(number, record);
+            }
+            Ok(())
+        })?;
+        Ok(Some(object))
+    }
+}
+
+/// Takes an entry of a segment, by its number and its bytes.
+type Take<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), FormatError>;
+
+/// Hands over the live entries of a block.
+pub(crate) fn each_live(kind: &Kind, block: &Block, bytes: &[u8], take: Take<'_>) -> Result<(), FormatError> {
+    let (found, mut entries) = Entries::of(bytes)?;
+    if found != *kind {
+        return Err(FormatError::BadBody);
+    }
+    let mut live = block.live.iter();
+    let mut next = live.next();
+    while let Some((number, entry)) = entries.take()? {
+        if next == Some(number) {
+            take(number, entry)?;
+            next = live.next();
+        }
+    }
+    if next.is_some() { Err(FormatError::BadBody) } else { Ok(()) }
+}
+
+/// What waits for segments.
+#[derive(Debug, Default)]
+pub(crate) struct Loader {
+    /// The reads that are under way, and the segments of each.
+    reading: Vec<(u64, Vec<u64>)>,
+    /// How often one failed since one did not.
+    failures: u32,
+    /// What the log cannot go on without: it comes first.
+    pub(crate) urgent: Vec<u64>,
+    /// What the app asked for. Where nobody waits for it any more, it is loaded all the same.
+    wants: VecDeque<(Option<RequestId>, Need)>,
+    next_read: u64,
+}
+
+impl Engine {
+    /// Whether all records of an object are in memory.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn is_whole(&self, object: &str) -> Result<bool, Error> {
+        Ok(self.absent.is_whole(&self.config.object(object)?.name))
+    }
+
+    /// Whether a record is in memory, or nowhere.
+    #[must_use]
+    pub fn has_in_memory(&self, key: &RecordKey) -> bool {
+        self.absent.holding(&Need::Record(key.clone())).next().is_none()
+    }
+
+    /// Whether everything is in memory.
+    #[must_use]
+    pub fn has_all_in_memory(&self) -> bool {
+        self.absent.is_empty()
+    }
+
+    /// The app needs something in memory; answered by a reply when it is.
+    pub(crate) fn handle_load(&mut self, request: RequestId, need: Need) {
+        if let Need::Record(key) = &need {
+            // Who asks for one will ask for others.
+            let object = Need::Object(key.object.clone());
+            self.loader.wants.push_front((None, object));
+        }
+        self.loader.wants.push_front((Some(request), need));
+    }
+
+    /// Reads what is wanted next, if nothing is being read.
+    pub(crate) fn advance_loader(&mut self) {
+        // Before the state has begun nobody knows what there is.
+        while self.log.root.is_some() && self.loader.reading.len() < MOST_READS {
+            let mut segments = std::mem::take(&mut self.loader.urgent);
+            segments.retain(|segment| self.absent.has(*segment));
+            while segments.is_empty()
+                && let Some((request, need)) = self.loader.wants.pop_front()
+            {
+                segments = self.absent.holding(&need).collect();
+                if !segments.is_empty() {
+                    if let Need::Object(object) = &need {
+                        self.state.tables.reserve(object, self.absent.count(object));
+                    }
+                    self.loader.wants.push_front((request, need));
+                } else if let Some(request) = request {
+                    self.reply(request, Ok(Reply::Done));
+                }
+            }
+            let under_way = self.loader.reading.iter().flat_map(|(_, segments)| segments);
+            let under_way: Vec<u64> = under_way.copied().collect();
+            segments.retain(|segment| !under_way.contains(segment));
+            let portion = self.absent.portion(&segments);
+            if portion.is_empty() {
+                return;
+            }
+            self.loader.next_read += 1;
+            let read = self.loader.next_read;
+            self.loader.reading.push((read, portion.clone()));
+            self.outputs.push_back(Output::ReadSegments { read, segments: portion });
+        }
+    }
+
+    /// The segments of a read that is under way, which ends.
+    fn take_read(&mut self, read: u64) -> Option<Vec<u64>> {
+        let place = self.loader.reading.iter().position(|(current, _)| *current == read)?;
+        Some(self.loader.reading.remove(place).1)
+    }
+
+    /// Segments that were wanted.
+    pub(crate) fn handle_segments(&mut self, now: Now, read: u64, found: Vec<Option<Vec<u8>>>) {
+        let Some(segments) = self.take_read(read) else {
+            return self.handle_loading_segments(now, read, found);
+        };
+        self.loader.failures = 0;
+        for (segment, bytes) in segments.into_iter().zip(found) {
+            let Some(bytes) = bytes else {
+                // Another tab has compacted: what there is has to be looked at anew.
+                if self.absent.has(segment) {
+                    self.log.begin_anew();
+                }
+                return;
+            };
+            if let Err(error) = self.take_segment(segment, &bytes) {
+                return self.fail_loading(now, error);
+            }
+        }
+    }
+
+    fn take_segment(&mut self, segment: u64, bytes: &[u8]) -> Result<(), Error> {
+        let error = |error| segment_error(segment, error);
+        let Self { absent, state, .. } = self;
+        if absent.blocks.iter().any(|(of, block)| of.is_none() && block.segment == segment) {
+            let Some((_, block)) = absent.take(segment) else { return Ok(()) };
+            let mut units = Vec::new();
+            let taken = each_live(&Kind::Undo, &block, bytes, &mut |_, entry| {
+                units.push(postcard::from_bytes(entry).map_err(|_| FormatError::BadBody)?);
+                Ok(())
+            });
+            taken.map_err(error)?;
+            state.history.fill(units);
+            return Ok(());
+        }
+        let object = absent.take_records(&mut state.tables, segment, bytes).map_err(error)?;
+        if let Some(object) = object.filter(|object| absent.is_whole(object)) {
+            self.show_all(&object);
+        }
+        Ok(())
+    }
+
+    /// Another tab has compacted: what is not in memory is where its root says.
+    pub(crate) fn find_absent_anew(&mut self, root: &Root) {
+        let is_history_whole = self.absent.blocks.iter().all(|(object, _)| object.is_some());
+        let whole = self.whole_objects();
+        let mut absent = Absent { is_later: true, ..Absent::of(root) };
+        absent.blocks.retain(|(object, _)| match object {
+            Some(object) => !whole.contains(object),
+            None => !is_history_whole,
+        });
+        self.absent = absent;
+        self.state.forget_marks(root.body.folded);
+        self.show_whole_since(&whole);
+    }
+
+    /// This tab has compacted: of the blocks that are not in memory, what changed is not live any more.
+    pub(crate) fn follow_root(&mut self, root: &Root) {
+        let whole = self.whole_objects();
+        self.absent.follow(root);
+        self.show_whole_since(&whole);
+    }
+
+    /// Shows queries the records of objects that are whole now, because nothing is left of the blocks that were not in memory.
+    fn show_whole_since(&mut self, before: &[ObjectName]) {
+        for object in self.whole_objects() {
+            if !before.contains(&object) {
+                self.show_all(&object);
+            }
+        }
+    }
+
+    /// Shows queries all records of an object that is in memory now.
+    pub(crate) fn show_all(&mut self, object: &ObjectName) {
+        let Self { state, collections, .. } = self;
+        let table = state.tables.entry(object);
+        table.order();
+        let all = table.records().map(|record| (&record.id, Seen::of(Some(record))));
+        collections.update(object, all.collect::<Vec<_>>().into_iter());
+    }
+
+    /// The segments were not read.
+    pub(crate) fn handle_segments_failed(&mut self, now: Now, read: u64, error: &Error) -> bool {
+        let is_it = self.take_read(read).is_some();
+        if is_it {
+            self.loader.failures += 1;
+            // What is wanted is wanted still: it is read again.
+            if self.loader.failures >= MAX_ATTEMPTS {
+                self.loader.failures = 0;
+                self.fail_loading(now, error.clone());
+            }
+        }
+        is_it
+    }
+
+    /// Whoever waits for something in memory is told that it cannot be had.
+    fn fail_loading(&mut self, now: Now, error: Error) {
+        for (request, _) in std::mem::take(&mut self.loader.wants) {
+            if let Some(request) = request {
+                self.reply(request, Err(error.clone()));
+            }
+        }
+        self.fail_blocked(now, error);
+    }
+
+    /// What has to be in memory before a row is folded.
+    pub(crate) fn needs_of_row(&self, row: &Row) -> Vec<Need> {
+        let mut needs = Vec::new();
+        for event in &row.events {
+            needs.extend(event.recorded().iter().map(|recorded| Need::Record(recorded.key())));
+            if let Event::Received(received) = event {
+                self.needs_of_answer(received, &mut needs);
+            }
+        }
+        needs
+    }
+
+    fn needs_of_answer(&self, received: &Received, needs: &mut Vec<Need>) {
+        if !received.is_snapshot {
+            let changes = received.changes.iter().filter(|change| !change.is_version_only());
+            needs.extend(changes.map(|Change { object, record_id, .. }| {
+                Need::Record(RecordKey { object: object.clone(), id: record_id.clone() })
+            }));
+        } else if received.is_complete
+            && let Some(snapshot) = &self.state.snapshot
+        {
+            // It takes the place of all there is.
+            let collected = snapshot.tables.iter().map(|(object, _)| object);
+            let objects = snapshot.objects.iter().chain(collected);
+            let objects = objects.chain(received.changes.iter().map(|change| &change.object));
+            needs.extend(objects.cloned().map(Need::Object));
+        }
+    }
+
+    /// What has to be in memory before a job is decided.
+    pub(crate) fn needs_of_job(&self, job: &Job) -> Vec<Need> {
+        let mut needs = Vec::new();
+        match job {
+            Job::Write { command, .. } => self.needs_of_command(command, &mut needs),
+            Job::Sync(SyncJob::Subscribe { .. }) => {
+                // Local records of what takes part from now on are looked for.
+                let objects = self.state.tables.iter().map(|(object, _)| object);
+                needs.extend(objects.filter(|object| self.config.pushes(object)).cloned().map(Need::Object));
+            }
+            Job::Sync(SyncJob::Receive { received, .. }) => self.needs_of_answer(received, &mut needs),
+            Job::Open { .. } if self.config.is_eager => {
+                needs.extend(self.state.tables.iter().map(|(object, _)| Need::Object(object.clone())));
+            }
+            Job::Open { .. } | Job::Sync(_) | Job::Ask(_) | Job::Answer { .. } => {}
+        }
+        needs
+    }
+
+    fn needs_of_command(&self, command: &Command, needs: &mut Vec<Need>) {
+        let (object, ids): (&ObjectName, Vec<RecordId>) = match command {
+            Command::Create { object, record } | Command::Upsert { object, record } => {
+                (object, ids_in([record]))
+            }
+            Command::BulkCreate { object, records } | Command::Import { object, records } => {
+                (object, ids_in(records))
+            }
+            Command::Update { object, id, .. } | Command::Delete { object, id } => (object, vec![id.clone()]),
+            Command::BulkUpdate { object, updates } => {
+                (object, updates.iter().map(|(id, _)| id.clone()).collect())
+            }
+            Command::BulkDelete { object, ids } => (object, ids.clone()),
+            Command::UpdateMany { object, .. } | Command::DeleteMany { object, .. } => {
+                return needs.push(Need::Object(object.clone()));
+            }
+            Command::Transaction { reads, commands } => {
+                needs.extend(reads.iter().map(|read| Need::Object(read.object.clone())));
+                return commands.iter().for_each(|command| self.needs_of_command(command, needs));
+            }
+            Command::Undo | Command::Redo => {
+                needs.push(Need::History);
+                let unit = self.state.history.last(matches!(command, Command::Redo));
+                let keys = unit.into_iter().flat_map(|unit| &unit.steps).map(|step| step.key.clone());
+                let keys: Vec<RecordKey> = keys.collect();
+                let unique = keys.iter().map(|key| &key.object).filter(|object| self.has_unique(object));
+                needs.extend(unique.cloned().map(Need::Object));
+                return needs.extend(keys.into_iter().map(Need::Record));
+            }
+            Command::Resolve { mutation, .. }
+            | Command::Retry { mutation, .. }
+            | Command::Discard { mutation } => {
+                let pending = self.state.find_pending(*mutation).map(|pending| pending.recorded.key());
+                let rejected = self.state.find_rejected(*mutation).map(|rejected| rejected.recorded.key());
+                let keys: Vec<RecordKey> = pending.into_iter().chain(rejected).collect();
+                let unique = keys.iter().map(|key| &key.object).filter(|object| self.has_unique(object));
+                needs.extend(unique.cloned().map(Need::Object));
+                return needs.extend(keys.into_iter().map(Need::Record));
+            }
+        };
+        if self.has_unique(object) {
+            return needs.push(Need::Object(object.clone()));
+        }
+        needs.extend(ids.into_iter().map(|id| Need::Record(RecordKey { object: object.clone(), id })));
+    }
+
+    fn has_unique(&self, object: &ObjectName) -> bool {
+        !self.collections.unique(object).is_empty()
+    }
+
+    /// Has the segments read that something needs. Whether all of it is in memory.
+    pub(crate) fn has_all(&mut self, needs: &[Need]) -> bool {
+        if self.absent.is_empty() {
+            return true;
+        }
+        let mut segments: Vec<u64> = needs.iter().flat_map(|need| self.absent.holding(need)).collect();
+        segments = super::sort::sorted(segments);
+        self.loader.urgent = segments;
+        self.loader.urgent.is_empty()
+    }
+}
+
+/// The ids that records are given with.
+fn ids_in<'a>(records: impl IntoIterator<Item = &'a Fields>) -> Vec<RecordId> {
+    records.into_iter().filter_map(|record| RecordId::from_json(record.get("id")?)).collect()
+}
