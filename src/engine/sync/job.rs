@@ -97,7 +97,9 @@ impl Engine {
             SyncJob::Freeze { term } => {
                 let batch = plan::plan(&self.state, &self.config, self.limits());
                 let is_free = self.state.frozen.is_empty() && self.state.snapshot.is_none();
-                let is_wanted = is_free && *term == self.sync.term && !batch.is_empty();
+                // Another tab, with other definitions, may have led meanwhile: the answer would be taken by the wrong ones.
+                let is_own = self.state.subscriptions == Some(self.config.subscriptions());
+                let is_wanted = is_free && is_own && *term == self.sync.term && !batch.is_empty();
                 is_wanted.then_some(Event::Frozen { batch })
             }
             SyncJob::Receive { sent, received, .. } if is_current(sent) => {
