@@ -330,7 +330,7 @@ impl Engine {
         let table = state.tables.entry(object);
         table.order();
         let all = table.records().map(|record| (&record.id, Seen::of(Some(record))));
-        collections.update(object, all.collect::<Vec<_>>().into_iter());
+        collections.fill(object, all.collect::<Vec<_>>().into_iter());
     }
 
     /// The segments were not read.

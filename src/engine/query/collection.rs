@@ -143,9 +143,6 @@ impl Collections {
         if records.len() > MANY && records.len() * 4 > collection.rows.len() {
             collection.start_over();
         }
-        if collection.rows.next_number() == 0 {
-            collection.rows.reserve(records.len());
-        }
         for (id, seen) in records {
             stamp += 1;
             gone.extend(collection.set(id, seen, stamp));
@@ -161,6 +158,23 @@ impl Collections {
                 self.page.stale.push(stamp);
             }
         }
+    }
+
+    /// Takes over how all records of an object look, each of which comes once.
+    pub(crate) fn fill<'a>(
+        &mut self,
+        object: &ObjectName,
+        records: impl ExactSizeIterator<Item = (&'a RecordId, Seen<'a>)>,
+    ) {
+        let last_stamp = self.last_stamp;
+        let collection = self.entry(object);
+        if collection.rows.next_number() > 0 {
+            return self.update(object, records);
+        }
+        collection.start_over();
+        self.last_stamp = collection.fill(records, last_stamp);
+        let last_stamp = self.last_stamp;
+        self.entry(object).last_change = last_stamp;
     }
 
     /// The records a query finds, as a JSON array. Builds no index.
@@ -365,6 +379,26 @@ struct Gone {
 }
 
 impl Collection {
+    /// Takes records in where there are none yet; each may come once. Gives the last stamp.
+    fn fill<'a>(
+        &mut self,
+        records: impl ExactSizeIterator<Item = (&'a RecordId, Seen<'a>)>,
+        mut stamp: Stamp,
+    ) -> Stamp {
+        self.rows.reserve(records.len());
+        for (id, seen) in records {
+            stamp += 1;
+            match seen {
+                Seen::As(fields) => {
+                    self.rows.push(Row { id: id.clone(), fields: fields.clone(), stamp, known_in: 0 });
+                }
+                Seen::Hidden => self.rows.hide(id),
+                Seen::Gone => {}
+            }
+        }
+        stamp
+    }
+
     /// Takes over how a record looks now; gives the state that is gone.
     fn set(&mut self, id: &RecordId, seen: Seen<'_>, stamp: Stamp) -> Option<Gone> {
         let fields = if let Seen::As(fields) = seen { Some(fields) } else { None };

@@ -115,6 +115,11 @@ impl Rows {
             self.hidden -= 1;
             return number;
         }
+        self.push(row)
+    }
+
+    /// Adds a record of which nothing is here, not even a place.
+    pub(crate) fn push(&mut self, row: Row) -> RowNumber {
         let number = self.next_number();
         self.by_id.insert(self.by_id.hash(&row.id), self.rows.len());
         self.rows.push(Place::Here(row));

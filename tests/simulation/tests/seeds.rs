@@ -47,7 +47,7 @@ fn a_world_is_the_same_over_both_stores() {
 }
 
 /// Seeds that failed once, and what was wrong then.
-const FAILED_ONCE: [(u64, &str); 4] = [
+const FAILED_ONCE: [(u64, &str); 5] = [
     (1053, "a leader that began anew kept the time at which its compaction had been due, and slept for ever"),
     (4771, "a record that came again as it was while a tab was left behind was not seen there any more"),
     (
@@ -57,6 +57,10 @@ const FAILED_ONCE: [(u64, &str); 4] = [
     (
         36470,
         "an object of which a compaction left no block that was not in memory was whole, and not shown to queries",
+    ),
+    (
+        49_320,
+        "a batch was frozen under another tab's definitions, and changes of its answer were passed over by its own",
     ),
 ];
 
