@@ -244,47 +244,13 @@ impl Shell {
 
     fn perform(self: &Rc<Self>, output: Output) {
         match output {
-            Output::Append { append, key, bytes } => {
-                self.spawn(async move |shell| match shell.log.append(key, bytes).await {
-                    Outcome::Appended => Input::Appended { append },
-                    Outcome::Behind => Input::Behind { append },
-                    Outcome::Failed(error) => Input::AppendFailed { append, error },
-                    Outcome::Unknown(error) => Input::AppendUnknown { append, error },
-                })
-            }
-            Output::Begin { read } => self.spawn(async move |shell| match shell.log.begin().await {
-                Ok(Beginning { root, rows, is_last }) => Input::Begun { read, root, rows, is_last },
-                Err(error) => Input::ReadFailed { read, error },
-            }),
-            Output::ReadSegments { read, segments } => {
-                self.spawn(async move |shell| match shell.log.segments(&segments).await {
-                    Ok(segments) => Input::Segments { read, segments },
-                    Err(error) => Input::ReadFailed { read, error },
-                })
-            }
-            Output::ReadRoot { compaction } => self.spawn(async move |shell| match shell.log.root().await {
-                Ok(root) => Input::Root { compaction, root },
-                Err(_) => Input::CompactionFailed { compaction },
-            }),
-            Output::WriteSegments { compaction, segments } => {
-                self.spawn(async move |shell| match shell.log.write_segments(segments).await {
-                    Ok(keys) => Input::SegmentsWritten { compaction, keys },
-                    Err(_) => Input::CompactionFailed { compaction },
-                })
-            }
-            Output::Compact { compaction, replaces, root, segments, through } => {
-                let new = NewRoot { replaces, root, segments, through };
-                self.spawn(async move |shell| match shell.log.compact(new).await {
-                    Ok(true) => Input::Compacted { compaction },
-                    _ => Input::CompactionFailed { compaction },
-                })
-            }
-            Output::Read { read, after } => {
-                self.spawn(async move |shell| match shell.log.read(after).await {
-                    Ok((rows, is_last)) => Input::Rows { read, rows, is_last },
-                    Err(error) => Input::ReadFailed { read, error },
-                })
-            }
+            output @ (Output::Append { .. }
+            | Output::Begin { .. }
+            | Output::Read { .. }
+            | Output::ReadSegments { .. }
+            | Output::ReadRoot { .. }
+            | Output::WriteSegments { .. }
+            | Output::Compact { .. }) => self.spawn(async move |shell| use_store(&shell.log, output).await),
             Output::Send { send, body } => self.spawn(async move |shell| {
                 let result = match &shell.transport {
                     Some(transport) => transport.send(body).await,
@@ -372,6 +338,47 @@ impl Shell {
         };
         // A handler that throws is the app's affair; the facade reports it.
         let _ = self.on_event.call2(&JsValue::NULL, &JsValue::from_str(kind), &JsValue::from_str(&json));
+    }
+}
+
+/// Does what an output wants of the store. One function for all of them: each future of its own is some kilobytes of code.
+async fn use_store(log: &Store, output: Output) -> Input {
+    match output {
+        Output::Append { append, key, bytes } => match log.append(key, bytes).await {
+            Outcome::Appended => Input::Appended { append },
+            Outcome::Behind => Input::Behind { append },
+            Outcome::Failed(error) => Input::AppendFailed { append, error },
+            Outcome::Unknown(error) => Input::AppendUnknown { append, error },
+        },
+        Output::Begin { read } => match log.begin().await {
+            Ok(Beginning { root, rows, is_last }) => Input::Begun { read, root, rows, is_last },
+            Err(error) => Input::ReadFailed { read, error },
+        },
+        Output::Read { read, after } => match log.read(after).await {
+            Ok((rows, is_last)) => Input::Rows { read, rows, is_last },
+            Err(error) => Input::ReadFailed { read, error },
+        },
+        Output::ReadSegments { read, segments } => match log.segments(&segments).await {
+            Ok(segments) => Input::Segments { read, segments },
+            Err(error) => Input::ReadFailed { read, error },
+        },
+        Output::ReadRoot { compaction } => match log.root().await {
+            Ok(root) => Input::Root { compaction, root },
+            Err(_) => Input::CompactionFailed { compaction },
+        },
+        Output::WriteSegments { compaction, segments } => match log.write_segments(segments).await {
+            Ok(keys) => Input::SegmentsWritten { compaction, keys },
+            Err(_) => Input::CompactionFailed { compaction },
+        },
+        Output::Compact { compaction, replaces, root, segments, through } => {
+            let new = NewRoot { replaces, root, segments, through };
+            match log.compact(new).await {
+                Ok(true) => Input::Compacted { compaction },
+                _ => Input::CompactionFailed { compaction },
+            }
+        }
+        // What is not the store's.
+        _ => Input::Wake,
     }
 }
 
