@@ -48,7 +48,7 @@ export interface Handle {
  *
  * A write is in the log on disk when its promise resolves, and in what is read from then on; it goes to the server later.
  * What a write takes is read before the call returns, so the app may change it afterwards. Writes made without waiting for
- * each other share a commit. Reads see what is in memory and cost no I/O. The records they return are frozen and shared: as long as a
+ * each other share a commit. Reads see what is in memory and cost no I/O, once an object was queried. The records they return are frozen and shared: as long as a
  * record does not change, every read returns the same object. What a write returns belongs to the caller.
  *
  * Every method but `status`, `on` and `liveQuery` returns a promise, which rejects with an `ObjectqlError` and nothing else.

@@ -86,8 +86,9 @@ const databases = new Databases(loadDriver);
 /**
  * Opens a database of this browser, making it if there is none.
  *
- * The first call in a page loads the wasm. When the promise resolves, all records are in memory and can be read without a
- * network; a first sync may be under way. Opening a name that this page has open gives another handle on the same
+ * The first call in a page loads the wasm. When the promise resolves, everything can be read and written without a network; a first
+ * sync may be under way. Records are read from the disk when they are asked for: one with its neighbours, those of an object when it
+ * is first queried. Opening a name that this page has open gives another handle on the same
  * database, with listeners of its own; the last handle to close closes it. `sync.headers`, `sync.fetch` and `onConflict` are
  * taken from the newest handle that has them. Several tabs may have a database open: all see all writes, one of them syncs.
  *
