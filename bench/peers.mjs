@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 
 export const PEERS = {
-  driver: { adapter: 'adapters/driver.js', alias: { 'objectql-offline': fileURLToPath(new URL('../pkg', import.meta.url)) } },
+  driver: { adapter: 'adapters/driver.js', alias: { 'objectql-offline': fileURLToPath(new URL('../pkg/dist/index.js', import.meta.url)) } },
   'raw-idb': { adapter: 'adapters/raw-idb.js', extra: ['limits'] },
   'raw-log': { adapter: 'adapters/raw-log.js' },
   dexie: { pkg: 'dexie', adapter: 'adapters/dexie.js' },

@@ -32,8 +32,10 @@ interface Tail {
 /** Writes a database as lines of JSON: what it is, portions of records, how many they were. */
 export function exportLines(driver: Driver, name: string): ReadableStream<Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
-  let number: number;
+  let number: number | undefined;
+  let isCancelled = false;
   const begin = (): void | Promise<void> => {
+    if (isCancelled) return;
     try {
       number = Number(driver.ask('beginExport', '', '', ''));
     } catch (thrown) {
@@ -60,7 +62,8 @@ export function exportLines(driver: Driver, name: string): ReadableStream<Uint8A
       if (!portion) controller.close();
     },
     cancel() {
-      driver.ask('endExport', '', '', '', number);
+      isCancelled = true;
+      if (number !== undefined) driver.ask('endExport', '', '', '', number);
     },
   });
 }

@@ -5,15 +5,21 @@
 const VALUES = 90;
 const VALUE_BYTES = 50_000;
 
+/** The version of a database that needs no upgrade: the one in `src/browser/schema.rs`. */
+const SCHEMA_VERSION = 2;
+
 let due: Promise<boolean> | undefined;
+let known: readonly IDBDatabaseInfo[] = [];
 let renewed: Promise<void> | undefined;
 
 /**
  * Looks whether Chromium's journal is to be renewed: before the first database of the page is opened, and beside the loading of the
  * wasm, because it makes the browser open its storage, which is most of what opening a database takes.
  */
-export async function lookAtJournal(): Promise<void> {
+export async function lookAtJournal(name: string): Promise<void> {
   await (due ??= isDue().catch(() => false));
+  // What opening a database that is not there, or is of an older version, does first is a write.
+  if (!known.some((database) => database.name === name && database.version === SCHEMA_VERSION)) await renewJournal(name);
 }
 
 /**
@@ -32,6 +38,7 @@ export function renewJournal(name: string): Promise<void> {
 async function isDue(): Promise<boolean> {
   if (typeof indexedDB === 'undefined' || !/Chrom(e|ium)\//.test(navigator.userAgent)) return false;
   const [databases, isOpen] = await Promise.all([indexedDB.databases(), isOpenElsewhere()]);
+  known = databases;
   return databases.length > 0 && !isOpen;
 }
 

@@ -41,7 +41,7 @@ export class Databases {
     const shared = this.#open.get(name);
     if (shared === undefined) {
       const { wasm, storage } = user.options;
-      const [driver] = await Promise.all([this.#load(wasm, storage), storage === 'memory' ? undefined : lookAtJournal()]);
+      const [driver] = await Promise.all([this.#load(wasm, storage), storage === 'memory' ? undefined : lookAtJournal(name)]);
       const opened = await SharedDatabase.open(driver, settings, user);
       this.#open.set(name, opened);
       return opened;

@@ -242,7 +242,8 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
     object: Name,
     query?: Query<Schema[Name], Field> & Expanding<Schema, Name, E>,
   ): Promise<ExpandedRow<Schema, Name, Field, E>[]> {
-    return this.run(() => this.source.find(objectName(object), encodeQuery(query)) as unknown as ExpandedRow<Schema, Name, Field, E>[]);
+    const encoded = attempt(() => [objectName(object), encodeQuery(query)] as const);
+    return this.run(() => this.source.find(...encoded()) as unknown as ExpandedRow<Schema, Name, Field, E>[]);
   }
 
   /**
@@ -259,7 +260,8 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
     object: Name,
     query?: Omit<Query<Schema[Name], Field>, 'limit'> & Expanding<Schema, Name, E>,
   ): Promise<ExpandedRow<Schema, Name, Field, E> | undefined> {
-    const rows = await this.run(() => this.source.find(objectName(object), encodeQuery({ ...query, limit: 1 })));
+    const encoded = attempt(() => [objectName(object), encodeQuery({ ...query, limit: 1 })] as const);
+    const rows = await this.run(() => this.source.find(...encoded()));
     return rows[0] as unknown as ExpandedRow<Schema, Name, Field, E> | undefined;
   }
 
@@ -317,10 +319,12 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   #write<R>(kind: Write, object: string, first: () => string, second: () => string = nothing): Promise<R> {
-    return this.run((driver) => {
+    // Once and now: the call may have to wait, and what the app changes meanwhile is not what it wrote.
+    const encoded = attempt(() => {
       const text = first();
-      return driver.write(kind, objectName(object), text.length > LONG ? encoder.encode(text) : text, second(), this.within) as Promise<R>;
+      return [objectName(object), text.length > LONG ? encoder.encode(text) : text, second()] as const;
     });
+    return this.run((driver) => driver.write(kind, ...encoded(), this.within) as Promise<R>);
   }
 
   async #json<R>(kind: Write, object: string, first: () => string, second?: () => string): Promise<R> {
@@ -328,12 +332,25 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
   }
 
   #ask<R>(kind: Question, object: string, first: () => string, second: () => string = nothing): Promise<R> {
-    return this.run((driver) => JSON.parse(driver.ask(kind, objectName(object), first(), second(), this.within)) as R);
+    const encoded = attempt(() => [objectName(object), first(), second()] as const);
+    return this.run((driver) => JSON.parse(driver.ask(kind, ...encoded(), this.within)) as R);
   }
 }
 
 function nothing(): string {
   return '';
+}
+
+/** What a task gives or throws, which it does now, and once. */
+function attempt<R>(task: () => R): () => R {
+  try {
+    const result = task();
+    return () => result;
+  } catch (thrown) {
+    return () => {
+      throw thrown;
+    };
+  }
 }
 
 /** A name that came from the app. */

@@ -19,6 +19,8 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
   readonly #run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>;
   readonly #forget: () => void;
   #isEnded = false;
+  /** The end of the call that was made last, until it is over. */
+  #last: Promise<void> | undefined;
 
   /** @internal */
   constructor(run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>, number: number, reading: Reading, forget: () => void) {
@@ -64,8 +66,13 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
     this.#forget();
   }
 
-  /** @internal */
+  /** One after the other: a call may have to wait for records to be read, and those after it build on it. @internal */
   protected run<R>(task: (driver: Driver) => R | Promise<R>): Promise<R> {
-    return this.#run(task);
+    const result = this.#last === undefined ? this.#run(task) : this.#last.then(() => this.#run(task));
+    const last = result.then(() => undefined, () => undefined).then(() => {
+      if (this.#last === last) this.#last = undefined;
+    });
+    this.#last = last;
+    return result;
   }
 }

@@ -80,6 +80,12 @@ defects! {
     MaxWaitForgotten,
     /// Settled mutations are remembered as applied for ever.
     AppliedKept,
+    /// What changes while a compaction is under way is taken for compacted.
+    MarksForgotten,
+    /// Rows are folded whether the records that they change are in memory or not.
+    AbsentUnwaited,
+    /// A root says nothing of the last appends of tabs.
+    WritersForgotten,
 }
 
 #[cfg(feature = "defects")]

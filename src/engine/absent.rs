@@ -15,7 +15,7 @@ use super::log::{Job, MAX_ATTEMPTS};
 use super::query::Seen;
 use super::row::{Change, Event, Received, Row};
 use super::seal::FormatError;
-use super::stored::{Block, Entries, Kind, Root, decode_record};
+use super::stored::{Block, Entries, Kind, Root, decode_record, hash_id};
 use super::sync::job::SyncJob;
 use super::table::Tables;
 use super::{Engine, Now, Output, RequestId};
@@ -82,8 +82,9 @@ impl Absent {
 
     /// The segments that something may be in.
     pub(crate) fn holding<'a>(&'a self, need: &'a Need) -> impl Iterator<Item = u64> + use<'a> {
+        let hash = if let Need::Record(key) = need { hash_id(&key.id) } else { Default::default() };
         let holds = move |of: &Option<ObjectName>, block: &Block| match need {
-            Need::Record(key) => of.as_ref() == Some(&key.object) && block.may_hold(&key.id),
+            Need::Record(key) => of.as_ref() == Some(&key.object) && block.may_hold(&key.id, hash),
             Need::Object(object) => of.as_ref() == Some(object),
             Need::History => of.is_none(),
         };
@@ -104,6 +105,10 @@ impl Absent {
         portion.map(|block| block.segment).collect()
     }
 
+    fn find(&self, segment: u64) -> Option<&(Option<ObjectName>, Block)> {
+        self.blocks.iter().find(|(_, block)| block.segment == segment)
+    }
+
     fn take(&mut self, segment: u64) -> Option<(Option<ObjectName>, Block)> {
         let place = self.blocks.iter().position(|(_, block)| block.segment == segment)?;
         Some(self.blocks.swap_remove(place))
@@ -118,8 +123,8 @@ impl Absent {
     }
 
     /// Whether the marks of rows that another tab has compacted are needed: they tell what of a later root's blocks is known.
-    pub(crate) const fn needs_marks(&self) -> bool {
-        self.is_later && !self.blocks.is_empty()
+    pub(crate) fn needs_marks(&self) -> bool {
+        self.is_later && self.blocks.iter().any(|(object, _)| object.is_some())
     }
 
     /// Takes a block of records in.
@@ -132,19 +137,24 @@ impl Absent {
         segment: u64,
         bytes: &[u8],
     ) -> Result<Option<ObjectName>, FormatError> {
-        let Some((Some(object), block)) = self.take(segment) else { return Ok(None) };
+        let Some((Some(object), block)) = self.find(segment) else { return Ok(None) };
+        // Only what can be read to its end is taken in: until then the block is not in memory.
+        let mut records = Vec::with_capacity(block.count as usize);
+        each_live(&Kind::Records(object.clone()), block, bytes, &mut |number, entry| {
+            records.push((number, decode_record(entry)?));
+            Ok(())
+        })?;
+        let Some((Some(object), _)) = self.take(segment) else { return Ok(None) };
         let table = tables.entry(&object);
         let changed = if self.is_later { table.marks.numbers() } else { Vec::new() };
-        each_live(&Kind::Records(object.clone()), &block, bytes, &mut |number, entry| {
-            let record = decode_record(entry)?;
+        for (number, record) in records {
             // What changed since is here, or gone.
             let is_known =
                 self.is_later && (changed.binary_search(&number).is_ok() || table.get(&record.id).is_some());
             if !is_known {
                 table.push_stored(number, record);
             }
-            Ok(())
-        })?;
+        }
         Ok(Some(object))
     }
 }
@@ -180,7 +190,13 @@ pub(crate) struct Loader {
     pub(crate) urgent: Vec<u64>,
     /// What the app asked for. Where nobody waits for it any more, it is loaded all the same.
     wants: VecDeque<(Option<RequestId>, Need)>,
-    next_read: u64,
+}
+
+impl Loader {
+    /// Whether somebody waits.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.wants.is_empty()
+    }
 }
 
 impl Engine {
@@ -209,17 +225,20 @@ impl Engine {
         if let Need::Record(key) = &need {
             // Who asks for one will ask for others.
             let object = Need::Object(key.object.clone());
-            self.loader.wants.push_front((None, object));
+            self.loader.wants.push_back((None, object));
+            self.loader.wants.push_front((Some(request), need));
+        } else {
+            self.loader.wants.push_back((Some(request), need));
         }
-        self.loader.wants.push_front((Some(request), need));
     }
 
     /// Reads what is wanted next, if nothing is being read.
     pub(crate) fn advance_loader(&mut self) {
         // Before the state has begun nobody knows what there is.
         while self.log.root.is_some() && self.loader.reading.len() < MOST_READS {
-            let mut segments = std::mem::take(&mut self.loader.urgent);
-            segments.retain(|segment| self.absent.has(*segment));
+            self.loader.urgent.retain(|segment| self.absent.has(*segment));
+            let mut segments = self.loader.urgent.clone();
+            let is_urgent = !segments.is_empty();
             while segments.is_empty()
                 && let Some((request, need)) = self.loader.wants.pop_front()
             {
@@ -236,12 +255,15 @@ impl Engine {
             let under_way = self.loader.reading.iter().flat_map(|(_, segments)| segments);
             let under_way: Vec<u64> = under_way.copied().collect();
             segments.retain(|segment| !under_way.contains(segment));
+            if is_urgent && segments.is_empty() {
+                // All of it is under way: nothing else comes before it.
+                return;
+            }
             let portion = self.absent.portion(&segments);
             if portion.is_empty() {
                 return;
             }
-            self.loader.next_read += 1;
-            let read = self.loader.next_read;
+            let read = self.log.number();
             self.loader.reading.push((read, portion.clone()));
             self.outputs.push_back(Output::ReadSegments { read, segments: portion });
         }
@@ -268,7 +290,7 @@ impl Engine {
                 return;
             };
             if let Err(error) = self.take_segment(segment, &bytes) {
-                return self.fail_loading(now, error);
+                return self.fail_loading(now, &[segment], &error);
             }
         }
     }
@@ -276,14 +298,14 @@ impl Engine {
     fn take_segment(&mut self, segment: u64, bytes: &[u8]) -> Result<(), Error> {
         let error = |error| segment_error(segment, error);
         let Self { absent, state, .. } = self;
-        if absent.blocks.iter().any(|(of, block)| of.is_none() && block.segment == segment) {
-            let Some((_, block)) = absent.take(segment) else { return Ok(()) };
+        if let Some((None, block)) = absent.find(segment) {
             let mut units = Vec::new();
-            let taken = each_live(&Kind::Undo, &block, bytes, &mut |_, entry| {
+            let taken = each_live(&Kind::Undo, block, bytes, &mut |_, entry| {
                 units.push(postcard::from_bytes(entry).map_err(|_| FormatError::BadBody)?);
                 Ok(())
             });
             taken.map_err(error)?;
+            absent.take(segment);
             state.history.fill(units);
             return Ok(());
         }
@@ -335,26 +357,45 @@ impl Engine {
 
     /// The segments were not read.
     pub(crate) fn handle_segments_failed(&mut self, now: Now, read: u64, error: &Error) -> bool {
-        let is_it = self.take_read(read).is_some();
-        if is_it {
-            self.loader.failures += 1;
-            // What is wanted is wanted still: it is read again.
-            if self.loader.failures >= MAX_ATTEMPTS {
-                self.loader.failures = 0;
-                self.fail_loading(now, error.clone());
-            }
+        let Some(segments) = self.take_read(read) else { return false };
+        self.loader.failures += 1;
+        // What is wanted is wanted still: it is read again.
+        if self.loader.failures >= MAX_ATTEMPTS {
+            self.loader.failures = 0;
+            self.fail_loading(now, &segments, error);
         }
-        is_it
+        true
     }
 
-    /// Whoever waits for something in memory is told that it cannot be had.
-    fn fail_loading(&mut self, now: Now, error: Error) {
-        for (request, _) in std::mem::take(&mut self.loader.wants) {
-            if let Some(request) = request {
+    /// Whoever waits for one of these segments is told that it cannot be had.
+    fn fail_loading(&mut self, now: Now, segments: &[u64], error: &Error) {
+        for (request, need) in std::mem::take(&mut self.loader.wants) {
+            if !self.absent.holding(&need).any(|segment| segments.contains(&segment)) {
+                self.loader.wants.push_back((request, need));
+            } else if let Some(request) = request {
                 self.reply(request, Err(error.clone()));
             }
         }
-        self.fail_blocked(now, error);
+        if self.loader.urgent.iter().any(|segment| segments.contains(segment)) {
+            self.loader.urgent.clear();
+            self.fail_blocked(now, error.clone());
+        }
+    }
+
+    /// Nobody knows what there is: whoever waits for something in memory is told so.
+    pub(crate) fn fail_wants(&mut self, error: &Error) {
+        if self.log.root.is_none() {
+            for (request, _) in std::mem::take(&mut self.loader.wants) {
+                if let Some(request) = request {
+                    self.reply(request, Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Whether something is being read that the next row cannot do without.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.loader.urgent.iter().any(|segment| self.absent.has(*segment))
     }
 
     /// What has to be in memory before a row is folded.

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{Fields, RecordId, Sequence};
 
 use super::absent::Absent;
@@ -24,6 +25,8 @@ use super::{Announcement, Engine, Now, Output};
 
 /// How long a compaction waits after it became due: writes come in bursts.
 const WAIT: Duration = Duration::from_secs(1);
+/// It does not wait where there is so many times as much as makes it due: an app that imports much may be closed soon after.
+const URGENT: u64 = 8;
 /// How long it waits after one that failed, at first and at most.
 const RETRY: Duration = Duration::from_secs(15);
 const MOST_RETRY: Duration = Duration::from_secs(3600);
@@ -104,6 +107,8 @@ struct Draft {
     items: VecDeque<(usize, u64, Item)>,
     /// The tail that it makes superfluous.
     tail: Tail,
+    /// Whether all that is live was found.
+    is_sound: bool,
 }
 
 impl Compaction {
@@ -165,7 +170,9 @@ impl Engine {
         if !self.can_compact() {
             return;
         }
-        let due = *self.compaction.due.get_or_insert(now.monotonic + WAIT);
+        let is_urgent = self.compaction.tail.bytes >= self.config.compact_after.bytes * URGENT;
+        let wait = if is_urgent { Duration::ZERO } else { WAIT };
+        let due = *self.compaction.due.get_or_insert(now.monotonic + wait);
         if now.monotonic >= due {
             self.compaction.due = None;
             let number = self.next_compaction_number();
@@ -207,6 +214,9 @@ impl Engine {
         let Self { state, absent, .. } = self;
         let draft =
             Draft { tail: self.compaction.tail, ..Draft::of(state, absent, self.log.folded, old, replaces) };
+        if !draft.is_sound {
+            return self.postpone_compaction(now);
+        }
         self.go_on_compacting(now, Box::new(draft));
     }
 
@@ -267,7 +277,8 @@ impl Engine {
                 self.compaction.failures = 0;
                 self.log.root = Some(draft.root.number);
                 self.follow_root(&draft.root);
-                self.state.forget_marks(through);
+                let is_wrong = has(Defect::MarksForgotten);
+                self.state.forget_marks(if is_wrong { u64::MAX } else { through });
                 self.outputs.push_back(Output::Announce(Announcement::Compacted { through }));
             }
             other => self.compaction.phase = other,
@@ -339,6 +350,17 @@ impl Source<'_> {
         bytes.unwrap_or_default() as u64
     }
 
+    /// Whether there is something with that number, of which all is in memory.
+    fn has(&self, number: u64) -> bool {
+        match self {
+            Self::Table(table) => table.numbered(number).is_some(),
+            Self::Pending(queue) => find_pending(queue, number).is_some(),
+            Self::Undo(history) => {
+                history.units().any(|unit| unit.number == number && !unit.steps.is_empty())
+            }
+        }
+    }
+
     fn item(&self, number: u64) -> Option<Item> {
         match self {
             Self::Table(table) => {
@@ -372,6 +394,7 @@ impl Draft {
             replaces,
             items: VecDeque::new(),
             tail: Tail::default(),
+            is_sound: true,
         };
         let mut old = old.map(|root| root.body.sections).unwrap_or_default();
         for (kind, source) in state.sources() {
@@ -399,7 +422,10 @@ impl Draft {
         section.blocks.retain(|block| block.live.len() > 0);
         let mut numbers = changed;
         let written = numbers.iter().map(|number| source.bytes(*number)).sum();
-        numbers.extend(section.take_worn(source, absent, written));
+        let worn = section.take_worn(source, absent, written);
+        // What is live and not in memory must not go with its block.
+        self.is_sound &= worn.iter().all(|number| source.has(*number));
+        numbers.extend(worn);
         self.root.body.sections.push(section);
         let items = sorted(numbers).into_iter();
         self.items.extend(items.filter_map(|number| Some((place, number, source.item(number)?))));

@@ -131,8 +131,16 @@ pub(crate) fn segment_error(segment: u64, error: FormatError) -> Error {
 impl Engine {
     /// The objects of which all records are in memory, and whose records queries know.
     pub(crate) fn whole_objects(&self) -> Vec<ObjectName> {
-        let objects = self.state.tables.iter().map(|(object, _)| object);
-        objects.filter(|object| self.absent.is_whole(object)).cloned().collect()
+        if !self.state.has_begun() {
+            return Vec::new();
+        }
+        let tables = self.state.tables.iter().map(|(object, _)| object);
+        let mut objects: Vec<ObjectName> = tables.cloned().collect();
+        // Those that have no record yet, too: somebody may follow a query of one.
+        let defined = self.config.objects.iter().map(|definition| &definition.name);
+        objects.extend(defined.filter(|object| self.state.tables.get(object).is_none()).cloned());
+        objects.retain(|object| self.absent.is_whole(object));
+        objects
     }
 
     /// The state begins with what is stored; where there was one, this tab was left behind by a compaction.
@@ -140,7 +148,18 @@ impl Engine {
         let whole = self.whole_objects();
         let old = std::mem::replace(&mut self.state, state);
         self.absent = absent;
-        let folded = self.renew(&old, &whole);
+        let mut folded = self.renew(&old, &whole);
+        if self.is_open {
+            // What an earlier row would have told, had this tab read it.
+            let is_new = |pending: &&Pending| {
+                pending.is_parked() && !old.find_pending(pending.recorded.id).is_some_and(Pending::is_parked)
+            };
+            let parked =
+                self.state.pending.iter().filter(is_new).map(|it| (it.recorded.id, Outcome::Conflict));
+            let rejected = self.state.rejected.iter().map(|it| it.recorded.id);
+            let rejected = rejected.filter(|id| old.find_rejected(*id).is_none());
+            folded.outcomes.extend(parked.chain(rejected.map(|id| (id, Outcome::Rejected))));
+        }
         self.show(&folded);
         let (tab, writers) = (self.tab, &self.state.writers);
         let is_made = |unsure: &mut Unsure| writers.contains(&(tab, unsure.append.row.number));
@@ -159,14 +178,16 @@ impl Engine {
     /// the others.
     fn renew(&mut self, old: &State, whole: &[ObjectName]) -> Folded {
         let mut folded = Folded::default();
+        let none = Table::default();
         let objects: Vec<ObjectName> = self.state.tables.iter().map(|(object, _)| object.clone()).collect();
         for object in objects {
-            let Some(before) = old.tables.get(&object).filter(|_| whole.contains(&object)) else {
+            if !whole.contains(&object) {
                 if self.absent.is_whole(&object) {
                     self.show_all(&object);
                 }
                 continue;
-            };
+            }
+            let before = old.tables.get(&object).unwrap_or(&none);
             let Self { state, collections, .. } = self;
             let after = state.tables.entry(&object);
             let is_other = |id: &&RecordId| after.number_of(id) != before.number_of(id);

@@ -146,7 +146,7 @@ impl Log {
         matches!(self.phase, Phase::Idle | Phase::Appending(_))
     }
 
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
     }
@@ -167,8 +167,10 @@ impl Engine {
         }
         if let Phase::Unread = self.log.phase {
             // After a failure the tail is read again only for somebody.
-            let is_wanted =
-                self.log.is_tail_wanted || !self.log.queue.is_empty() || self.log.unsure.is_some();
+            let is_wanted = self.log.is_tail_wanted
+                || !self.log.queue.is_empty()
+                || self.log.unsure.is_some()
+                || (self.log.root.is_none() && self.loader.is_wanted());
             if self.log.error.is_none() || is_wanted {
                 self.read();
             }
@@ -179,6 +181,9 @@ impl Engine {
     fn is_next_in_memory(&mut self) -> bool {
         if self.absent.is_empty() {
             return true;
+        }
+        if self.is_blocked() {
+            return false;
         }
         let is_sync = matches!(self.log.queue.front(), Some(Job::Sync(_)));
         let jobs = self.log.queue.iter().take(if is_sync { 1 } else { usize::MAX });
@@ -276,8 +281,8 @@ impl Engine {
             Phase::Loading { read: current, mut loading } if current == read => {
                 match loading.take(segments) {
                     Ok(true) => self.load(now, loading),
-                    // The phase says that it is to be read anew.
-                    Ok(false) => {}
+                    // The phase says that it is to be read anew; with the same root it would be missing again.
+                    Ok(false) => self.log.gap_under = Some(loading.root_number()),
                     Err(error) => self.fail_read(now, error),
                 }
             }
@@ -415,6 +420,9 @@ impl Engine {
     }
 
     fn go_on_folding(&mut self, now: Now) {
+        if self.is_blocked() {
+            return;
+        }
         let Phase::Folding { mut rows, is_last } = std::mem::take(&mut self.log.phase) else { return };
         while let Some((key, bytes)) = rows.pop_front() {
             if key > self.log.folded + 1 || bytes.is_empty() {
@@ -426,7 +434,8 @@ impl Engine {
                 Ok(row) => row,
                 Err(error) => return self.fail_read(now, error),
             };
-            if !self.absent.is_empty() && !self.has_all(&self.needs_of_row(&row)) {
+            let is_waited_for = !self.absent.is_empty() && !has(Defect::AbsentUnwaited);
+            if is_waited_for && !self.has_all(&self.needs_of_row(&row)) {
                 rows.push_front((key, bytes));
                 self.log.phase = Phase::Folding { rows, is_last };
                 return;
@@ -525,6 +534,7 @@ impl Engine {
         }
         let waiting = std::mem::take(&mut self.log.queue).into();
         self.fail_jobs(now, waiting, error);
+        self.fail_wants(error);
     }
 
     fn fail_jobs(&mut self, now: Now, jobs: Vec<Job>, error: &Error) {

@@ -141,6 +141,11 @@ impl State {
         self.writers.insert(0, writer);
     }
 
+    /// Whether a row is in it.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.row > 0
+    }
+
     /// Begins to collect the server's records anew.
     pub(crate) fn begin_snapshot(&mut self, objects: Vec<ObjectName>) {
         self.snapshots += 1;
@@ -185,7 +190,7 @@ impl State {
             }),
             leader: self.leader,
             generation: self.generation,
-            writers: self.writers.clone(),
+            writers: if has(Defect::WritersForgotten) { Vec::new() } else { self.writers.clone() },
         }
     }
 

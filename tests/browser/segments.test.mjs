@@ -84,6 +84,18 @@ test('live queries, aggregates, transactions, exports and undo wait for the reco
   assert.equal(await inNewPage(async () => (await new Promise((resolve) => db.liveQuery('note', { where: { n: { $lt: 7 } } }).subscribe(resolve))).rows.length), 7);
   assert.deepEqual(await inNewPage(() => db.aggregate('note', { aggregations: [{ function: 'max', field: 'n', alias: 'most' }] })), [{ most: 2_999 }]);
   assert.equal(await inNewPage(() => db.transaction(async (tx) => (await tx.update('note', note(9).id, { title: 'In it' })).n)), 9);
+  // What is not awaited goes in its order all the same, with the values that it had then, and before the commit.
+  assert.deepEqual(await inNewPage(async () => {
+    const made = { id: 'made', n: -1, title: 'Made' };
+    await db.transaction(async (tx) => {
+      void tx.create('note', made);
+      made.title = 'Changed later';
+      void tx.update('note', 'made', { n: -2 });
+      void tx.delete('note', note(8).id);
+    });
+    const { title, n } = await db.get('note', 'made');
+    return [title, n, (await db.get('note', note(8).id)) ?? null, await db.undo(), await db.count('note')];
+  }), ['Made', -2, null, true, 3_000]);
   assert.equal(await inNewPage(async () => (await new Response(db.export()).text()).trim().split('\n').at(-1)), '{"records":3000}');
   assert.equal(await inNewPage(() => db.updateMany('note', { n: { $gte: 2_990 } }, { title: 'Late' })), 10);
   assert.equal(await inNewPage(() => db.deleteMany('note', { n: 2_999 })), 1);

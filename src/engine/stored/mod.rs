@@ -16,6 +16,8 @@ mod segment;
 use objectql_sync_protocol::{ObjectName, RecordId};
 use serde::{Deserialize, Serialize};
 
+use self::filter::IdHash;
+pub(crate) use self::filter::hash as hash_id;
 pub use self::root::root_number;
 pub(crate) use self::root::{Body, Rest, Root, SnapshotRest};
 pub(crate) use self::runs::Runs;
@@ -63,10 +65,10 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Whether a record with that id may be in it.
-    pub(crate) fn may_hold(&self, id: &RecordId) -> bool {
+    /// Whether a record with that id, which has that hash, may be in it.
+    pub(crate) fn may_hold(&self, id: &RecordId, hash: IdHash) -> bool {
         let is_between = self.ids.as_ref().is_none_or(|(first, last)| first <= id && id <= last);
-        is_between && (self.filter.is_empty() || filter::has(&self.filter, id))
+        is_between && (self.filter.is_empty() || filter::has(&self.filter, hash))
     }
 
     /// About how many of its bytes are live.

@@ -286,7 +286,7 @@ mod tests {
             prop_assert!(block.live.iter().eq(items.iter().map(|(number, _)| *number)));
             for (_, item) in &items {
                 let Item::Record(id, _) = item else { panic!("{item:?}") };
-                prop_assert!(block.may_hold(id));
+                prop_assert!(block.may_hold(id, filter::hash(id)));
             }
             let expected: Vec<_> = items
                 .into_iter()

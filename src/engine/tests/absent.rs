@@ -238,3 +238,146 @@ fn what_cannot_be_read_is_told_and_can_be_asked_for_again() {
     }
     assert_eq!(world.load(opened, Need::Object(object_name("story"))).unwrap_err().code(), "LOG_CORRUPT");
 }
+
+/// Goal: what cannot be read is not taken for gone. Method: one segment of many is damaged; whatever is done then, it stays, and so does
+/// the error, until it can be read again.
+#[test]
+fn a_damaged_block_is_not_in_memory_and_no_compaction_removes_it() {
+    let (mut world, tab) = reopened(by_hand(), 4_000);
+    let request = world.request();
+    world.tabs[tab].waiting.insert(request);
+    world.give(tab, Input::Load { request: RequestId(request), need: Need::Record(key("draft", 7)) });
+    let Some(StoreCall::ReadSegments { segments, .. }) = world.tabs[tab].reading.front() else {
+        panic!("no read")
+    };
+    let damaged = segments[0];
+    let good = world.segments[&damaged].clone();
+    *world.segments.get_mut(&damaged).unwrap().last_mut().unwrap() ^= 1;
+    world.settle();
+    assert_eq!(world.reply(tab, request).unwrap_err().code(), "LOG_CORRUPT");
+    for _ in 0..2 {
+        assert_eq!(world.load(tab, Need::Object(object_name("draft"))).unwrap_err().code(), "LOG_CORRUPT");
+        let changed = world.write(tab, update("draft", &id(7), json!({ "value": 1 })));
+        assert_eq!(changed.unwrap_err().code(), "LOG_CORRUPT");
+        let made = world.write(tab, create("draft", json!({ "id": id(7) })));
+        assert_eq!(made.unwrap_err().code(), "LOG_CORRUPT");
+    }
+    // Others are not concerned.
+    assert_eq!(world.load(tab, Need::Object(object_name("story"))), Ok(Reply::Done));
+    let query = Query::parse("{}").unwrap();
+    let command =
+        Command::UpdateMany { object: object_name("story"), query, patch: fields(&json!({ "all": 1 })) };
+    assert!(world.write(tab, command).is_ok());
+    for n in 0..120 {
+        world.write(tab, update("story", &id(n), json!({ "value": n }))).unwrap();
+    }
+    world.advance(Duration::from_secs(60));
+    assert!(world.segments.contains_key(&damaged));
+    world.segments.insert(damaged, good);
+    world.load_all(tab);
+    assert_eq!(world.find(tab, "draft").len(), 4_000);
+}
+
+#[test]
+fn a_live_query_of_an_object_that_was_empty_goes_on_in_a_tab_that_was_left_behind() {
+    let mut world = World::leading(Config {
+        compact_after: CompactAfter { rows: 10, bytes: 1 << 30 },
+        is_eager: false,
+        ..local()
+    });
+    let slow = world.open_tab();
+    let live = world.tabs[slow].engine.watch_query("draft", Query::parse("{}").unwrap()).unwrap();
+    world.tabs[slow].is_alive = false;
+    for n in 0..12 {
+        world.write(0, create("draft", json!({ "id": format!("d{n}") }))).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    assert!(world.removed > 5);
+    world.tabs[slow].is_alive = true;
+    world.tabs[slow].inbox.clear();
+    world.give(slow, Input::Nudge);
+    world.settle();
+    world.tabs[slow].engine.live_changes(Some(live));
+    assert_eq!(world.find(slow, "draft").len(), 12);
+    assert!(world.tabs[slow].notices.iter().any(|notice| matches!(notice, Notice::Change(_))));
+    world.write(0, create("draft", json!({ "id": "later" }))).unwrap();
+    assert_eq!(world.find(slow, "draft").len(), 13);
+}
+
+/// Goal: whoever waits for records is answered, also when nobody knows any more where they are.
+#[test]
+fn loads_are_answered_when_the_root_cannot_be_read_any_more() {
+    let (mut world, tab) = reopened(by_hand(), 3_000);
+    // All segments go, and a newer release has written the root.
+    world.segments.clear();
+    let root = world.root.as_mut().unwrap();
+    (root[2], root[7]) = (99, root[7] + 1);
+    let load = world.load(tab, Need::Object(object_name("draft")));
+    assert_eq!(load.unwrap_err().code(), "STORAGE_OUTDATED");
+    let again = world.load(tab, Need::Object(object_name("draft")));
+    assert_eq!(again.unwrap_err().code(), "STORAGE_OUTDATED");
+}
+
+#[test]
+fn opening_without_a_segment_that_it_needs_ends_with_an_error() {
+    let mut world =
+        World::leading(Config { compact_after: CompactAfter { rows: 10, bytes: 1 << 30 }, ..local() });
+    for n in 0..12 {
+        world.write(0, create("story", json!({ "id": format!("s{n}") }))).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    world.segments.clear();
+    let (tab, open) = world.start_tab();
+    world.settle();
+    assert_eq!(world.reply(tab, open).unwrap_err().code(), "LOG_CORRUPT");
+}
+
+/// Goal: a read of the log that fails is not taken for one of segments.
+#[test]
+fn reads_of_the_log_and_of_segments_are_told_apart() {
+    let (mut world, tab) = reopened(by_hand(), 6_000);
+    let request = world.request();
+    world.tabs[tab].waiting.insert(request);
+    world.give(tab, Input::Load { request: RequestId(request), need: Need::Object(object_name("draft")) });
+    for _ in 0..12 {
+        world.give(tab, Input::Nudge);
+        while let Some(StoreCall::Read { read, .. }) = world.tabs[tab].store.take() {
+            let error = Error::StorageFailed("the disk is away".to_owned());
+            world.give(tab, Input::ReadFailed { read, error });
+        }
+        if !world.tabs[tab].reading.is_empty() {
+            world.serve_store(tab);
+        }
+    }
+    world.settle();
+    assert_eq!(world.reply(tab, request), Ok(Reply::Done));
+    assert!(world.write(tab, create("draft", json!({ "title": "x" }))).is_ok());
+}
+
+#[test]
+fn a_tab_that_was_left_behind_is_told_of_conflicts_and_rejections() {
+    let mut world =
+        World::leading(Config { compact_after: CompactAfter { rows: 10, bytes: 1 << 30 }, ..by_hand() });
+    for n in 0..2 {
+        world.write(0, create("story", json!({ "id": format!("s{n}"), "title": "mine" }))).unwrap();
+    }
+    let slow = world.open_tab();
+    world.tabs[slow].is_alive = false;
+    world.start_sync(0);
+    let mutations = world.sent(0).mutations();
+    let results =
+        json!([rejected("no"), conflict(&mutations[1], json!({ "id": "s1", "title": "theirs" }), Some(4))]);
+    world.answer(0, json!({ "results": results, "serverChanges": [], "checkpoint": "c4" }));
+    for n in 0..12 {
+        world.write(0, create("draft", json!({ "id": format!("d{n}") }))).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    world.tabs[slow].is_alive = true;
+    world.tabs[slow].inbox.clear();
+    world.tabs[slow].notices.clear();
+    world.give(slow, Input::Nudge);
+    world.settle();
+    let is_told = |wanted: fn(&Notice) -> bool| world.tabs[slow].notices.iter().any(wanted);
+    assert!(is_told(|notice| matches!(notice, Notice::Rejected(_))));
+    assert!(is_told(|notice| matches!(notice, Notice::Conflict(_))));
+}
