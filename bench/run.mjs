@@ -174,8 +174,6 @@ if (steps.has('reopen')) for (const [count, label] of [[n, '10k'], [big, '100k']
     const ok = await withPage(k, `r${label}`, async (page) => {
       const r = await call(page, 'load', { name: 'reopen', n: count });
       push(k, `load${label}`, r.load); push(k, `load${label}Persisted`, r.persisted);
-      // What a peer does in the background after a load (a save, a compaction) is over when it is opened again.
-      await new Promise((r) => setTimeout(r, 6_000));
     }, 420_000);
     if (ok) loaded.push(k);
     log('loaded', label, k);

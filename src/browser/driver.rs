@@ -366,10 +366,12 @@ async fn use_store(log: &Store, output: Output) -> Input {
             Ok(root) => Input::Root { compaction, root },
             Err(_) => Input::CompactionFailed { compaction },
         },
-        Output::WriteSegments { compaction, segments } => match log.write_segments(segments).await {
-            Ok(keys) => Input::SegmentsWritten { compaction, keys },
-            Err(_) => Input::CompactionFailed { compaction },
-        },
+        Output::WriteSegments { compaction, keep, segments } => {
+            match log.write_segments(keep, segments).await {
+                Ok(keys) => Input::SegmentsWritten { compaction, keys },
+                Err(_) => Input::CompactionFailed { compaction },
+            }
+        }
         Output::Compact { compaction, replaces, root, segments, through } => {
             let new = NewRoot { replaces, root, segments, through };
             match log.compact(new).await {

@@ -254,14 +254,29 @@ impl LogStore {
         Ok(segments)
     }
 
-    /// Puts segments into the store; gives their keys.
-    pub(crate) async fn write_segments(&self, segments: Vec<Vec<u8>>) -> Result<Vec<u64>, Error> {
+    /// Puts segments into the store, and takes all out first but those to be kept; gives their keys.
+    pub(crate) async fn write_segments(
+        &self,
+        keep: Option<(u64, Vec<u64>)>,
+        segments: Vec<Vec<u8>>,
+    ) -> Result<Vec<u64>, Error> {
         let values: Vec<Uint8Array> =
             segments.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect();
         drop(segments);
         let transaction = self.transaction(&[SEGMENTS], READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let store = store_of(&transaction, SEGMENTS)?;
+        if let Some((number, keep)) = keep {
+            let root = get_root(&store)?;
+            let keys = store.get_all_keys(None, None).map_err(|error| to_error(&error))?;
+            let root = to_bytes(root.await.map_err(|error| to_error(&error))?)?;
+            let keys = keys.await.map_err(|error| to_error(&error))?;
+            if root_number(root.as_deref()) != number {
+                // Another tab has compacted: what is not of this root may be of its.
+                return Err(other_root());
+            }
+            remove_others(&store, keys.iter().filter_map(to_key), &keep)?;
+        }
         let requests: Vec<_> = values
             .iter()
             .map(|value| store.add(value, None))
@@ -384,10 +399,16 @@ async fn replace_root(
     let rows = KeyRange::upper_bound(&last, Some(true)).map_err(to_error)?;
     log.delete(Query::KeyRange(rows)).map_err(to_error)?;
     log.put(&Uint8Array::new_with_length(0), Some(&last)).map_err(to_error)?;
-    for key in keys.into_iter().filter(|key| *key != 0 && new.segments.binary_search(key).is_err()) {
-        store.delete(Query::Key(JsValue::from_f64(as_f64(key)))).map_err(to_error)?;
-    }
+    remove_others(store, keys.into_iter(), &new.segments)?;
     Ok(true)
+}
+
+/// Removes segments that are not among those to be kept, which are in order.
+fn remove_others(store: &ObjectStore, keys: impl Iterator<Item = u64>, keep: &[u64]) -> Result<(), Error> {
+    for key in keys.filter(|key| *key != 0 && keep.binary_search(key).is_err()) {
+        store.delete(Query::Key(JsValue::from_f64(as_f64(key)))).map_err(|error| to_error(&error))?;
+    }
+    Ok(())
 }
 
 fn store_of(transaction: &IdbTransaction, name: &str) -> Result<ObjectStore, Error> {
@@ -460,6 +481,11 @@ fn failed_append(end: Result<(), Error>, request: Error) -> Outcome {
 
 fn to_row(key: &JsValue, value: &JsValue) -> Option<(u64, Vec<u8>)> {
     Some((to_key(key)?, value.dyn_ref::<Uint8Array>()?.to_vec()))
+}
+
+/// The root is another one by now.
+pub(crate) fn other_root() -> Error {
+    Error::StorageFailed("another tab has compacted".to_owned())
 }
 
 fn not_a_log() -> Error {

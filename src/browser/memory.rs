@@ -5,8 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::log::{Beginning, NewRoot, Outcome};
+use super::log::{Beginning, NewRoot, Outcome, other_root};
 use crate::engine::root_number;
+use crate::error::Error;
 
 /// What IndexedDB would hold; the first row has the key 1, as there.
 #[derive(Default)]
@@ -86,13 +87,23 @@ impl MemoryLog {
         keys.iter().map(|key| find(key).map(|(_, bytes)| bytes.clone())).collect()
     }
 
-    /// Puts segments in; gives their keys.
-    pub(crate) fn write_segments(&self, segments: Vec<Vec<u8>>) -> Vec<u64> {
+    /// Puts segments in, and takes all out first but those to be kept; gives their keys.
+    pub(crate) fn write_segments(
+        &self,
+        keep: Option<(u64, Vec<u64>)>,
+        segments: Vec<Vec<u8>>,
+    ) -> Result<Vec<u64>, Error> {
         let mut contents = self.contents.borrow_mut();
+        if let Some((root, keep)) = keep {
+            if root_number(contents.root.as_deref()) != root {
+                return Err(other_root());
+            }
+            contents.segments.retain(|(key, _)| keep.contains(key));
+        }
         let first = contents.last_segment + 1;
         contents.last_segment += segments.len() as u64;
         contents.segments.extend((first..).zip(segments));
-        (first..=contents.last_segment).collect()
+        Ok((first..=contents.last_segment).collect())
     }
 
     /// Puts a root in the place of the one that it replaces.

@@ -76,11 +76,15 @@ impl Store {
         }
     }
 
-    /// Puts segments into the store; gives their keys.
-    pub(crate) async fn write_segments(&self, segments: Vec<Vec<u8>>) -> Result<Vec<u64>, Error> {
+    /// Puts segments into the store, and takes all out first but those to be kept; gives their keys.
+    pub(crate) async fn write_segments(
+        &self,
+        keep: Option<(u64, Vec<u64>)>,
+        segments: Vec<Vec<u8>>,
+    ) -> Result<Vec<u64>, Error> {
         match self {
-            Self::IndexedDb(log) => log.write_segments(segments).await,
-            Self::Memory(log) => Ok(log.write_segments(segments)),
+            Self::IndexedDb(log) => log.write_segments(keep, segments).await,
+            Self::Memory(log) => log.write_segments(keep, segments),
         }
     }
 

@@ -109,6 +109,8 @@ struct Draft {
     tail: Tail,
     /// Whether all that is live was found.
     is_sound: bool,
+    /// The number and the segments of the root that it replaces, until the first new ones are written.
+    keep: Option<(u64, Vec<u64>)>,
 }
 
 impl Compaction {
@@ -225,7 +227,8 @@ impl Engine {
         let number = self.next_compaction_number();
         match draft.next_slice() {
             Ok(Slice { segments, blocks }) if !segments.is_empty() => {
-                self.outputs.push_back(Output::WriteSegments { compaction: number, segments });
+                let keep = draft.keep.take();
+                self.outputs.push_back(Output::WriteSegments { compaction: number, keep, segments });
                 self.compaction.phase = Phase::Writing { number, draft, blocks };
             }
             Ok(_) => match draft.root.encode() {
@@ -395,6 +398,9 @@ impl Draft {
             items: VecDeque::new(),
             tail: Tail::default(),
             is_sound: true,
+            // Of a root that cannot be read nobody knows what it names.
+            keep: (old.is_some() || replaces == 0)
+                .then(|| (replaces, sorted(old.iter().flat_map(Root::segments).collect()))),
         };
         let mut old = old.map(|root| root.body.sections).unwrap_or_default();
         for (kind, source) in state.sources() {

@@ -303,6 +303,10 @@ pub enum Output {
     WriteSegments {
         /// The number to quote.
         compaction: u64,
+        /// The number of the root, and its segments in order: where that is the root still, all others are to be removed first, in
+        /// the same transaction (what compactions left that came to no end); where it is not, nothing is to be done. None: nothing
+        /// is to be removed.
+        keep: Option<(u64, Vec<u64>)>,
         /// Their bytes.
         segments: Vec<Vec<u8>>,
     },

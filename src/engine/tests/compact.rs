@@ -476,3 +476,27 @@ fn a_record_that_came_again_as_it_was_is_seen_by_a_tab_that_was_left_behind() {
     assert_eq!(world.find(slow, "story"), world.find(0, "story"));
     assert_eq!(world.find(slow, "story").len(), 2);
 }
+
+/// Goal: pages that never live long enough for a compaction to end leave no more than one of them behind.
+#[test]
+fn what_unfinished_compactions_left_is_removed_by_the_next() {
+    let mut world = compacting(10);
+    for n in 0..12 {
+        world.write(0, story(n, 0)).unwrap();
+    }
+    world.crash(0);
+    let mut most = 0;
+    for _ in 0..10 {
+        let tab = world.open_tab();
+        world.give(tab, Input::Leader(true));
+        world.settle();
+        world.now += Duration::from_secs(2);
+        world.give(tab, Input::Wake);
+        while !matches!(world.tabs[tab].compaction, Some(Output::Compact { .. })) {
+            world.serve_step(tab);
+        }
+        most = most.max(world.segments.len());
+        world.crash(tab);
+    }
+    assert!(most <= 4, "{most} segments of one compaction");
+}

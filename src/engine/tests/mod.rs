@@ -390,8 +390,14 @@ impl World {
     fn do_step(&mut self, tab: usize) -> Input {
         match self.tabs[tab].compaction.take().expect("no step is asked for") {
             Output::ReadRoot { compaction } => Input::Root { compaction, root: self.root.clone() },
-            Output::WriteSegments { compaction, segments } => {
+            Output::WriteSegments { compaction, keep, segments } => {
                 assert!(!segments.is_empty());
+                if let Some((root, keep)) = keep {
+                    if root_number(self.root.as_deref()) != root {
+                        return Input::CompactionFailed { compaction };
+                    }
+                    self.segments.retain(|key, _| keep.contains(key));
+                }
                 let keys = segments.into_iter().map(|segment| {
                     self.last_segment += 1;
                     self.segments.insert(self.last_segment, segment);

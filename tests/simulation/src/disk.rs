@@ -219,7 +219,13 @@ impl Client {
     /// Does what a step of a compaction says.
     fn take_step(&mut self, step: Output) -> Input {
         match step {
-            Output::WriteSegments { compaction, segments } => {
+            Output::WriteSegments { compaction, keep, segments } => {
+                if let Some((root, keep)) = keep {
+                    if root_number(self.root.as_deref()) != root {
+                        return Input::CompactionFailed { compaction };
+                    }
+                    self.segments.retain(|key, _| keep.contains(key));
+                }
                 let keys = segments.into_iter().map(|segment| {
                     self.last_segment += 1;
                     self.segments.insert(self.last_segment, segment);
