@@ -15,7 +15,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
-use crate::browser::driver::{Settings, Shell, reply_to_js, to_js};
+use crate::browser::driver::{Hooks, Settings, Shell, reply_to_js, to_js};
 use crate::browser::environment::now;
 use crate::browser::log::Durability;
 use crate::browser::memory::MemoryLog;
@@ -357,10 +357,12 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
         name: text_of(options, "\"name\"")?.ok_or_else(|| wrong("name", "a string"))?,
         storage: storage(options)?,
         config: Config::new(objects, sync_settings)?,
-        transport: transport.transpose()?,
-        connect,
         before_writing: hook("beforeWriting"),
-        on_event: hook("event").ok_or_else(|| wrong("hooks.event", "a function"))?,
+        hooks: Hooks {
+            transport: transport.transpose()?,
+            connect,
+            on_event: hook("event").ok_or_else(|| wrong("hooks.event", "a function"))?,
+        },
     })
 }
 

@@ -30,17 +30,17 @@ const LONGEST_TIMER_MS: u32 = i32::MAX.unsigned_abs();
 
 /// One open database in this page.
 pub(crate) struct Shell {
-    /// None once it is closed: the app may hold on to a closed driver, and what comes late has nobody to go to.
-    engine: RefCell<Option<Engine>>,
+    /// None once it is closed: the app may hold on to a closed driver until its garbage is collected, and what comes late has
+    /// nobody to go to. In a box, so that a closed driver holds none of its kilobytes.
+    engine: RefCell<Option<Box<Engine>>>,
     /// Inputs that came while one was being handled: an app's callback may call the driver.
     inputs: RefCell<VecDeque<Input>>,
     is_busy: Cell<bool>,
     name: String,
     log: Store,
-    transport: Option<Transport>,
-    /// Opens a socket for realtime.
-    connect: Option<Function>,
-    on_event: Function,
+    /// None once it is closed: the functions lead to the app's objects and these to the driver, a circle through the wasm that
+    /// no collector of garbage sees.
+    hooks: RefCell<Option<Rc<Hooks>>>,
     calls: RefCell<HashMap<RequestId, Call>>,
     next_request: Cell<u64>,
     timer: RefCell<Option<Timeout>>,
@@ -67,27 +67,31 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) storage: Storage,
     pub(crate) config: Config,
-    pub(crate) transport: Option<Transport>,
-    pub(crate) connect: Option<Function>,
     /// Is awaited before the first write.
     pub(crate) before_writing: Option<Function>,
+    pub(crate) hooks: Hooks,
+}
+
+/// What calls the facade's functions.
+pub(crate) struct Hooks {
+    pub(crate) transport: Option<Transport>,
+    /// Opens a socket for realtime.
+    pub(crate) connect: Option<Function>,
     pub(crate) on_event: Function,
 }
 
 impl Shell {
     /// Starts an engine; the promise is kept when the database can be used.
     pub(crate) fn open(settings: Settings) -> Result<(Rc<Self>, Promise), Error> {
-        let Settings { name, storage, config, transport, connect, before_writing, on_event } = settings;
+        let Settings { name, storage, config, before_writing, hooks } = settings;
         let open = RequestId(0);
         let shell = Rc::new(Self {
-            engine: RefCell::new(Some(Engine::new(config, seed()?, open))),
+            engine: RefCell::new(Some(Box::new(Engine::new(config, seed()?, open)))),
             inputs: RefCell::default(),
             is_busy: Cell::new(false),
             log: Store::open(&name, storage, before_writing),
             name,
-            transport,
-            connect,
-            on_event,
+            hooks: RefCell::new(Some(Rc::new(hooks))),
             calls: RefCell::default(),
             next_request: Cell::new(1),
             timer: RefCell::default(),
@@ -187,6 +191,10 @@ impl Shell {
         })
     }
 
+    fn hooks(&self) -> Option<Rc<Hooks>> {
+        self.hooks.borrow().clone()
+    }
+
     /// How many read-write transactions were made.
     pub(crate) fn transactions(&self) -> u32 {
         self.log.transactions()
@@ -210,6 +218,7 @@ impl Shell {
         self.socket.take();
         self.channel.take();
         self.log.close();
+        self.hooks.take();
         self.engine.take();
         for (_, call) in std::mem::take(&mut *self.calls.borrow_mut()) {
             let _ = call.reject.call1(&JsValue::NULL, &to_js(&Error::Closed));
@@ -232,7 +241,7 @@ impl Shell {
                 engine.handle_input(now(), input);
             }
             loop {
-                let output = self.engine.borrow_mut().as_mut().and_then(Engine::poll_output);
+                let output = self.engine.borrow_mut().as_mut().and_then(|engine| engine.poll_output());
                 let Some(output) = output else { break };
                 self.perform(output);
             }
@@ -252,7 +261,8 @@ impl Shell {
             | Output::WriteSegments { .. }
             | Output::Compact { .. }) => self.spawn(async move |shell| use_store(&shell.log, output).await),
             Output::Send { send, body } => self.spawn(async move |shell| {
-                let result = match &shell.transport {
+                let hooks = shell.hooks();
+                let result = match hooks.as_ref().and_then(|hooks| hooks.transport.as_ref()) {
                     Some(transport) => transport.send(body).await,
                     None => Err(Error::SyncOff),
                 };
@@ -294,7 +304,8 @@ impl Shell {
             };
             handle_in(&weak, input);
         };
-        let connect = self.connect.as_ref();
+        let hooks = self.hooks();
+        let connect = hooks.as_ref().and_then(|hooks| hooks.connect.as_ref());
         let socket = connect.and_then(|connect| Socket::open(connect, client_id.as_str(), on_happening));
         if socket.is_none() {
             self.handle(Input::SocketClosed { socket: number });
@@ -336,8 +347,10 @@ impl Shell {
             Notice::Superseded(json) => ("superseded", json.clone()),
             Notice::Progress(progress) => ("progress", progress.to_json()),
         };
-        // A handler that throws is the app's affair; the facade reports it.
-        let _ = self.on_event.call2(&JsValue::NULL, &JsValue::from_str(kind), &JsValue::from_str(&json));
+        if let Some(hooks) = self.hooks() {
+            // A handler that throws is the app's affair; the facade reports it.
+            let _ = hooks.on_event.call2(&JsValue::NULL, &JsValue::from_str(kind), &JsValue::from_str(&json));
+        }
     }
 }
 

@@ -137,6 +137,7 @@ impl LogStore {
     /// Closes the log for good; a transaction under way is finished first.
     pub(crate) fn close(&self) {
         self.is_closed.set(true);
+        self.before_writing.take();
         self.disconnect();
     }
 

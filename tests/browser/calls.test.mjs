@@ -347,6 +347,29 @@ test('the memory of the wasm does not grow when a database is opened and closed 
   assert.equal(late, early);
 });
 
+test('a closed database is garbage, with what it called', async (t) => {
+  const { openTab } = await world(t);
+  const tab = await openTab();
+  const session = await tab.context().newCDPSession(tab);
+  await tab.evaluate(() => { window.collected = 0; window.registry = new FinalizationRegistry(() => { window.collected++; }); });
+  await tab.evaluate(async () => {
+    for (let at = 0; at < 20; at++) {
+      // The circle: the driver has the function, which has the handle, which has the driver.
+      const db = await openDb({ onConflict: () => db.count('story') });
+      registry.register(db);
+      await db.count('story');
+      await db.close();
+    }
+  });
+  let collected = 0;
+  // More than once: a timer of the opening has what it was opened with, for half a second.
+  for (const end = Date.now() + 15_000; collected < 19 && Date.now() < end; ) {
+    await session.send('HeapProfiler.collectGarbage');
+    collected = await tab.evaluate(() => window.collected);
+  }
+  assert.ok(collected >= 19, `${collected} of 20 closed databases were collected`);
+});
+
 test('a page with a strict content security policy can use it', async (t) => {
   const { openTab, proxy } = await world(t);
   const headers = { 'content-security-policy': "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'" };
