@@ -26,6 +26,11 @@ const ROWS_AT_MOST: u32 = 2048;
 const BYTES_PER_READ: usize = 1 << 20;
 /// A dead connection is replaced this often before the failure is told. Dexie and others do it three times.
 const MAX_TRIES: u32 = 3;
+/// The stores of a transaction that writes segments, also of one that needs no rows: writes of one database must not overlap. Of a
+/// Chromium that is killed between the first flush and the commit of two that do, the next start finds two undo logs that both
+/// lock the database, takes that for damage, and deletes all databases of the origin (`LevelDBScopes::Initialize`, "Invalid
+/// locks on disk"). An append has the log: whoever has it, too, waits.
+const EVERY_STORE: [&str; 2] = [LOG, SEGMENTS];
 /// The modes of a transaction.
 const READ_ONLY: &str = "readonly";
 const READ_WRITE: &str = "readwrite";
@@ -264,7 +269,7 @@ impl LogStore {
         let values: Vec<Uint8Array> =
             segments.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect();
         drop(segments);
-        let transaction = self.transaction(&[SEGMENTS], READ_WRITE).await?;
+        let transaction = self.transaction(&EVERY_STORE, READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let store = store_of(&transaction, SEGMENTS)?;
         if let Some((number, keep)) = keep {
@@ -297,7 +302,7 @@ impl LogStore {
     /// where the root is another one by now, or a segment is missing.
     pub(crate) async fn compact(&self, new: NewRoot) -> Result<bool, Error> {
         let value = Uint8Array::from(new.root.as_slice());
-        let transaction = self.transaction(&[LOG, SEGMENTS], READ_WRITE).await?;
+        let transaction = self.transaction(&EVERY_STORE, READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let (log, store) = (store_of(&transaction, LOG)?, store_of(&transaction, SEGMENTS)?);
         let transaction = Transaction::from(transaction);
