@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::log::{Beginning, NewRoot, Outcome, other_root};
-use crate::engine::root_number;
+use crate::engine::SegmentsInMemory;
 use crate::error::Error;
 
 /// What IndexedDB would hold; the first row has the key 1, as there.
@@ -15,10 +15,7 @@ struct Contents {
     /// How many rows were removed.
     removed: u64,
     rows: VecDeque<Vec<u8>>,
-    root: Option<Vec<u8>>,
-    /// In the order of their keys.
-    segments: Vec<(u64, Vec<u8>)>,
-    last_segment: u64,
+    stored: SegmentsInMemory,
 }
 
 type Shared = Rc<RefCell<Contents>>;
@@ -70,7 +67,7 @@ impl MemoryLog {
 
     /// The root and all rows.
     pub(crate) fn begin(&self) -> Beginning {
-        Beginning { root: self.contents.borrow().root.clone(), rows: self.read(0), is_last: true }
+        Beginning { root: self.contents.borrow().stored.root.clone(), rows: self.read(0), is_last: true }
     }
 
     /// The rows after a key.
@@ -82,9 +79,7 @@ impl MemoryLog {
 
     /// Segments, in the order of these keys.
     pub(crate) fn segments(&self, keys: &[u64]) -> Vec<Option<Vec<u8>>> {
-        let contents = self.contents.borrow();
-        let find = |key: &u64| contents.segments.iter().find(|(other, _)| other == key);
-        keys.iter().map(|key| find(key).map(|(_, bytes)| bytes.clone())).collect()
+        self.contents.borrow().stored.get(keys)
     }
 
     /// Puts segments in, and takes all out first but those to be kept; gives their keys.
@@ -93,28 +88,15 @@ impl MemoryLog {
         keep: Option<(u64, Vec<u64>)>,
         segments: Vec<Vec<u8>>,
     ) -> Result<Vec<u64>, Error> {
-        let mut contents = self.contents.borrow_mut();
-        if let Some((root, keep)) = keep {
-            if root_number(contents.root.as_deref()) != root {
-                return Err(other_root());
-            }
-            contents.segments.retain(|(key, _)| keep.contains(key));
-        }
-        let first = contents.last_segment + 1;
-        contents.last_segment += segments.len() as u64;
-        contents.segments.extend((first..).zip(segments));
-        Ok((first..=contents.last_segment).collect())
+        self.contents.borrow_mut().stored.write(keep, segments).ok_or_else(other_root)
     }
 
     /// Puts a root in the place of the one that it replaces.
     pub(crate) fn compact(&self, new: NewRoot) -> bool {
         let mut contents = self.contents.borrow_mut();
-        let is_there = |key: &u64| contents.segments.iter().any(|(other, _)| other == key);
-        if root_number(contents.root.as_deref()) != new.replaces || !new.segments.iter().all(is_there) {
+        if !contents.stored.replace_root(new.replaces, new.root, &new.segments) {
             return false;
         }
-        contents.segments.retain(|(key, _)| new.segments.contains(key));
-        contents.root = Some(new.root);
         while contents.removed + 1 < new.through && contents.rows.pop_front().is_some() {
             contents.removed += 1;
         }

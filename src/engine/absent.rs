@@ -470,26 +470,25 @@ impl Engine {
                 needs.push(Need::History);
                 let unit = self.state.history.last(matches!(command, Command::Redo));
                 let keys = unit.into_iter().flat_map(|unit| &unit.steps).map(|step| step.key.clone());
-                let keys: Vec<RecordKey> = keys.collect();
-                let unique = keys.iter().map(|key| &key.object).filter(|object| self.has_unique(object));
-                needs.extend(unique.cloned().map(Need::Object));
-                return needs.extend(keys.into_iter().map(Need::Record));
+                return needs.extend(keys.map(|key| self.need_to_write(key)));
             }
             Command::Resolve { mutation, .. }
             | Command::Retry { mutation, .. }
             | Command::Discard { mutation } => {
                 let pending = self.state.find_pending(*mutation).map(|pending| pending.recorded.key());
                 let rejected = self.state.find_rejected(*mutation).map(|rejected| rejected.recorded.key());
-                let keys: Vec<RecordKey> = pending.into_iter().chain(rejected).collect();
-                let unique = keys.iter().map(|key| &key.object).filter(|object| self.has_unique(object));
-                needs.extend(unique.cloned().map(Need::Object));
-                return needs.extend(keys.into_iter().map(Need::Record));
+                return needs.extend(pending.into_iter().chain(rejected).map(|key| self.need_to_write(key)));
             }
         };
         if self.has_unique(object) {
             return needs.push(Need::Object(object.clone()));
         }
         needs.extend(ids.into_iter().map(|id| Need::Record(RecordKey { object: object.clone(), id })));
+    }
+
+    /// What has to be in memory before a record is written: where values must be unique, all records of its object.
+    fn need_to_write(&self, key: RecordKey) -> Need {
+        if self.has_unique(&key.object) { Need::Object(key.object) } else { Need::Record(key) }
     }
 
     fn has_unique(&self, object: &ObjectName) -> bool {

@@ -75,7 +75,7 @@ pub use self::row::{Change, Event, MAX_ROW_BYTES, Received, Recorded, Row, Subsc
 pub use self::seal::FormatError;
 use self::state::Pending;
 pub use self::state::State;
-pub use self::stored::root_number;
+pub use self::stored::{SegmentsInMemory, root_number};
 pub use self::sync::answer::{Answer, Features, MAX_ANSWER_BYTES, RetryAfter};
 pub use self::sync::progress::{SyncProgress, SyncReport};
 pub use self::transaction::Read;

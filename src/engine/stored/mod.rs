@@ -9,6 +9,7 @@
 //! (the log-structured file system of Rosenblum and Ousterhout, 1992, with its cleaner).
 
 mod filter;
+mod memory;
 mod root;
 mod runs;
 mod segment;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use self::filter::IdHash;
 pub(crate) use self::filter::hash as hash_id;
+pub use self::memory::SegmentsInMemory;
 pub use self::root::root_number;
 pub(crate) use self::root::{Body, Rest, Root, SnapshotRest};
 pub(crate) use self::runs::Runs;

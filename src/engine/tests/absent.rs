@@ -65,7 +65,7 @@ fn count_reads(world: &mut World, tab: usize) -> usize {
 }
 
 fn names(world: &World, of: &str) -> usize {
-    let root = Root::decode(world.root.as_ref().unwrap()).unwrap();
+    let root = Root::decode(world.stored.root.as_ref().unwrap()).unwrap();
     let sections = root.body.sections.iter();
     let of_object =
         |kind: &crate::engine::stored::Kind| *kind == crate::engine::stored::Kind::Records(object_name(of));
@@ -169,15 +169,15 @@ fn what_queries_look_at_is_waited_for() {
 #[test]
 fn a_compaction_leaves_what_is_not_in_memory_where_it_is() {
     let (mut world, tab) = reopened(by_hand(), 5_000);
-    let before: Vec<u64> = world.segments.keys().copied().collect();
+    let before: Vec<u64> = world.stored.segments.iter().map(|(key, _)| *key).collect();
     // As many as make it worth writing the root anew.
     for n in 0..90 {
         world.write(tab, update("draft", &id(n % 8 * 600), json!({ "value": -1 }))).unwrap();
     }
-    let root = Root::decode(world.root.as_ref().unwrap()).unwrap().number;
+    let root = Root::decode(world.stored.root.as_ref().unwrap()).unwrap().number;
     world.advance(Duration::from_secs(40));
-    assert!(Root::decode(world.root.as_ref().unwrap()).unwrap().number > root);
-    let kept = before.iter().filter(|key| world.segments.contains_key(key)).count();
+    assert!(Root::decode(world.stored.root.as_ref().unwrap()).unwrap().number > root);
+    let kept = world.stored.get(&before).iter().flatten().count();
     assert!(kept * 10 > before.len() * 7, "{kept} of {}", before.len());
     let opened = world.open_tab();
     for tab in [tab, opened] {
@@ -233,10 +233,16 @@ fn what_cannot_be_read_is_told_and_can_be_asked_for_again() {
     assert!(world.write(tab, update("draft", &id(5), json!({ "value": 1 }))).is_ok());
     // A damaged segment.
     let opened = world.open_tab();
-    for bytes in world.segments.values_mut() {
+    for (_, bytes) in &mut world.stored.segments {
         *bytes.last_mut().unwrap() ^= 1;
     }
     assert_eq!(world.load(opened, Need::Object(object_name("story"))).unwrap_err().code(), "LOG_CORRUPT");
+}
+
+/// Damages a segment that is there, or mends it.
+fn flip_last_bit(world: &mut World, segment: u64) {
+    let found = world.stored.segments.iter_mut().find(|(key, _)| *key == segment);
+    *found.expect("it is there").1.last_mut().unwrap() ^= 1;
 }
 
 /// Goal: what cannot be read is not taken for gone. Method: one segment of many is damaged; whatever is done then, it stays, and so does
@@ -251,8 +257,7 @@ fn a_damaged_block_is_not_in_memory_and_no_compaction_removes_it() {
         panic!("no read")
     };
     let damaged = segments[0];
-    let good = world.segments[&damaged].clone();
-    *world.segments.get_mut(&damaged).unwrap().last_mut().unwrap() ^= 1;
+    flip_last_bit(&mut world, damaged);
     world.settle();
     assert_eq!(world.reply(tab, request).unwrap_err().code(), "LOG_CORRUPT");
     for _ in 0..2 {
@@ -272,8 +277,7 @@ fn a_damaged_block_is_not_in_memory_and_no_compaction_removes_it() {
         world.write(tab, update("story", &id(n), json!({ "value": n }))).unwrap();
     }
     world.advance(Duration::from_secs(60));
-    assert!(world.segments.contains_key(&damaged));
-    world.segments.insert(damaged, good);
+    flip_last_bit(&mut world, damaged);
     world.load_all(tab);
     assert_eq!(world.find(tab, "draft").len(), 4_000);
 }
@@ -309,8 +313,8 @@ fn a_live_query_of_an_object_that_was_empty_goes_on_in_a_tab_that_was_left_behin
 fn loads_are_answered_when_the_root_cannot_be_read_any_more() {
     let (mut world, tab) = reopened(by_hand(), 3_000);
     // All segments go, and a newer release has written the root.
-    world.segments.clear();
-    let root = world.root.as_mut().unwrap();
+    world.stored.segments.clear();
+    let root = world.stored.root.as_mut().unwrap();
     (root[2], root[7]) = (99, root[7] + 1);
     let load = world.load(tab, Need::Object(object_name("draft")));
     assert_eq!(load.unwrap_err().code(), "STORAGE_OUTDATED");
@@ -326,7 +330,7 @@ fn opening_without_a_segment_that_it_needs_ends_with_an_error() {
         world.write(0, create("story", json!({ "id": format!("s{n}") }))).unwrap();
     }
     world.advance(Duration::from_secs(20));
-    world.segments.clear();
+    world.stored.segments.clear();
     let (tab, open) = world.start_tab();
     world.settle();
     assert_eq!(world.reply(tab, open).unwrap_err().code(), "LOG_CORRUPT");

@@ -33,9 +33,9 @@ fn set_draft(id: usize, value: usize) -> Command {
 
 /// Lets the time come at which a compaction is due, and has it done. How many bytes of records it wrote.
 fn compact(world: &mut World) -> usize {
-    let before = world.last_segment;
+    let before = world.stored.last;
     world.advance(Duration::from_secs(20));
-    let written = world.segments.iter().filter(|(key, _)| **key > before);
+    let written = world.stored.segments.iter().filter(|(key, _)| *key > before);
     let is_of_records = |bytes: &[u8]| matches!(Entries::of(bytes).unwrap().0, Kind::Records(_));
     written.filter(|(_, bytes)| is_of_records(bytes)).map(|(_, bytes)| bytes.len()).sum()
 }
@@ -52,7 +52,7 @@ fn assert_opens_as(world: &mut World, tab: usize) {
 }
 
 fn root(world: &World) -> Root {
-    Root::decode(world.root.as_ref().unwrap()).unwrap()
+    Root::decode(world.stored.root.as_ref().unwrap()).unwrap()
 }
 
 #[test]
@@ -86,13 +86,13 @@ fn only_the_tab_that_leads_compacts_and_a_local_database_does_too() {
         world.write(0, story(n, 0)).unwrap();
     }
     compact(&mut world);
-    assert_eq!(world.root, None);
+    assert_eq!(world.stored.root, None);
     let mut world = World::leading(with(5, local()));
     for n in 0..10 {
         world.write(0, story(n, 0)).unwrap();
     }
     compact(&mut world);
-    assert!(world.root.is_some());
+    assert!(world.stored.root.is_some());
     assert_opens_as(&mut world, 0);
 }
 
@@ -346,7 +346,10 @@ fn a_step_that_fails_is_tried_again_later_and_nothing_is_lost() {
         compact(&mut world);
         assert_eq!(world.removed, world.disk.len() - 1, "step {step}");
         let named: Vec<u64> = root(&world).segments().collect();
-        assert!(world.segments.keys().all(|key| named.contains(key)), "what was written in vain is gone");
+        assert!(
+            world.stored.segments.iter().all(|(key, _)| named.contains(key)),
+            "what was written in vain is gone"
+        );
         assert_opens_as(&mut world, 0);
     }
 }
@@ -376,7 +379,7 @@ fn much_is_written_and_read_in_slices() {
     while let Some(call) = world.tabs[tab].reading.front().or(world.tabs[tab].store.as_ref()) {
         if let StoreCall::ReadSegments { segments, .. } = call {
             portions += 1;
-            let bytes: usize = segments.iter().map(|key| world.segments[key].len()).sum();
+            let bytes: usize = world.stored.get(segments).iter().flatten().map(Vec::len).sum();
             assert!(bytes < 2_500_000, "{bytes}");
         }
         world.serve_store(tab);
@@ -415,8 +418,8 @@ fn a_newer_format_is_told_apart_and_nothing_is_overwritten() {
         world.write(0, story(n, 0)).unwrap();
     }
     compact(&mut world);
-    world.root.as_mut().unwrap()[2] = 99;
-    let newer = world.root.clone();
+    world.stored.root.as_mut().unwrap()[2] = 99;
+    let newer = world.stored.root.clone();
     let (tab, open) = world.start_tab();
     world.settle();
     assert_eq!(world.reply(tab, open).unwrap_err().code(), "STORAGE_OUTDATED");
@@ -425,7 +428,7 @@ fn a_newer_format_is_told_apart_and_nothing_is_overwritten() {
         world.write(0, set(n, 1)).unwrap();
     }
     compact(&mut world);
-    assert_eq!(world.root, newer);
+    assert_eq!(world.stored.root, newer);
 }
 
 /// Seed 1053 of the simulator: a leader that began anew kept the time at which its compaction had been due, woke at once for ever,
@@ -495,7 +498,7 @@ fn what_unfinished_compactions_left_is_removed_by_the_next() {
         while !matches!(world.tabs[tab].compaction, Some(Output::Compact { .. })) {
             world.serve_step(tab);
         }
-        most = most.max(world.segments.len());
+        most = most.max(world.stored.segments.len());
         world.crash(tab);
     }
     assert!(most <= 4, "{most} segments of one compaction");

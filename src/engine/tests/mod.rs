@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use super::sync::answer::{Answer, Features};
 use super::{
     Announcement, Command, CompactAfter, Config, Engine, Event, Input, Need, Notice, Now, Output, Query,
-    Recorded, Reply, RequestId, Resolution, Row, SyncReport, SyncSettings, root_number,
+    Recorded, Reply, RequestId, Resolution, Row, SegmentsInMemory, SyncReport, SyncSettings, root_number,
 };
 use crate::error::Error;
 
@@ -46,10 +46,7 @@ struct World {
     disk: Vec<Vec<u8>>,
     /// How many of them were removed.
     removed: usize,
-    root: Option<Vec<u8>>,
-    segments: BTreeMap<u64, Vec<u8>>,
-    /// The last key that a segment got.
-    last_segment: u64,
+    stored: SegmentsInMemory,
     /// What the rows of the disk hold.
     recorded: Vec<Recorded>,
     /// The ids of the records in them.
@@ -184,9 +181,7 @@ impl World {
             now: Duration::from_secs(1),
             disk: Vec::new(),
             removed: 0,
-            root: None,
-            segments: BTreeMap::new(),
-            last_segment: 0,
+            stored: SegmentsInMemory::default(),
             recorded: Vec::new(),
             written: BTreeSet::new(),
             appends: 0,
@@ -360,11 +355,11 @@ impl World {
             }
             StoreCall::Append { append, .. } => self.give(tab, Input::Behind { append }),
             StoreCall::Begin { read } => {
-                let (root, rows) = (self.root.clone(), self.rows_after(0));
+                let (root, rows) = (self.stored.root.clone(), self.rows_after(0));
                 self.give(tab, Input::Begun { read, root, rows, is_last: true });
             }
             StoreCall::ReadSegments { read, segments } => {
-                let segments = segments.iter().map(|key| self.segments.get(key).cloned()).collect();
+                let segments = self.stored.get(&segments);
                 self.give(tab, Input::Segments { read, segments });
             }
             StoreCall::Read { read, after } => {
@@ -378,7 +373,7 @@ impl World {
         let first = usize::try_from(after).unwrap().max(self.removed);
         let mut rows: Vec<_> = (first as u64 + 1..).zip(self.disk.iter().skip(first).cloned()).collect();
         // Of the last row that is in the root only the key is left.
-        if let Some((key, bytes)) = rows.first_mut().filter(|_| self.root.is_some())
+        if let Some((key, bytes)) = rows.first_mut().filter(|_| self.stored.root.is_some())
             && *key == self.removed as u64 + 1
         {
             bytes.clear();
@@ -389,31 +384,19 @@ impl World {
     /// Does the step of a compaction that a tab asked for; gives what the tab is to hear.
     fn do_step(&mut self, tab: usize) -> Input {
         match self.tabs[tab].compaction.take().expect("no step is asked for") {
-            Output::ReadRoot { compaction } => Input::Root { compaction, root: self.root.clone() },
+            Output::ReadRoot { compaction } => Input::Root { compaction, root: self.stored.root.clone() },
             Output::WriteSegments { compaction, keep, segments } => {
                 assert!(!segments.is_empty());
-                if let Some((root, keep)) = keep {
-                    if root_number(self.root.as_deref()) != root {
-                        return Input::CompactionFailed { compaction };
-                    }
-                    self.segments.retain(|key, _| keep.contains(key));
+                match self.stored.write(keep, segments) {
+                    Some(keys) => Input::SegmentsWritten { compaction, keys },
+                    None => Input::CompactionFailed { compaction },
                 }
-                let keys = segments.into_iter().map(|segment| {
-                    self.last_segment += 1;
-                    self.segments.insert(self.last_segment, segment);
-                    self.last_segment
-                });
-                Input::SegmentsWritten { compaction, keys: keys.collect() }
             }
             Output::Compact { compaction, replaces, root, segments, through } => {
-                let is_possible = root_number(self.root.as_deref()) == replaces
-                    && segments.iter().all(|key| self.segments.contains_key(key));
-                if !is_possible {
+                assert!(root_number(Some(&root)) > replaces);
+                if !self.stored.replace_root(replaces, root, &segments) {
                     return Input::CompactionFailed { compaction };
                 }
-                assert!(root_number(Some(&root)) > replaces);
-                self.root = Some(root);
-                self.segments.retain(|key, _| segments.contains(key));
                 let removed = usize::try_from(through).unwrap() - 1;
                 assert!(
                     (self.removed..self.disk.len()).contains(&removed),
@@ -451,8 +434,11 @@ impl World {
 
     /// How many bytes the store holds.
     fn stored_bytes(&self) -> usize {
-        let rows = self.disk.iter().skip(self.removed + usize::from(self.root.is_some()));
-        rows.chain(self.segments.values()).chain(&self.root).map(Vec::len).sum()
+        let rows = self.disk.iter().skip(self.removed + usize::from(self.stored.root.is_some()));
+        rows.chain(self.stored.segments.iter().map(|(_, bytes)| bytes))
+            .chain(&self.stored.root)
+            .map(Vec::len)
+            .sum()
     }
 
     /// The commit fails for good.

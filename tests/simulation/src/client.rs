@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use objectql_offline::engine::{Announcement, Config, Engine, Input, Output, RequestId, Row};
+use objectql_offline::engine::{
+    Announcement, Config, Engine, Input, Output, RequestId, Row, SegmentsInMemory,
+};
 
 use crate::action::Cut;
 use crate::ledger::Ledger;
@@ -23,10 +25,7 @@ pub(crate) struct Client {
     pub(crate) disk: Vec<DiskRow>,
     /// How many of them a compaction has removed.
     pub(crate) removed: usize,
-    pub(crate) root: Option<Vec<u8>>,
-    pub(crate) segments: BTreeMap<u64, Vec<u8>>,
-    /// The last key that a segment got.
-    pub(crate) last_segment: u64,
+    pub(crate) stored: SegmentsInMemory,
     pub(crate) ledger: Ledger,
     pub(crate) tabs: Vec<Tab>,
     /// Who holds the lock; a frozen tab keeps it.
@@ -109,9 +108,7 @@ impl Client {
         Self {
             disk: Vec::new(),
             removed: 0,
-            root: None,
-            segments: BTreeMap::new(),
-            last_segment: 0,
+            stored: SegmentsInMemory::default(),
             ledger: Ledger::default(),
             tabs: Vec::new(),
             lock: None,
@@ -131,9 +128,7 @@ impl Client {
         Self {
             disk: self.disk.clone(),
             removed: self.removed,
-            root: self.root.clone(),
-            segments: self.segments.clone(),
-            last_segment: self.last_segment,
+            stored: self.stored.clone(),
             ledger: self.ledger.clone(),
             edition: self.edition,
             ..Self::new(self.skew_ms)
@@ -248,7 +243,7 @@ impl Client {
         let first = u64::try_from(skipped).unwrap_or(u64::MAX) + 1;
         let rows = (first..).zip(self.disk.iter().skip(skipped));
         // Of the last row that is in the root only the key is left.
-        let is_in_root = |key: u64| self.root.is_some() && u64::try_from(self.removed) == Ok(key - 1);
+        let is_in_root = |key: u64| self.stored.root.is_some() && u64::try_from(self.removed) == Ok(key - 1);
         rows.map(|(key, row)| (key, if is_in_root(key) { Vec::new() } else { row.bytes.clone() })).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use objectql_offline::engine::{Input, Output, Row, root_number};
+use objectql_offline::engine::{Input, Output, Row};
 use objectql_offline::error::Error;
 
 use crate::action::DiskFate;
@@ -82,7 +82,7 @@ impl World {
     }
 
     fn use_disk_to_begin(&mut self, at: usize, read: u64, fate: DiskFate) -> Input {
-        let root = self.clients[at].root.clone();
+        let root = self.clients[at].stored.root.clone();
         match self.use_disk_to_read(at, read, 0, fate) {
             Input::Rows { read, rows, is_last } => Input::Begun { read, root, rows, is_last },
             other => other,
@@ -93,8 +93,7 @@ impl World {
         if let DiskFate::Failed | DiskFate::UnknownMade | DiskFate::UnknownNotMade = fate {
             return self.fail_to_read(read);
         }
-        let client = &self.clients[at];
-        let segments: Vec<_> = segments.iter().map(|key| client.segments.get(key).cloned()).collect();
+        let segments = self.clients[at].stored.get(segments);
         self.coverage.saw(if segments.contains(&None) { Sight::SegmentGone } else { Sight::SegmentsRead });
         Input::Segments { read, segments }
     }
@@ -219,32 +218,18 @@ impl Client {
     /// Does what a step of a compaction says.
     fn take_step(&mut self, step: Output) -> Input {
         match step {
-            Output::WriteSegments { compaction, keep, segments } => {
-                if let Some((root, keep)) = keep {
-                    if root_number(self.root.as_deref()) != root {
-                        return Input::CompactionFailed { compaction };
-                    }
-                    self.segments.retain(|key, _| keep.contains(key));
-                }
-                let keys = segments.into_iter().map(|segment| {
-                    self.last_segment += 1;
-                    self.segments.insert(self.last_segment, segment);
-                    self.last_segment
-                });
-                Input::SegmentsWritten { compaction, keys: keys.collect() }
-            }
+            Output::WriteSegments { compaction, keep, segments } => match self.stored.write(keep, segments) {
+                Some(keys) => Input::SegmentsWritten { compaction, keys },
+                None => Input::CompactionFailed { compaction },
+            },
             Output::Compact { compaction, replaces, root, segments, through } => {
-                let is_possible = root_number(self.root.as_deref()) == replaces
-                    && segments.iter().all(|key| self.segments.contains_key(key));
-                if !is_possible {
+                if !self.stored.replace_root(replaces, root, &segments) {
                     return Input::CompactionFailed { compaction };
                 }
-                self.root = Some(root);
-                self.segments.retain(|key, _| segments.contains(key));
                 self.removed = usize::try_from(through).unwrap_or(usize::MAX).saturating_sub(1);
                 Input::Compacted { compaction }
             }
-            Output::ReadRoot { compaction } => Input::Root { compaction, root: self.root.clone() },
+            Output::ReadRoot { compaction } => Input::Root { compaction, root: self.stored.root.clone() },
             _ => Input::Wake,
         }
     }
