@@ -118,14 +118,6 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
-    /// A segment of what is stored cannot be read.
-    #[error("segment {segment} of the local database cannot be read: {detail}")]
-    SegmentCorrupt {
-        /// The segment's key.
-        segment: u64,
-        /// What is wrong.
-        detail: String,
-    },
     /// The database was closed.
     #[error("the database is closed")]
     Closed,
@@ -213,7 +205,7 @@ impl Error {
             Self::StorageBlocked => "STORAGE_BLOCKED",
             Self::StorageOutdated => "STORAGE_OUTDATED",
             Self::DatabaseLost => "DATABASE_LOST",
-            Self::LogCorrupt { .. } | Self::SegmentCorrupt { .. } => "LOG_CORRUPT",
+            Self::LogCorrupt { .. } => "LOG_CORRUPT",
             Self::Closed => "CLOSED",
             Self::InLeader { code, .. } => code,
             Self::Internal(_) => "INTERNAL",

@@ -346,6 +346,7 @@ impl Shell {
             Notice::Rejected(json) => ("rejected", json.clone()),
             Notice::Superseded(json) => ("superseded", json.clone()),
             Notice::Progress(progress) => ("progress", progress.to_json()),
+            Notice::DataLost(json) => ("dataLost", json.clone()),
         };
         if let Some(hooks) = self.hooks() {
             // A handler that throws is the app's affair; the facade reports it.

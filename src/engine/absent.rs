@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use objectql_sync_protocol::{Fields, ObjectName, RecordId, RecordKey};
 
 use super::command::{Command, Reply};
-use super::load::segment_error;
 use super::log::{Job, MAX_ATTEMPTS};
 use super::query::Seen;
 use super::row::{Change, Event, Received, Row};
@@ -44,6 +43,8 @@ pub(crate) struct Absent {
     blocks: Vec<(Option<ObjectName>, Block)>,
     /// Whether some of what they hold may be in memory, or gone from there: they are of a later root than the state began with.
     is_later: bool,
+    /// The segments that are lost: the next root does not name them.
+    lost: Vec<u64>,
 }
 
 impl Absent {
@@ -57,7 +58,7 @@ impl Absent {
         let blocks = sections.flat_map(|(object, section)| {
             section.blocks.iter().map(move |block| (object.cloned(), block.clone()))
         });
-        Self { blocks: blocks.collect(), is_later: false }
+        Self { blocks: blocks.collect(), ..Self::default() }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -67,6 +68,19 @@ impl Absent {
     /// Whether the segment is not in memory.
     pub(crate) fn has(&self, segment: u64) -> bool {
         self.blocks.iter().any(|(_, block)| block.segment == segment)
+    }
+
+    /// Whether the segment is lost.
+    pub(crate) fn has_lost(&self, segment: u64) -> bool {
+        self.lost.contains(&segment)
+    }
+
+    /// The segment holds nothing any more; gives what it should have held.
+    pub(crate) fn lose(&mut self, segment: u64) -> Option<(Option<ObjectName>, Block)> {
+        if !self.has_lost(segment) {
+            self.lost.push(segment);
+        }
+        self.take(segment)
     }
 
     /// Whether all records of an object are in memory.
@@ -105,6 +119,12 @@ impl Absent {
         portion.map(|block| block.segment).collect()
     }
 
+    /// What a segment that is not in memory holds.
+    pub(crate) fn kind_of(&self, segment: u64) -> Option<Kind> {
+        let (object, _) = self.find(segment)?;
+        Some(object.clone().map_or(Kind::Undo, Kind::Records))
+    }
+
     fn find(&self, segment: u64) -> Option<&(Option<ObjectName>, Block)> {
         self.blocks.iter().find(|(_, block)| block.segment == segment)
     }
@@ -120,6 +140,7 @@ impl Absent {
         let mut blocks = Self::of(root).blocks;
         blocks.retain(|(_, block)| known.iter().any(|(_, other)| other.segment == block.segment));
         self.blocks = blocks;
+        self.lost.retain(|segment| root.segments().any(|named| named == *segment));
     }
 
     /// Whether the marks of rows that another tab has compacted are needed: they tell what of a later root's blocks is known.
@@ -127,7 +148,7 @@ impl Absent {
         self.is_later && self.blocks.iter().any(|(object, _)| object.is_some())
     }
 
-    /// Takes a block of records in.
+    /// Takes a block of records in: once the state has begun, or while it is being read.
     ///
     /// # Errors
     /// What is wrong with the segment.
@@ -136,6 +157,7 @@ impl Absent {
         tables: &mut Tables,
         segment: u64,
         bytes: &[u8],
+        has_begun: bool,
     ) -> Result<Option<ObjectName>, FormatError> {
         let Some((Some(object), block)) = self.find(segment) else { return Ok(None) };
         // Only what can be read to its end is taken in: until then the block is not in memory.
@@ -151,7 +173,10 @@ impl Absent {
             // What changed since is here, or gone.
             let is_known =
                 self.is_later && (changed.binary_search(&number).is_ok() || table.get(&record.id).is_some());
-            if !is_known {
+            if has_begun && record.is_gone() {
+                // What was pending of it is in memory from the beginning, or lost.
+                table.marks.mark_lost(number);
+            } else if !is_known {
                 table.push_stored(number, record);
             }
         }
@@ -282,21 +307,38 @@ impl Engine {
         };
         self.loader.failures = 0;
         for (segment, bytes) in segments.into_iter().zip(found) {
-            let Some(bytes) = bytes else {
+            let taken = match bytes {
+                Some(bytes) => self.take_segment(segment, &bytes),
+                None if !self.absent.has(segment) => return,
+                None if self.log.is_sure() => Err(FormatError::Missing),
                 // Another tab has compacted: what there is has to be looked at anew.
-                if self.absent.has(segment) {
-                    self.log.begin_anew();
-                }
-                return;
+                None => return self.log.begin_anew(),
             };
-            if let Err(error) = self.take_segment(segment, &bytes) {
-                return self.fail_loading(now, &[segment], &error);
+            match taken {
+                Ok(()) => {}
+                Err(FormatError::Newer(_)) => {
+                    return self.fail_loading(now, &[segment], &Error::StorageOutdated);
+                }
+                Err(error) => {
+                    if let Some(kind) = self.absent.kind_of(segment) {
+                        self.damage.add_segment(segment, &kind, &error);
+                    }
+                    self.lose(segment);
+                }
             }
         }
     }
 
-    fn take_segment(&mut self, segment: u64, bytes: &[u8]) -> Result<(), Error> {
-        let error = |error| segment_error(segment, error);
+    /// The segment is lost: what it held is not there any more.
+    pub(crate) fn lose(&mut self, segment: u64) {
+        match self.absent.lose(segment) {
+            Some((Some(object), _)) if self.absent.is_whole(&object) => self.show_all(&object),
+            Some((None, block)) => self.state.history.forget_unfilled(|unit| block.live.has(unit)),
+            _ => {}
+        }
+    }
+
+    fn take_segment(&mut self, segment: u64, bytes: &[u8]) -> Result<(), FormatError> {
         let Self { absent, state, .. } = self;
         if let Some((None, block)) = absent.find(segment) {
             let mut units = Vec::new();
@@ -304,12 +346,12 @@ impl Engine {
                 units.push(postcard::from_bytes(entry).map_err(|_| FormatError::BadBody)?);
                 Ok(())
             });
-            taken.map_err(error)?;
+            taken?;
             absent.take(segment);
             state.history.fill(units);
             return Ok(());
         }
-        let object = absent.take_records(&mut state.tables, segment, bytes).map_err(error)?;
+        let object = absent.take_records(&mut state.tables, segment, bytes, true)?;
         if let Some(object) = object.filter(|object| absent.is_whole(object)) {
             self.show_all(&object);
         }
@@ -320,11 +362,13 @@ impl Engine {
     pub(crate) fn find_absent_anew(&mut self, root: &Root) {
         let is_history_whole = self.absent.blocks.iter().all(|(object, _)| object.is_some());
         let whole = self.whole_objects();
+        let lost = std::mem::take(&mut self.absent.lost);
         let mut absent = Absent { is_later: true, ..Absent::of(root) };
-        absent.blocks.retain(|(object, _)| match object {
-            Some(object) => !whole.contains(object),
-            None => !is_history_whole,
+        absent.blocks.retain(|(object, block)| {
+            let is_known = object.as_ref().map_or(is_history_whole, |object| whole.contains(object));
+            !is_known && !lost.contains(&block.segment)
         });
+        absent.lost = lost;
         self.absent = absent;
         self.state.forget_marks(root.body.folded);
         self.show_whole_since(&whole);
@@ -441,7 +485,7 @@ impl Engine {
             Job::Open { .. } if self.config.is_eager => {
                 needs.extend(self.state.tables.iter().map(|(object, _)| Need::Object(object.clone())));
             }
-            Job::Open { .. } | Job::Sync(_) | Job::Ask(_) | Job::Answer { .. } => {}
+            Job::Open { .. } | Job::Mend | Job::Sync(_) | Job::Ask(_) | Job::Answer { .. } => {}
         }
         needs
     }

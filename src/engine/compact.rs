@@ -165,6 +165,8 @@ impl Engine {
             && self.log.is_read()
             && matches!(self.compaction.phase, Phase::Idle)
             && self.is_compaction_wanted()
+            // Until it is written down what is lost, a root without it would say that there was nothing.
+            && self.damage.is_none()
     }
 
     /// Begins a compaction if one is due.
@@ -425,7 +427,7 @@ impl Draft {
         for block in &mut section.blocks {
             block.live.remove(&changed);
         }
-        section.blocks.retain(|block| block.live.len() > 0);
+        section.blocks.retain(|block| block.live.len() > 0 && !absent.has_lost(block.segment));
         let mut numbers = changed;
         let written = numbers.iter().map(|number| source.bytes(*number)).sum();
         let worn = section.take_worn(source, absent, written);

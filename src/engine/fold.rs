@@ -27,6 +27,9 @@ pub(crate) struct Folded {
     pub(crate) superseded: Vec<Superseded>,
     /// Whether the row came from the server.
     pub(crate) is_from_server: bool,
+    /// What turned out to be lost, and the segments that are.
+    pub(crate) lost: Vec<String>,
+    pub(crate) lost_segments: Vec<u64>,
     /// Whether two mutations of one record in one request conflicted with each other.
     pub(crate) has_self_conflict: bool,
     /// The records whose base or pending mutations changed. What is seen of one is computed once, when all that changes it
@@ -145,6 +148,12 @@ pub(crate) fn fold(state: &mut State, key: u64, row: &Row) -> Folded {
             Event::ResetBegan { objects } => {
                 lead(state, row.tab);
                 state.begin_snapshot(objects.clone());
+            }
+            Event::Mended { client_id, objects, segments, details } => {
+                lead(state, row.tab);
+                state.mend(client_id.clone(), objects);
+                folded.lost.extend(details.iter().cloned());
+                folded.lost_segments.extend(segments);
             }
             Event::Decided { sequence, instead } => {
                 state.rejected.retain(|rejected| rejected.sequence != *sequence);

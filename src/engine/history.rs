@@ -140,6 +140,13 @@ impl History {
         Self { undo, redo, next, marks: Marks::default() }
     }
 
+    /// Writes whose steps are lost cannot be taken back.
+    pub(crate) fn forget_unfilled(&mut self, is_lost: impl Fn(u64) -> bool) {
+        for units in [&mut self.undo, &mut self.redo] {
+            units.retain(|unit| !unit.steps.is_empty() || !is_lost(unit.number));
+        }
+    }
+
     /// Fills steps in that come from a segment.
     pub(crate) fn fill(&mut self, stored: Vec<Unit>) {
         for unit in stored {

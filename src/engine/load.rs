@@ -5,6 +5,7 @@ use objectql_sync_protocol::{ObjectName, RecordId};
 use super::absent::{Absent, Need, each_live};
 use super::fold::{Folded, Outcome};
 use super::log::Unsure;
+use super::mend::Damage;
 use super::query::Seen;
 use super::record::Record;
 use super::seal::FormatError;
@@ -31,10 +32,14 @@ pub(crate) struct Loading {
     /// The rows that came with the root.
     pub(crate) rows: Vec<(u64, Vec<u8>)>,
     pub(crate) is_last: bool,
+    /// Whether what is not there is lost, and not in another root.
+    is_sure: bool,
+    /// What cannot be read.
+    pub(crate) damage: Damage,
 }
 
 impl Loading {
-    pub(crate) fn new(root: Root, rows: Vec<(u64, Vec<u8>)>, is_last: bool) -> Self {
+    pub(crate) fn new(root: Root, rows: Vec<(u64, Vec<u8>)>, is_last: bool, is_sure: bool) -> Self {
         let mut parts = Parts::default();
         let mut others = Vec::new();
         for section in &root.body.sections {
@@ -50,7 +55,8 @@ impl Loading {
         }
         others.reverse();
         let absent = Absent::of(&root);
-        Self { root, parts, absent, others, records: Vec::new(), rows, is_last }
+        let damage = Damage::default();
+        Self { root, parts, absent, others, records: Vec::new(), rows, is_last, is_sure, damage }
     }
 
     /// The number of the root.
@@ -82,26 +88,41 @@ impl Loading {
     /// is has to be looked at anew.
     ///
     /// # Errors
-    /// `LOG_CORRUPT`, `STORAGE_OUTDATED`
+    /// `STORAGE_OUTDATED`
     pub(crate) fn take(&mut self, segments: Vec<Option<Vec<u8>>>) -> Result<bool, Error> {
         for bytes in segments {
-            let Some(bytes) = bytes else { return Ok(false) };
-            let (segment, taken) = if let Some((kind, block)) = self.others.pop() {
-                (block.segment, self.take_other(&kind, &block, &bytes))
+            if bytes.is_none() && !self.is_sure {
+                return Ok(false);
+            }
+            let bytes = bytes.as_deref().ok_or(FormatError::Missing);
+            let (segment, kind, taken) = if let Some((kind, block)) = self.others.pop() {
+                let taken = bytes.and_then(|bytes| self.take_other(&kind, &block, bytes));
+                (block.segment, Some(kind), taken)
             } else if let Some(segment) = self.records.pop() {
                 let Self { absent, parts, .. } = self;
-                (segment, absent.take_records(&mut parts.tables, segment, &bytes).map(drop))
+                let kind = absent.kind_of(segment);
+                let take =
+                    |bytes: &[u8]| absent.take_records(&mut parts.tables, segment, bytes, false).map(drop);
+                (segment, kind, bytes.and_then(take))
             } else {
                 return Ok(true);
             };
-            taken.map_err(|error| segment_error(segment, error))?;
+            match (kind, taken) {
+                (_, Err(FormatError::Newer(_))) => return Err(Error::StorageOutdated),
+                (Some(kind), Err(error)) => {
+                    self.absent.lose(segment);
+                    self.damage.add_segment(segment, &kind, &error);
+                }
+                _ => {}
+            }
         }
         Ok(true)
     }
 
     fn take_other(&mut self, kind: &Kind, block: &Block, bytes: &[u8]) -> Result<(), FormatError> {
         let Parts { collected, pending, .. } = &mut self.parts;
-        each_live(kind, block, bytes, &mut |number, entry| {
+        let before = pending.len();
+        let taken = each_live(kind, block, bytes, &mut |number, entry| {
             match kind {
                 Kind::Collected(_, object) => {
                     collected.entry(object).push_stored(number, decode_record(entry)?)
@@ -109,7 +130,11 @@ impl Loading {
                 _ => pending.push(postcard::from_bytes(entry).map_err(|_| FormatError::BadBody)?),
             }
             Ok(())
-        })
+        });
+        if taken.is_err() {
+            pending.truncate(before);
+        }
+        taken
     }
 
     /// The state, when all are here, and what of it is not in memory.
@@ -117,14 +142,6 @@ impl Loading {
         self.parts.tables.order();
         self.parts.collected.order();
         (State::restored(self.root.body.folded, self.root.body.rest, self.parts), self.absent)
-    }
-}
-
-/// What it means that a segment cannot be read.
-pub(crate) fn segment_error(segment: u64, error: FormatError) -> Error {
-    match error {
-        FormatError::Newer(_) => Error::StorageOutdated,
-        error => Error::SegmentCorrupt { segment, detail: error.to_string() },
     }
 }
 

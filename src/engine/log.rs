@@ -4,8 +4,9 @@
 //! carries the key it expects; where another tab was first, the tail is read and folded, and the jobs are decided anew.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
-use super::absent::Need;
+use super::absent::{Absent, Need};
 use super::command::{Command, Reply};
 use super::fold::{Folded, fold};
 use super::load::Loading;
@@ -39,6 +40,8 @@ pub(crate) enum Job {
     Sync(SyncJob),
     /// A `sync()`: wants nothing but its place behind the writes before it.
     Ask(Asker),
+    /// What cannot be read is written down.
+    Mend,
     /// The answer to a `sync()` that another tab carried out: wants nothing but its place behind the tail.
     Answer { request: RequestId, result: Result<SyncReport, Error> },
 }
@@ -47,7 +50,7 @@ impl Job {
     /// Whether it may be decided in a row of writes: what rests on what is folded, only before anything else.
     fn fits_behind(&self, is_first: bool) -> bool {
         match self {
-            Self::Sync(_) => false,
+            Self::Sync(_) | Self::Mend => false,
             Self::Write { command: Command::Transaction { .. } | Command::Undo | Command::Redo, .. } => {
                 is_first
             }
@@ -64,8 +67,10 @@ pub(crate) struct Log {
     /// The number of the root that the state began with, or of a later one; 0 where there was none. None while the state has
     /// not begun, or has to begin anew.
     pub(crate) root: Option<u64>,
-    /// The root under which a row was missing: where there is no later one, it is missing for good.
+    /// The root under which something was missing: where there is no later one, it is missing for good.
     gap_under: Option<u64>,
+    /// The root under which that is so.
+    sure_under: Option<u64>,
     phase: Phase,
     queue: VecDeque<Job>,
     /// An append of which it is not known whether it was made: the tail will tell.
@@ -122,6 +127,16 @@ impl Log {
         self.queue.push_back(job);
     }
 
+    /// Before all that waits.
+    pub(crate) fn push_first(&mut self, job: Job) {
+        self.queue.push_front(job);
+    }
+
+    /// Whether what is missing is lost, and not somewhere else since another tab has compacted.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.root.is_some() && self.root == self.sure_under
+    }
+
     pub(crate) fn want_tail(&mut self) {
         self.is_tail_wanted = true;
     }
@@ -159,6 +174,7 @@ impl Engine {
             self.go_on_folding(now);
         }
         while let Phase::Idle = self.log.phase {
+            self.advance_mending();
             if self.log.is_tail_wanted {
                 self.log.phase = Phase::Unread;
             } else if self.log.queue.is_empty() || !self.is_next_in_memory() || !self.append(now) {
@@ -227,8 +243,7 @@ impl Engine {
         }
         let number = root_number(root);
         if self.log.gap_under == Some(number) {
-            let key = self.log.folded + 1;
-            return self.fail_read(now, Error::LogCorrupt { key, detail: "it is missing".to_owned() });
+            self.log.sure_under = Some(number);
         }
         let Some(bytes) = root else {
             self.log.root = Some(number);
@@ -246,11 +261,18 @@ impl Engine {
             }
             Ok(root) => {
                 self.compaction.note_root(bytes.len());
-                self.load(now, Box::new(Loading::new(root, rows, is_last)));
+                let is_sure = self.log.sure_under == Some(number);
+                self.load(now, Box::new(Loading::new(root, rows, is_last, is_sure)));
             }
             Err(FormatError::Newer(_)) => self.fail_read(now, Error::StorageOutdated),
             Err(error) => {
-                self.fail_read(now, Error::SegmentCorrupt { segment: 0, detail: error.to_string() });
+                // What is in memory is all there is, and the rows.
+                self.damage.add_rows(format!("the root: {error}"));
+                self.absent = Absent::default();
+                self.log.root = Some(number);
+                self.log.sure_under = Some(number);
+                let rows = rows.into_iter().filter(|(key, _)| *key > self.log.folded).collect();
+                self.handle_rows(now, read, rows, is_last);
             }
         }
     }
@@ -269,6 +291,7 @@ impl Engine {
         rows.retain(|(key, _)| *key > folded);
         self.log.root = Some(root);
         self.log.folded = folded;
+        self.damage.append(std::mem::take(&mut loading.damage));
         let (state, absent) = loading.finish();
         self.begin_with(now, state, absent);
         self.log.phase = Phase::Reading { read };
@@ -292,10 +315,15 @@ impl Engine {
 
     /// Builds a row of what waits and appends it. False when nothing is left to do.
     fn append(&mut self, now: Now) -> bool {
-        let append = if let Some(Job::Sync(_)) = self.log.queue.front() {
-            self.decide_next_sync_job(now)
-        } else {
-            Some(self.decide_next_writes(now))
+        let append = match self.log.queue.front() {
+            Some(Job::Sync(_)) => self.decide_next_sync_job(now),
+            Some(Job::Mend) => {
+                let jobs = self.log.queue.pop_front().into_iter().collect();
+                let events = self.decide_mending(now);
+                let row = Row { tab: self.tab, number: self.log.number(), events };
+                Some(Append { row, bytes: 0, jobs, replies: Vec::new() })
+            }
+            _ => Some(self.decide_next_writes(now)),
         };
         let Some(mut append) = append else { return true };
         if has(Defect::PromiseTooEarly) {
@@ -353,7 +381,7 @@ impl Engine {
                     staged.open();
                     replies.push((*request, Ok(Reply::Done)));
                 }
-                Job::Ask(_) | Job::Answer { .. } | Job::Sync(_) => {}
+                Job::Ask(_) | Job::Answer { .. } | Job::Sync(_) | Job::Mend => {}
             }
             jobs.push(job);
         }
@@ -371,6 +399,7 @@ impl Engine {
         self.log.phase = Phase::Idle;
         let folded = fold(&mut self.state, self.log.folded, &append.row);
         self.note_tail(append.bytes);
+        self.follow_mended(now, &folded);
         self.show(&folded);
         self.note_writes(now, &append.row, &folded);
         self.tell(&folded, true);
@@ -426,13 +455,24 @@ impl Engine {
         let Phase::Folding { mut rows, is_last } = std::mem::take(&mut self.log.phase) else { return };
         while let Some((key, bytes)) = rows.pop_front() {
             if key > self.log.folded + 1 || bytes.is_empty() {
-                // It was compacted: the state has to begin anew, with the root.
-                self.log.begin_anew();
-                return self.read();
+                if !self.log.is_sure() {
+                    // It was compacted: the state has to begin anew, with the root.
+                    self.log.begin_anew();
+                    return self.read();
+                }
+                let last = if bytes.is_empty() { key } else { key - 1 };
+                self.pass_over(self.log.folded + 1..=last, FormatError::Missing);
+                if last == key {
+                    continue;
+                }
             }
-            let row = match self.decode_row(key, &bytes) {
+            let row = match Row::decode(&bytes) {
                 Ok(row) => row,
-                Err(error) => return self.fail_read(now, error),
+                Err(FormatError::Newer(_)) => return self.fail_read(now, Error::StorageOutdated),
+                Err(error) => {
+                    self.pass_over(key..=key, error);
+                    continue;
+                }
             };
             let is_waited_for = !self.absent.is_empty() && !has(Defect::AbsentUnwaited);
             if is_waited_for && !self.has_all(&self.needs_of_row(&row)) {
@@ -475,21 +515,18 @@ impl Engine {
         self.fail_all(now, &error);
     }
 
-    fn decode_row(&self, key: u64, bytes: &[u8]) -> Result<Row, Error> {
-        let corrupt = |detail: String| Error::LogCorrupt { key, detail };
-        if key != self.log.folded + 1 {
-            return Err(corrupt(format!("row {} is missing before it", self.log.folded + 1)));
-        }
-        Row::decode(bytes).map_err(|error| match error {
-            FormatError::Newer(_) => Error::StorageOutdated,
-            error => corrupt(error.to_string()),
-        })
+    /// Rows cannot be read.
+    fn pass_over(&mut self, keys: RangeInclusive<u64>, why: FormatError) {
+        self.damage.add_rows(format!("rows {} to {}: {why}", keys.start(), keys.end()));
+        self.log.folded = *keys.end();
+        self.state.pass_over(self.log.folded);
     }
 
     fn fold_row(&mut self, now: Now, key: u64, bytes: usize, row: &Row) {
         self.log.folded = key;
         self.note_tail(bytes);
         let folded = fold(&mut self.state, key, row);
+        self.follow_mended(now, &folded);
         self.show(&folded);
         let unsure = self.log.unsure.take_if(|unsure| unsure.append.row.is_same_append(row));
         if self.is_open {
@@ -549,6 +586,7 @@ impl Engine {
                     self.outputs.push_back(Output::Announce(Announcement::Synced { tab, ask, result }));
                 }
                 Job::Sync(job) => self.handle_sync_job_failed(now, &job, error.clone()),
+                Job::Mend => self.handle_mend_failed(),
             }
         }
     }
@@ -564,7 +602,7 @@ impl Engine {
                 Job::Ask(asker) => self.ask_sync(now, asker),
                 Job::Answer { request, result } => self.reply(request, result.map(Reply::Synced)),
                 Job::Open { .. } => self.is_open = true,
-                Job::Write { .. } => {}
+                Job::Write { .. } | Job::Mend => {}
             }
         }
     }

@@ -25,6 +25,11 @@ impl Marks {
         }
     }
 
+    /// The thing with that number is lost, whichever row did that: with the next compaction it goes.
+    pub(crate) fn mark_lost(&mut self, number: u64) {
+        self.list.push((self.row + 1, number));
+    }
+
     /// Forgets what rows up to this one changed: it is in segments.
     pub(crate) fn forget(&mut self, through: u64) {
         let gone = self.list.partition_point(|(row, _)| *row <= through);

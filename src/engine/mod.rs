@@ -35,6 +35,7 @@ mod inspect;
 mod load;
 mod log;
 mod marks;
+mod mend;
 mod places;
 mod query;
 mod queue;
@@ -85,6 +86,7 @@ use self::compact::Compaction;
 use self::export::Export;
 use self::fold::Folded;
 use self::log::{Job, Log};
+use self::mend::Damage;
 use self::random::Random;
 use self::sync::realtime::Realtime;
 use self::sync::{Asker, Sync};
@@ -383,6 +385,8 @@ pub struct Engine {
     /// What of the state is not in memory.
     absent: Absent,
     loader: Loader,
+    /// What of it cannot be read.
+    damage: Damage,
     sync: Sync,
     realtime: Realtime,
     /// Whether the log was read to its end and is not empty: what an app may see starts then.
@@ -418,6 +422,7 @@ impl Engine {
             compaction: Compaction::default(),
             absent: Absent::default(),
             loader: Loader::default(),
+            damage: Damage::default(),
             sync: Sync::default(),
             realtime: Realtime::default(),
             is_open: false,

@@ -93,6 +93,8 @@ pub enum Notice {
     Superseded(String),
     /// A sync has come so far.
     Progress(SyncProgress),
+    /// Something stored is lost (`DataLoss`).
+    DataLost(String),
 }
 
 /// Which records changed (`ChangeEvent`).
@@ -312,6 +314,9 @@ impl Engine {
     /// What an app is told of a folded row.
     pub(crate) fn notices(&self, folded: &Folded, is_own: bool) -> Vec<Notice> {
         let mut notices = Vec::new();
+        if !folded.lost.is_empty() {
+            notices.push(data_loss("damaged", "[]", &folded.lost));
+        }
         if !folded.touched.is_empty() {
             let origin = match (folded.is_from_server, is_own) {
                 (true, _) => Origin::Server,
@@ -347,6 +352,13 @@ impl Engine {
             self.outputs.push_back(super::Output::Notice(Notice::Status(status)));
         }
     }
+}
+
+/// What is lost and why; the mutations that are, as a JSON array, as far as they are known.
+pub(crate) fn data_loss(reason: &str, mutations: &str, details: &[String]) -> Notice {
+    let details = array_text(details.iter().map(|detail| quoted(detail)));
+    let text = ObjectText::default().text("reason", reason).json("mutations", mutations);
+    Notice::DataLost(text.json("details", &details).finish())
 }
 
 fn changed(object: &ObjectName, ids: &[RecordId]) -> ChangedRecords {

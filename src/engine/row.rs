@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::seal::{self, FormatError};
 
 const MAGIC: [u8; 2] = *b"OQ";
-/// The newest version. 1: without `Reverted`.
-const VERSION: u8 = 2;
+/// The newest version. 1: without `Reverted`. 2: without `Mended`.
+const VERSION: u8 = 3;
 
 /// The most bytes one row may have: 32 MiB. Chromium refuses IndexedDB values of about 128 MiB.
 pub const MAX_ROW_BYTES: usize = 32 << 20;
@@ -76,6 +76,17 @@ pub enum Event {
         is_redo: bool,
         /// What that takes; nothing where all of it was changed since.
         mutations: Vec<Recorded>,
+    },
+    /// Some of what is stored cannot be read: all go on without it.
+    Mended {
+        /// The database writes under another id, where sequences of this one may have been lost.
+        client_id: Option<ClientId>,
+        /// The objects whose records are collected anew.
+        objects: Vec<ObjectName>,
+        /// The segments that are lost.
+        segments: Vec<u64>,
+        /// What cannot be read, for people.
+        details: Vec<String>,
     },
 }
 
@@ -227,8 +238,12 @@ impl Row {
     /// [`FormatError::TooLarge`]
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         // Older releases read what they know.
-        let is_newest = self.events.iter().any(|event| matches!(event, Event::Reverted { .. }));
-        let version = if is_newest { VERSION } else { 1 };
+        let since = |event: &Event| match event {
+            Event::Mended { .. } => VERSION,
+            Event::Reverted { .. } => 2,
+            _ => 1,
+        };
+        let version = self.events.iter().map(since).max().unwrap_or(1);
         let bytes =
             postcard::to_extend(self, seal::begin(MAGIC, version)).map_err(|_| FormatError::BadBody)?;
         if bytes.len() > MAX_ROW_BYTES {

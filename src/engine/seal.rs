@@ -32,6 +32,9 @@ pub enum FormatError {
     /// The checksum fits and the body makes no sense.
     #[error("the body cannot be read")]
     BadBody,
+    /// Not there.
+    #[error("it is missing")]
+    Missing,
     /// More bytes than a row may have.
     #[error("it is larger than 32 MiB")]
     TooLarge,

@@ -154,6 +154,31 @@ impl State {
         self.snapshot = Some(snapshot);
     }
 
+    /// A row cannot be read.
+    pub(crate) fn pass_over(&mut self, row: u64) {
+        self.row = row;
+    }
+
+    /// Goes on without what is lost: new sequences are another client's where it is not known which were used, and the server's
+    /// records are collected anew.
+    pub(crate) fn mend(&mut self, client_id: Option<ClientId>, objects: &[ObjectName]) {
+        if client_id.is_some() {
+            self.client_id = client_id;
+        }
+        self.forget_lost_pending();
+        if !objects.is_empty() {
+            self.begin_snapshot(objects.to_vec());
+        }
+    }
+
+    /// What is said of pending mutations that are not there is not said any more.
+    fn forget_lost_pending(&mut self) {
+        let Self { pending, frozen, applied, parked, .. } = self;
+        for list in [frozen, applied, parked] {
+            list.retain(|sequence| pending.get(sequence).is_some());
+        }
+    }
+
     /// What rows up to this one changed is in segments.
     pub(crate) fn forget_marks(&mut self, through: u64) {
         self.tables.forget_marks(through);
@@ -234,7 +259,10 @@ impl State {
         for key in keys {
             state.replay(&key.object, &key.id);
         }
+        state.forget_lost_pending();
         state.forget_marks(row);
+        state.tables.begin(row);
+        state.tables.drop_lost();
         state
     }
 

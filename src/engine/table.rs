@@ -66,6 +66,14 @@ impl Tables {
         self.row = row;
     }
 
+    /// Removes the records of which nothing is left because what was pending of them is lost.
+    pub(crate) fn drop_lost(&mut self) {
+        for (_, table) in &mut self.list {
+            table.marks.begin(self.row);
+            table.drop_lost();
+        }
+    }
+
     /// What rows up to this one changed is in segments.
     pub(crate) fn forget_marks(&mut self, through: u64) {
         for (_, table) in &mut self.list {
@@ -201,6 +209,17 @@ impl Table {
         self.by_id.remove(self.by_id.hash(id), u32::try_from(slot).unwrap_or(u32::MAX));
         if self.slots.len() > FEW_SLOTS && self.by_id.len() * 2 < self.slots.len() {
             self.close_up();
+        }
+    }
+
+    /// Removes the records of which nothing is left because what was pending of them is lost.
+    pub(crate) fn drop_lost(&mut self) {
+        let gone: Vec<RecordId> =
+            self.records().filter(|record| record.is_gone()).map(|record| record.id.clone()).collect();
+        for id in gone {
+            let number = self.number_of(&id);
+            self.drop_if_gone(&id);
+            number.into_iter().for_each(|number| self.marks.mark_lost(number));
         }
     }
 

@@ -230,6 +230,14 @@ impl Engine {
         }
     }
 
+    /// The server's records are to be collected anew.
+    pub(crate) fn pull_anew(&mut self, now: Now) {
+        if self.sync.is_leader && self.is_automatic() {
+            self.begin_cycle(now);
+            self.stop_waiting();
+        }
+    }
+
     fn is_automatic(&self) -> bool {
         self.config.sync.is_some_and(|sync| sync.is_automatic)
     }

@@ -5,6 +5,7 @@ mod absent;
 mod compact;
 mod fold;
 mod log;
+mod mend;
 mod plain;
 mod poison;
 mod push;

@@ -1,0 +1,106 @@
+//! What is stored and cannot be read, and going on without it.
+//!
+//! The fold passes over a damaged row; a damaged segment holds nothing. Nothing else is given up. The tab that finds damage says so in
+//! a row of its own, before it writes anything else: it names what is lost, has the server's records collected anew, and where
+//! sequences may have been used that nobody knows of any more, the database writes under another client id from there on: the
+//! server would take a second mutation with the same sequence for a copied profile's. All tabs go by that row, and the next
+//! compaction leaves behind what cannot be read. What was not pushed and was in it is lost; the app is told.
+
+use std::fmt::Display;
+
+use objectql_sync_protocol::ClientId;
+
+use super::fold::Folded;
+use super::log::Job;
+use super::row::Event;
+use super::stored::Kind;
+use super::{Engine, Now};
+
+/// What was found damaged since all of that was last written down.
+#[derive(Debug, Default)]
+pub(crate) struct Damage {
+    /// What cannot be read, for people.
+    details: Vec<String>,
+    segments: Vec<u64>,
+    /// Whether sequences may be lost.
+    is_of_sequences: bool,
+    /// Whether a job is on its way that writes it down.
+    is_wanted: bool,
+}
+
+impl Damage {
+    pub(crate) const fn is_none(&self) -> bool {
+        self.details.is_empty()
+    }
+
+    /// Rows, or what is stored in their place, cannot be read.
+    pub(crate) fn add_rows(&mut self, detail: String) {
+        self.details.push(detail);
+        self.is_of_sequences = true;
+    }
+
+    /// A segment cannot be read, or is not there.
+    pub(crate) fn add_segment(&mut self, segment: u64, kind: &Kind, why: &dyn Display) {
+        let what = match kind {
+            // What could be taken back is no part of what the app stored.
+            Kind::Undo => return,
+            Kind::Records(object) | Kind::Collected(_, object) => format!("records of {object}"),
+            Kind::Pending => "mutations that were not pushed".to_owned(),
+        };
+        self.details.push(format!("segment {segment}, with {what}: {why}"));
+        self.segments.push(segment);
+        self.is_of_sequences |= *kind == Kind::Pending;
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.details.append(&mut other.details);
+        self.segments.append(&mut other.segments);
+        self.is_of_sequences |= other.is_of_sequences;
+    }
+}
+
+impl Engine {
+    /// Has damage written down before anything else is, once the log can be written to.
+    pub(crate) fn advance_mending(&mut self) {
+        if !self.damage.is_none() && !self.damage.is_wanted && self.log.error.is_none() {
+            self.damage.is_wanted = true;
+            self.log.push_first(Job::Mend);
+        }
+    }
+
+    /// It could not be written down: that is tried again when storage works.
+    pub(crate) fn handle_mend_failed(&mut self) {
+        self.damage.is_wanted = false;
+    }
+
+    /// What is written down of the damage, unless another tab was faster.
+    pub(crate) fn decide_mending(&mut self, now: Now) -> Vec<Event> {
+        // What is written down twice is lost once.
+        let Damage { details, segments, is_of_sequences, .. } = &self.damage;
+        if details.is_empty() {
+            return Vec::new();
+        }
+        let (details, segments) = (details.clone(), segments.clone());
+        let uuid = || ClientId::new(self.random.uuid(now.wall).to_string()).ok();
+        let client_id = is_of_sequences.then(uuid).flatten();
+        let objects = self.config.pulled_objects().collect();
+        vec![Event::Mended { client_id, objects, segments, details }]
+    }
+
+    /// A row is folded that says what is lost.
+    pub(crate) fn follow_mended(&mut self, now: Now, folded: &Folded) {
+        if folded.lost.is_empty() {
+            return;
+        }
+        let Damage { details, segments, .. } = &mut self.damage;
+        details.retain(|detail| !folded.lost.contains(detail));
+        segments.retain(|segment| !folded.lost_segments.contains(segment));
+        if details.is_empty() {
+            self.damage = Damage::default();
+        }
+        for segment in &folded.lost_segments {
+            self.lose(*segment);
+        }
+        self.pull_anew(now);
+    }
+}
