@@ -353,10 +353,13 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
             fetch: hook("fetch"),
         })
     });
+    let storage = storage(options)?;
+    let mut config = Config::new(objects, sync_settings)?;
+    config.is_durable = storage != Storage::Memory;
     Ok(Settings {
         name: text_of(options, "\"name\"")?.ok_or_else(|| wrong("name", "a string"))?,
-        storage: storage(options)?,
-        config: Config::new(objects, sync_settings)?,
+        storage,
+        config,
         before_writing: hook("beforeWriting"),
         hooks: Hooks {
             transport: transport.transpose()?,

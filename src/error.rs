@@ -107,9 +107,20 @@ pub enum Error {
     /// The database was written by a newer version of the driver.
     #[error("the database was written by a newer version of the driver: reload the page")]
     StorageOutdated,
+    /// IndexedDB does not answer.
+    #[error(
+        "IndexedDB does not answer: another tab of this site may be frozen in the middle of a write. It goes on when \
+         that tab does, or is closed"
+    )]
+    StorageStalled,
     /// The local database was deleted while it was open.
-    #[error("the local database was deleted (site data cleared?): reload the page")]
+    #[error("the local database was deleted while it was open: open it again")]
     DatabaseLost,
+    /// The local database is gone, and nobody deleted it on purpose.
+    #[error(
+        "the data of this site were cleared, and this write with them: a new database takes their place, write again"
+    )]
+    Cleared,
     /// A row of the log cannot be read.
     #[error("row {key} of the local log cannot be read: {detail}")]
     LogCorrupt {
@@ -202,9 +213,9 @@ impl Error {
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
             Self::StorageFailed(_) => "STORAGE_FAILED",
             Self::StorageUnknown(_) => "STORAGE_UNKNOWN",
-            Self::StorageBlocked => "STORAGE_BLOCKED",
+            Self::StorageBlocked | Self::StorageStalled => "STORAGE_BLOCKED",
             Self::StorageOutdated => "STORAGE_OUTDATED",
-            Self::DatabaseLost => "DATABASE_LOST",
+            Self::DatabaseLost | Self::Cleared => "DATABASE_LOST",
             Self::LogCorrupt { .. } => "LOG_CORRUPT",
             Self::Closed => "CLOSED",
             Self::InLeader { code, .. } => code,

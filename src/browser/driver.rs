@@ -357,14 +357,14 @@ impl Shell {
 
 /// Does what an output wants of the store. One function for all of them: each future of its own is some kilobytes of code.
 async fn use_store(log: &Store, output: Output) -> Input {
-    match output {
+    let input = match output {
         Output::Append { append, key, bytes } => match log.append(key, bytes).await {
             Outcome::Appended => Input::Appended { append },
             Outcome::Behind => Input::Behind { append },
             Outcome::Failed(error) => Input::AppendFailed { append, error },
             Outcome::Unknown(error) => Input::AppendUnknown { append, error },
         },
-        Output::Begin { read } => match log.begin().await {
+        Output::Begin { read, may_create } => match log.begin(may_create).await {
             Ok(Beginning { root, rows, is_last }) => Input::Begun { read, root, rows, is_last },
             Err(error) => Input::ReadFailed { read, error },
         },
@@ -378,24 +378,41 @@ async fn use_store(log: &Store, output: Output) -> Input {
         },
         Output::ReadRoot { compaction } => match log.root().await {
             Ok(root) => Input::Root { compaction, root },
-            Err(_) => Input::CompactionFailed { compaction },
+            Err(error) => fail_compaction(log, compaction, &error),
         },
         Output::WriteSegments { compaction, keep, segments } => {
             match log.write_segments(keep, segments).await {
-                Ok(keys) => Input::SegmentsWritten { compaction, keys },
-                Err(_) => Input::CompactionFailed { compaction },
+                Ok(Some(keys)) => Input::SegmentsWritten { compaction, keys },
+                Ok(None) => Input::CompactionFailed { compaction },
+                Err(error) => fail_compaction(log, compaction, &error),
             }
         }
         Output::Compact { compaction, replaces, root, segments, through } => {
             let new = NewRoot { replaces, root, segments, through };
             match log.compact(new).await {
                 Ok(true) => Input::Compacted { compaction },
-                _ => Input::CompactionFailed { compaction },
+                Ok(false) => Input::CompactionFailed { compaction },
+                Err(error) => fail_compaction(log, compaction, &error),
             }
         }
         // What is not the store's.
         _ => Input::Wake,
+    };
+    match &input {
+        Input::AppendFailed { error, .. }
+        | Input::AppendUnknown { error, .. }
+        | Input::ReadFailed { error, .. } => {
+            log.failed(error);
+        }
+        Input::CompactionFailed { .. } => {}
+        _ => log.worked(),
     }
+    input
+}
+
+fn fail_compaction(log: &Store, compaction: u64, error: &Error) -> Input {
+    log.failed(error);
+    Input::CompactionFailed { compaction }
 }
 
 fn handle_in(shell: &Weak<Shell>, input: Input) {

@@ -28,11 +28,16 @@ pub(crate) fn now() -> Now {
 
 /// Random bytes to seed the engine with.
 pub(crate) fn seed() -> Result<[u8; 32], Error> {
-    let bytes = Uint8Array::new_with_length(32);
-    get_random_values(&bytes).map_err(|error| Error::Internal(describe(&error)))?;
     let mut seed = [0; 32];
-    bytes.copy_to(&mut seed);
+    random_bytes(32)?.copy_to(&mut seed);
     Ok(seed)
+}
+
+/// So many random bytes.
+pub(crate) fn random_bytes(count: u32) -> Result<Uint8Array, Error> {
+    let bytes = Uint8Array::new_with_length(count);
+    get_random_values(&bytes).map_err(|error| Error::Internal(describe(&error)))?;
+    Ok(bytes)
 }
 
 /// What a JavaScript error says, for people.

@@ -4,6 +4,8 @@
 //! wait would let it commit by itself. Everything is encoded before.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
 
 use idb::request::{GetAllKeysStoreRequest, GetAllStoreRequest, GetStoreRequest};
 use idb::{KeyRange, ObjectStore, Query, Transaction};
@@ -13,9 +15,10 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{IdbDatabase, IdbTransaction};
 
+use super::environment::now;
 use super::listener::Listener;
 use super::once::{Filler, Once};
-use super::schema::{self, LOG, ROOT, SEGMENTS, from_exception, to_error};
+use super::schema::{self, IDENTITY, LOG, ROOT, SEGMENTS, from_exception, to_error};
 use crate::engine::root_number;
 use crate::error::Error;
 
@@ -24,8 +27,15 @@ const ROWS_AT_FIRST: u32 = 4;
 const ROWS_AT_MOST: u32 = 2048;
 /// A read that brought so many bytes is large enough: 1 MiB is folded in a few milliseconds.
 const BYTES_PER_READ: usize = 1 << 20;
-/// A dead connection is replaced this often before the failure is told. Dexie and others do it three times.
+/// An append that was certainly not made is made again, each time on a new connection, until it failed so often. Dexie and others do
+/// it three times; what reads is asked again by the engine, as often.
 const MAX_TRIES: u32 = 3;
+/// After so many failures in a row, which is three calls with all their tries, IndexedDB is left alone for a while: a connection that
+/// stays dead would be asked thousands of times an hour.
+const FAILURES_TO_REST: u32 = 9;
+/// How long, at first and at most: 1 and 10 seconds.
+const REST_MS: u32 = 1000;
+const MOST_REST_MS: u32 = 10_000;
 /// The stores of a transaction that writes segments, also of one that needs no rows: writes of one database must not overlap. Of a
 /// Chromium that is killed between the first flush and the commit of two that do, the next start finds two undo logs that both
 /// lock the database, takes that for damage, and deletes all databases of the origin (`LevelDBScopes::Initialize`, "Invalid
@@ -79,12 +89,25 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(database: IdbDatabase) -> Self {
+    fn new(database: IdbDatabase, is_deleted: Rc<Cell<bool>>) -> Self {
         // Another tab wants to delete or upgrade the database: this one lets go, and opens it again when it needs it.
         let to_close = database.clone();
-        let listener = Listener::new(database.clone().into(), "versionchange", move |_| to_close.close());
+        let listener = Listener::new(database.clone().into(), "versionchange", move |event| {
+            let event: web_sys::IdbVersionChangeEvent = event.unchecked_into();
+            is_deleted.set(event.new_version().is_none());
+            to_close.close();
+        });
         Self { database, _listener: listener }
     }
+}
+
+/// How IndexedDB did of late.
+#[derive(Default)]
+struct Health {
+    /// How often it failed since it did not.
+    failures: u32,
+    /// Until when it is left alone, and why.
+    rest: Option<(Duration, Error)>,
 }
 
 /// The log of one database.
@@ -94,8 +117,12 @@ pub(crate) struct LogStore {
     /// Is awaited before the first write.
     before_writing: RefCell<Option<Function>>,
     connection: RefCell<Option<Connection>>,
-    was_open: Cell<bool>,
+    /// Which database it is, once that was read: another one may take its place under the same name.
+    identity: RefCell<Option<Identity>>,
+    /// Whether somebody deleted it on purpose.
+    is_deleted: Rc<Cell<bool>>,
     is_closed: Cell<bool>,
+    health: RefCell<Health>,
     rows_per_read: Cell<u32>,
     /// How many transactions were made: for those who count them.
     transactions: Cell<u32>,
@@ -108,8 +135,10 @@ impl LogStore {
             durability,
             before_writing: RefCell::new(before_writing),
             connection: RefCell::default(),
-            was_open: Cell::new(false),
+            identity: RefCell::default(),
+            is_deleted: Rc::default(),
             is_closed: Cell::new(false),
+            health: RefCell::default(),
             rows_per_read: Cell::new(ROWS_AT_FIRST),
             transactions: Cell::new(0),
         }
@@ -129,14 +158,55 @@ impl LogStore {
         if self.is_closed.get() {
             return Err(Error::Closed);
         }
-        let database: IdbDatabase = schema::open(&self.name, !self.was_open.get()).await?.into();
+        if self.is_deleted.get() {
+            return Err(Error::DatabaseLost);
+        }
+        if let Some((until, error)) = &self.health.borrow().rest
+            && now().monotonic < *until
+        {
+            return Err(error.clone());
+        }
+        let known = self.identity.borrow().clone();
+        let database: IdbDatabase = schema::open(&self.name, known.is_none()).await?.into();
+        let connection = Connection::new(database.clone(), Rc::clone(&self.is_deleted));
+        if let Some(known) = known
+            && read_identity(&database).await? != known
+        {
+            connection.database.close();
+            return Err(Error::Cleared);
+        }
         if self.is_closed.get() {
             database.close();
             return Err(Error::Closed);
         }
-        self.was_open.set(true);
-        self.connection.borrow_mut().replace(Connection::new(database.clone()));
+        if let Some(connection) = self.connection.borrow_mut().replace(connection) {
+            // Somebody else was as fast.
+            connection.database.close();
+        }
         Ok(database)
+    }
+
+    /// It did what was asked of it.
+    pub(crate) fn worked(&self) {
+        if self.health.borrow().failures > 0 {
+            self.health.take();
+        }
+    }
+
+    /// It did not: the next one gets a connection of its own, because a dead one may stay dead.
+    pub(crate) fn failed(&self, error: &Error) {
+        let Error::StorageFailed(_) = error else { return };
+        self.disconnect();
+        let mut health = self.health.borrow_mut();
+        if health.rest.as_ref().is_some_and(|(until, _)| now().monotonic < *until) {
+            // It was not asked.
+            return;
+        }
+        health.failures += 1;
+        if let Some(more) = health.failures.checked_sub(FAILURES_TO_REST) {
+            let rest = REST_MS.saturating_mul(1 << more.min(16)).min(MOST_REST_MS);
+            health.rest = Some((now().monotonic + Duration::from_millis(rest.into()), error.clone()));
+        }
     }
 
     /// Closes the log for good; a transaction under way is finished first.
@@ -152,8 +222,8 @@ impl LogStore {
         }
     }
 
-    /// A transaction on a connection that is alive. A connection dies when the browser says so, without an event that could be
-    /// relied on: what tells is that it gives no transaction.
+    /// A transaction. A connection dies when the browser says so, without an event that could be relied on: what tells is that it
+    /// gives no transaction.
     async fn transaction(&self, stores: &[&str], mode: &str) -> Result<IdbTransaction, Error> {
         let before_writing = self.before_writing.borrow().clone().filter(|_| mode == READ_WRITE);
         if let Some(before_writing) = before_writing {
@@ -171,26 +241,25 @@ impl LogStore {
         };
         let _ =
             js_sys::Reflect::set(&options, &JsValue::from_str("durability"), &JsValue::from_str(durability));
-        let mut tries = 0;
-        loop {
-            let database = self.database().await?;
-            let database: &DatabaseWithOptions = database.unchecked_ref();
-            match database.transaction_with_options(&stores, mode, &options) {
-                Ok(transaction) => return Ok(transaction),
-                Err(error) => {
-                    tries += 1;
-                    self.disconnect();
-                    if tries >= MAX_TRIES {
-                        return Err(from_exception(&error));
-                    }
-                }
-            }
-        }
+        let database = self.database().await?;
+        let database: &DatabaseWithOptions = database.unchecked_ref();
+        database.transaction_with_options(&stores, mode, &options).map_err(|error| from_exception(&error))
     }
 
     /// Appends a row if it gets the key that is expected.
     pub(crate) async fn append(&self, key: u64, bytes: &[u8]) -> Outcome {
         let value = Uint8Array::from(bytes);
+        let mut tries = 1;
+        loop {
+            match self.try_append(key, &value).await {
+                Outcome::Failed(error @ Error::StorageFailed(_)) if tries < MAX_TRIES => self.failed(&error),
+                outcome => return outcome,
+            }
+            tries += 1;
+        }
+    }
+
+    async fn try_append(&self, key: u64, value: &Uint8Array) -> Outcome {
         let both = self.transaction(&[LOG], READ_WRITE).await;
         let (transaction, store) = match both.and_then(|transaction| with_store(transaction, LOG)) {
             Ok(both) => both,
@@ -198,7 +267,7 @@ impl LogStore {
         };
         self.transactions.set(self.transactions.get() + 1);
         let ending = Ending::of(&transaction);
-        let request = match store.add(&value, None) {
+        let request = match store.add(value, None) {
             Ok(request) => request,
             // A value that cannot be stored: nothing was asked for.
             Err(error) => {
@@ -226,13 +295,19 @@ impl LogStore {
         }
     }
 
-    /// The root and the first rows, as they are at one moment.
-    pub(crate) async fn begin(&self) -> Result<Beginning, Error> {
+    /// The root and the first rows, as they are at one moment; of any database, where one may be made.
+    pub(crate) async fn begin(&self, may_create: bool) -> Result<Beginning, Error> {
+        if may_create {
+            self.identity.take();
+        }
         let transaction = self.transaction(&[LOG, SEGMENTS], READ_ONLY).await?;
-        let root = get_root(&store_of(&transaction, SEGMENTS)?)?;
+        let segments = store_of(&transaction, SEGMENTS)?;
+        let (identity, root) = (get(&segments, IDENTITY)?, get(&segments, ROOT)?);
         let store = store_of(&transaction, LOG)?;
         let rows = self.rows_after(&store, 0)?;
-        let root = to_bytes(root.await.map_err(|error| to_error(&error))?)?;
+        let identity = bytes_of(identity).await?;
+        self.identity.borrow_mut().get_or_insert(identity);
+        let root = bytes_of(root).await?;
         let (rows, is_last) = self.take_rows(rows).await?;
         Ok(Beginning { root, rows, is_last })
     }
@@ -240,8 +315,8 @@ impl LogStore {
     /// The root.
     pub(crate) async fn root(&self) -> Result<Option<Vec<u8>>, Error> {
         let transaction = self.transaction(&[SEGMENTS], READ_ONLY).await?;
-        let root = get_root(&store_of(&transaction, SEGMENTS)?)?;
-        to_bytes(root.await.map_err(|error| to_error(&error))?)
+        let root = get(&store_of(&transaction, SEGMENTS)?, ROOT)?;
+        bytes_of(root).await
     }
 
     /// Segments, in the order of these keys; none for one that is not there.
@@ -255,17 +330,18 @@ impl LogStore {
             .map_err(|error| to_error(&error))?;
         let mut segments = Vec::with_capacity(keys.len());
         for request in requests {
-            segments.push(to_bytes(request.await.map_err(|error| to_error(&error))?)?);
+            segments.push(bytes_of(request).await?);
         }
         Ok(segments)
     }
 
-    /// Puts segments into the store, and takes all out first but those to be kept; gives their keys.
+    /// Puts segments into the store, and takes all out first but those to be kept; gives their keys. None, and nothing is done, where
+    /// the root is another one by now: what is not of this one may be of that.
     pub(crate) async fn write_segments(
         &self,
         keep: Option<(u64, Vec<u64>)>,
         segments: Vec<Vec<u8>>,
-    ) -> Result<Vec<u64>, Error> {
+    ) -> Result<Option<Vec<u64>>, Error> {
         let values: Vec<Uint8Array> =
             segments.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect();
         drop(segments);
@@ -273,13 +349,12 @@ impl LogStore {
         let ending = Ending::of(&transaction);
         let store = store_of(&transaction, SEGMENTS)?;
         if let Some((number, keep)) = keep {
-            let root = get_root(&store)?;
+            let root = get(&store, ROOT)?;
             let keys = store.get_all_keys(None, None).map_err(|error| to_error(&error))?;
-            let root = to_bytes(root.await.map_err(|error| to_error(&error))?)?;
+            let root = bytes_of(root).await?;
             let keys = keys.await.map_err(|error| to_error(&error))?;
             if root_number(root.as_deref()) != number {
-                // Another tab has compacted: what is not of this root may be of its.
-                return Err(other_root());
+                return Ok(None);
             }
             remove_others(&store, keys.iter().filter_map(to_key), &keep)?;
         }
@@ -295,7 +370,7 @@ impl LogStore {
         }
         let _ = Transaction::from(transaction).commit();
         ending.wait().await?;
-        Ok(keys)
+        Ok(Some(keys))
     }
 
     /// Puts a root in the place of the one with that number, and removes what it makes superfluous. False, and nothing is done,
@@ -379,8 +454,16 @@ struct RowRequests {
     limit: u32,
 }
 
-fn get_root(store: &ObjectStore) -> Result<GetStoreRequest, Error> {
-    store.get(Query::Key(JsValue::from_f64(ROOT))).map_err(|error| to_error(&error))
+fn get(store: &ObjectStore, key: f64) -> Result<GetStoreRequest, Error> {
+    store.get(Query::Key(JsValue::from_f64(key))).map_err(|error| to_error(&error))
+}
+
+/// What tells a database from another one of the same name; none for those that earlier releases made.
+type Identity = Option<Vec<u8>>;
+
+async fn read_identity(database: &IdbDatabase) -> Result<Identity, Error> {
+    let transaction = database.transaction_with_str(SEGMENTS).map_err(|error| from_exception(&error))?;
+    bytes_of(get(&store_of(&transaction, SEGMENTS)?, IDENTITY)?).await
 }
 
 async fn replace_root(
@@ -390,9 +473,9 @@ async fn replace_root(
     new: &NewRoot,
 ) -> Result<bool, Error> {
     let to_error = |error| to_error(&error);
-    let root = get_root(store)?;
+    let root = get(store, ROOT)?;
     let keys = store.get_all_keys(None, None).map_err(to_error)?;
-    let root = to_bytes(root.await.map_err(to_error)?)?;
+    let root = bytes_of(root).await?;
     let keys: Vec<u64> = keys.await.map_err(to_error)?.iter().filter_map(to_key).collect();
     let is_possible = root_number(root.as_deref()) == new.replaces
         && new.segments.iter().all(|segment| keys.binary_search(segment).is_ok());
@@ -426,8 +509,8 @@ fn with_store(transaction: IdbTransaction, name: &str) -> Result<(IdbTransaction
     Ok((transaction, store))
 }
 
-fn to_bytes(value: Option<JsValue>) -> Result<Option<Vec<u8>>, Error> {
-    let Some(value) = value else { return Ok(None) };
+async fn bytes_of(request: GetStoreRequest) -> Result<Option<Vec<u8>>, Error> {
+    let Some(value) = request.await.map_err(|error| to_error(&error))? else { return Ok(None) };
     value.dyn_ref::<Uint8Array>().map(|bytes| Some(bytes.to_vec())).ok_or_else(not_a_log)
 }
 
@@ -487,11 +570,6 @@ fn failed_append(end: Result<(), Error>, request: Error) -> Outcome {
 
 fn to_row(key: &JsValue, value: &JsValue) -> Option<(u64, Vec<u8>)> {
     Some((to_key(key)?, value.dyn_ref::<Uint8Array>()?.to_vec()))
-}
-
-/// The root is another one by now.
-pub(crate) fn other_root() -> Error {
-    Error::StorageFailed("another tab has compacted".to_owned())
 }
 
 fn not_a_log() -> Error {

@@ -3,7 +3,7 @@
 //! | version | stores |
 //! | --- | --- |
 //! | 1 | `log`: rows under keys of a generator. Keys are never used twice, not even after rows are deleted |
-//! | 2 | `segments`: segments likewise, and the root under the key 0 |
+//! | 2 | `segments`: segments likewise, the root under the key 0, and since 0.10 the identity of the database under the key -1 |
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,8 +11,9 @@ use std::rc::Rc;
 use gloo_timers::callback::Timeout;
 use idb::event::VersionChangeEvent;
 use idb::{Database, DatabaseEvent, Event, Factory, ObjectStoreParams, Request};
+use wasm_bindgen::JsValue;
 
-use super::environment::{describe, error_name};
+use super::environment::{describe, error_name, random_bytes};
 use super::once::{Filler, Once};
 use crate::error::Error;
 
@@ -22,12 +23,14 @@ pub(crate) const LOG: &str = "log";
 pub(crate) const SEGMENTS: &str = "segments";
 /// The root's key among the segments; a generator begins at 1.
 pub(crate) const ROOT: f64 = 0.0;
+/// Where 16 random bytes are that tell the database from another one of the same name.
+pub(crate) const IDENTITY: f64 = -1.0;
 const VERSION: u32 = 2;
 /// Some browsers never answered an `open` (WebKit bug 226547): 10 seconds.
 const OPEN_TIMEOUT_MS: u32 = 10_000;
 
 /// Opens the database. `may_create` is false when it was open before: one that is gone by then was deleted, and a new empty
-/// one in its place would start the sequence again under the same name.
+/// one in its place would start the sequence again under the same name. That is `Cleared`.
 pub(crate) async fn open(name: &str, may_create: bool) -> Result<Database, Error> {
     let (filler, once) = Once::new();
     let mut request = Factory::new()
@@ -85,14 +88,18 @@ fn watchdog<T: 'static>(filler: Filler<T>) -> Timeout {
 fn upgrade(event: &VersionChangeEvent, may_create: bool) -> Result<(), Error> {
     let old = event.old_version().map_err(|error| to_error(&error))?;
     if !may_create && old == 0 {
-        return Err(Error::DatabaseLost);
+        return Err(Error::Cleared);
     }
     let database = event.database().map_err(|error| to_error(&error))?;
     for (since, store) in [(1, LOG), (2, SEGMENTS)] {
         if old < since {
             let mut params = ObjectStoreParams::new();
             params.auto_increment(true);
-            database.create_object_store(store, params).map_err(|error| to_error(&error))?;
+            let made = database.create_object_store(store, params).map_err(|error| to_error(&error))?;
+            if store == SEGMENTS {
+                let identity = random_bytes(16)?;
+                made.add(&identity, Some(&JsValue::from_f64(IDENTITY))).map_err(|error| to_error(&error))?;
+            }
         }
     }
     Ok(())

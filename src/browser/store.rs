@@ -52,10 +52,24 @@ impl Store {
         }
     }
 
-    /// The root and the first rows, as they are at one moment.
-    pub(crate) async fn begin(&self) -> Result<Beginning, Error> {
+    /// It did what was asked of it.
+    pub(crate) fn worked(&self) {
+        if let Self::IndexedDb(log) = self {
+            log.worked();
+        }
+    }
+
+    /// It did not.
+    pub(crate) fn failed(&self, error: &Error) {
+        if let Self::IndexedDb(log) = self {
+            log.failed(error);
+        }
+    }
+
+    /// The root and the first rows, as they are at one moment; of any database, where one may be made.
+    pub(crate) async fn begin(&self, may_create: bool) -> Result<Beginning, Error> {
         match self {
-            Self::IndexedDb(log) => log.begin().await,
+            Self::IndexedDb(log) => log.begin(may_create).await,
             Self::Memory(log) => Ok(log.begin()),
         }
     }
@@ -76,15 +90,16 @@ impl Store {
         }
     }
 
-    /// Puts segments into the store, and takes all out first but those to be kept; gives their keys.
+    /// Puts segments into the store, and takes all out first but those to be kept; gives their keys. None, and nothing is done, where
+    /// the root is another one by now.
     pub(crate) async fn write_segments(
         &self,
         keep: Option<(u64, Vec<u64>)>,
         segments: Vec<Vec<u8>>,
-    ) -> Result<Vec<u64>, Error> {
+    ) -> Result<Option<Vec<u64>>, Error> {
         match self {
             Self::IndexedDb(log) => log.write_segments(keep, segments).await,
-            Self::Memory(log) => log.write_segments(keep, segments),
+            Self::Memory(log) => Ok(log.write_segments(keep, segments)),
         }
     }
 

@@ -218,6 +218,11 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
+    /// Those who wait.
+    pub(crate) fn requests(self) -> impl Iterator<Item = RequestId> {
+        self.wants.into_iter().filter_map(|(request, _)| request)
+    }
+
     /// Whether somebody waits.
     pub(crate) fn is_wanted(&self) -> bool {
         !self.wants.is_empty()
@@ -402,6 +407,10 @@ impl Engine {
     /// The segments were not read.
     pub(crate) fn handle_segments_failed(&mut self, now: Now, read: u64, error: &Error) -> bool {
         let Some(segments) = self.take_read(read) else { return false };
+        if *error == Error::Cleared {
+            self.start_over(now);
+            return true;
+        }
         self.loader.failures += 1;
         // What is wanted is wanted still: it is read again.
         if self.loader.failures >= MAX_ATTEMPTS {

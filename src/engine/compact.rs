@@ -114,6 +114,11 @@ struct Draft {
 }
 
 impl Compaction {
+    /// All of it anew, for another database.
+    pub(crate) fn start_over(&mut self) {
+        *self = Self { next_number: self.next_number, ..Self::default() };
+    }
+
     /// The state begins with a root of so many bytes.
     pub(crate) fn note_root(&mut self, bytes: usize) {
         self.root_bytes = bytes as u64;

@@ -22,6 +22,8 @@ pub struct Config {
     pub compact_after: CompactAfter,
     /// Whether everything is read into memory before the database is open, instead of when it is needed.
     pub is_eager: bool,
+    /// Whether the store outlives the page.
+    pub is_durable: bool,
 }
 
 /// How to sync, as far as it is the same for all objects.
@@ -58,7 +60,7 @@ impl Config {
             }
             objects.push(definition);
         }
-        Ok(Self { objects, sync, compact_after: CompactAfter::default(), is_eager: false })
+        Ok(Self { objects, sync, compact_after: CompactAfter::default(), is_eager: false, is_durable: true })
     }
 
     /// The definition of an object.

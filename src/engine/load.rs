@@ -196,7 +196,10 @@ impl Engine {
     fn renew(&mut self, old: &State, whole: &[ObjectName]) -> Folded {
         let mut folded = Folded::default();
         let none = Table::default();
-        let objects: Vec<ObjectName> = self.state.tables.iter().map(|(object, _)| object.clone()).collect();
+        let tables = self.state.tables.iter().chain(old.tables.iter());
+        let mut objects: Vec<ObjectName> = tables.map(|(object, _)| object.clone()).collect();
+        objects.sort_unstable();
+        objects.dedup();
         for object in objects {
             if !whole.contains(&object) {
                 if self.absent.is_whole(&object) {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::absent::{Absent, Need};
 use super::command::{Command, Reply};
@@ -26,14 +27,19 @@ use objectql_sync_protocol::defect::{Defect, has};
 pub(crate) const ROW_BYTES_WANTED: usize = 8 << 20;
 /// The most bytes of data of one command; with the 8 MiB at which a row takes no more, it fits in one row.
 pub const MAX_COMMAND_BYTES: usize = 16 << 20;
+/// How long it is until a store that failed is tried again although nobody wants anything, at first and at most.
+const RETRY: Duration = Duration::from_secs(1);
+const MOST_RETRY: Duration = Duration::from_secs(60);
+/// A store that does not answer for so long is told about: a frozen tab may be holding a transaction, which no browser ends.
+const STALL: Duration = Duration::from_secs(20);
 /// How often a failing read or an unknown commit is tried again before those who wait are told.
 pub(crate) const MAX_ATTEMPTS: u32 = 3;
 
 /// Something that wants to be in the log.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Job {
-    /// Makes the database if there is none.
-    Open { request: RequestId },
+    /// Makes the database if there is none; where it was open before, nobody asks.
+    Open { request: Option<RequestId> },
     /// A write of the app.
     Write { request: RequestId, command: Command },
     /// A step of the sync.
@@ -79,8 +85,17 @@ pub(crate) struct Log {
     is_tail_wanted: bool,
     attempts: u32,
     next_number: u64,
+    /// Whether the database is to be made before anything is written, and nobody waits for it.
+    must_open: bool,
     /// The last failure, until something succeeds.
     pub(crate) error: Option<Error>,
+    /// How often it was tried again since then although nobody wanted anything, and when that is next.
+    failures: u32,
+    retry_at: Option<Duration>,
+    /// What the store was asked for last, by its number, and when; none once it has answered.
+    asked: Option<(u64, Duration)>,
+    /// Whether it has not answered for long.
+    pub(crate) is_stalled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -151,6 +166,45 @@ impl Log {
         }
     }
 
+    /// Something failed. Whether a broken store works again shows only when it is tried; whether there is room, only a write can tell.
+    fn fail(&mut self, now: Now, error: Error) {
+        if let (None, Error::StorageFailed(_) | Error::StorageUnknown(_)) = (self.retry_at, &error) {
+            let wait = RETRY.saturating_mul(1 << self.failures.min(8)).min(MOST_RETRY);
+            self.retry_at = Some(now.monotonic + wait);
+            self.failures += 1;
+        }
+        self.error = Some(error);
+    }
+
+    /// The store does what it is asked.
+    fn works(&mut self) {
+        self.error = None;
+        self.failures = 0;
+        self.retry_at = None;
+    }
+
+    /// What the store is asked for.
+    fn asks(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Reading { read } | Phase::Loading { read, .. } => Some(*read),
+            Phase::Appending(append) => Some(append.row.number),
+            Phase::Unread | Phase::Idle | Phase::Folding { .. } => None,
+        }
+    }
+
+    /// All of it anew, for another database.
+    pub(crate) fn start_over(&mut self) {
+        *self = Self { next_number: self.next_number, must_open: true, ..Self::default() };
+    }
+
+    /// What is being appended.
+    pub(crate) fn take_jobs_under_way(&mut self) -> Vec<Job> {
+        match std::mem::take(&mut self.phase) {
+            Phase::Appending(append) => append.jobs,
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether that read is awaited.
     fn is_reading(&self, wanted: u64) -> bool {
         matches!(&self.phase, Phase::Reading { read } | Phase::Loading { read, .. } if *read == wanted)
@@ -168,8 +222,36 @@ impl Log {
 }
 
 impl Engine {
+    /// When something is to be done without a further input.
+    pub(crate) fn next_log_wake(&self) -> Option<Duration> {
+        let stalls = self.log.asked.filter(|_| !self.log.is_stalled).map(|(_, since)| since + STALL);
+        [self.log.retry_at, stalls].into_iter().flatten().min()
+    }
+
+    /// Takes note of how long the store takes to answer.
+    pub(crate) fn watch_store(&mut self, now: Now) {
+        let Some(asks) = self.log.asks() else {
+            (self.log.asked, self.log.is_stalled) = (None, false);
+            return;
+        };
+        match self.log.asked {
+            Some((asked, since)) if asked == asks => {
+                self.log.is_stalled = now.monotonic >= since + STALL;
+                if self.log.is_stalled && !self.is_open {
+                    // Who opens the database need not wait for ever.
+                    self.fail_all(now, &Error::StorageStalled);
+                }
+            }
+            _ => (self.log.asked, self.log.is_stalled) = (Some((asks, now.monotonic)), false),
+        }
+    }
+
     /// Reads or appends, if one of them is to be done and nothing is under way.
     pub(crate) fn advance_log(&mut self, now: Now) {
+        if self.log.retry_at.is_some_and(|at| at <= now.monotonic) {
+            self.log.retry_at = None;
+            self.log.is_tail_wanted = true;
+        }
         if let Phase::Folding { .. } = self.log.phase {
             self.go_on_folding(now);
         }
@@ -212,7 +294,7 @@ impl Engine {
         match self.log.phase {
             Phase::Folding { .. } => self.fail_read(now, error),
             Phase::Idle => {
-                self.log.error = Some(error.clone());
+                self.log.fail(now, error.clone());
                 self.fail_all(now, &error);
             }
             _ => {}
@@ -225,7 +307,7 @@ impl Engine {
         self.log.phase = Phase::Reading { read };
         self.outputs.push_back(match self.log.root {
             Some(_) => Output::Read { read, after: self.log.folded },
-            None => Output::Begin { read },
+            None => Output::Begin { read, may_create: self.log.folded == 0 },
         });
     }
 
@@ -315,6 +397,7 @@ impl Engine {
 
     /// Builds a row of what waits and appends it. False when nothing is left to do.
     fn append(&mut self, now: Now) -> bool {
+        self.open_if_lost();
         let append = match self.log.queue.front() {
             Some(Job::Sync(_)) => self.decide_next_sync_job(now),
             Some(Job::Mend) => {
@@ -345,6 +428,13 @@ impl Engine {
             Err(error) => self.fail_jobs(now, append.jobs, &too_large(error)),
         }
         true
+    }
+
+    /// Has the database made first of all, where another one was lost.
+    fn open_if_lost(&mut self) {
+        if std::mem::take(&mut self.log.must_open) {
+            self.log.push_first(Job::Open { request: None });
+        }
     }
 
     /// A step of the sync has a row of its own: it is decided on what is folded, not on what is staged.
@@ -379,7 +469,7 @@ impl Engine {
                 Job::Write { request, command } => replies.push((*request, staged.decide(command))),
                 Job::Open { request } => {
                     staged.open();
-                    replies.push((*request, Ok(Reply::Done)));
+                    replies.extend(request.map(|request| (request, Ok(Reply::Done))));
                 }
                 Job::Ask(_) | Job::Answer { .. } | Job::Sync(_) | Job::Mend => {}
             }
@@ -395,7 +485,7 @@ impl Engine {
         let Some(append) = self.take_append(append) else { return };
         self.log.folded += 1;
         self.log.attempts = 0;
-        self.log.error = None;
+        self.log.works();
         self.log.phase = Phase::Idle;
         let folded = fold(&mut self.state, self.log.folded, &append.row);
         self.note_tail(append.bytes);
@@ -426,8 +516,15 @@ impl Engine {
     pub(crate) fn handle_append_failed(&mut self, now: Now, append: u64, error: Error) {
         let Some(append) = self.take_append(append) else { return };
         self.log.phase = Phase::Idle;
-        self.log.error = Some(error.clone());
+        self.log.fail(now, error.clone());
         self.fail_jobs(now, append.jobs, &error);
+        if self.log.must_open {
+            // Nothing can be written before it.
+            self.fail_all(now, &error);
+        }
+        if error == Error::Cleared {
+            self.start_over(now);
+        }
     }
 
     fn take_append(&mut self, number: u64) -> Option<Append> {
@@ -487,7 +584,8 @@ impl Engine {
             return self.read();
         }
         self.log.phase = Phase::Idle;
-        self.log.error = None;
+        self.log.works();
+        self.open_if_lost();
         match self.log.unsure.take() {
             Some(Unsure { append, .. }) if self.log.attempts < MAX_ATTEMPTS => self.requeue(append.jobs),
             Some(Unsure { append, error }) => {
@@ -501,7 +599,7 @@ impl Engine {
                     },
                 };
                 self.log.attempts = 0;
-                self.log.error = Some(error.clone());
+                self.log.fail(now, error.clone());
                 self.fail_jobs(now, append.jobs, &error);
             }
             None => self.log.attempts = 0,
@@ -510,7 +608,7 @@ impl Engine {
 
     /// What was read makes no sense: nobody who waits can be served.
     fn fail_read(&mut self, now: Now, error: Error) {
-        self.log.error = Some(error.clone());
+        self.log.fail(now, error.clone());
         self.log.phase = Phase::Unread;
         self.fail_all(now, &error);
     }
@@ -553,8 +651,11 @@ impl Engine {
         if !self.log.is_reading(read) {
             return;
         }
+        if error == Error::Cleared {
+            return self.start_over(now);
+        }
         self.log.phase = Phase::Unread;
-        self.log.error = Some(error.clone());
+        self.log.fail(now, error.clone());
         self.log.attempts += 1;
         if self.log.attempts < MAX_ATTEMPTS {
             return self.read();
@@ -564,7 +665,7 @@ impl Engine {
     }
 
     /// Everybody who waits for the log is told that it fails.
-    fn fail_all(&mut self, now: Now, error: &Error) {
+    pub(crate) fn fail_all(&mut self, now: Now, error: &Error) {
         if let Some(Unsure { append, .. }) = self.log.unsure.take() {
             let unknown = Error::StorageUnknown(error.to_string());
             self.fail_jobs(now, append.jobs, &unknown);
@@ -574,19 +675,20 @@ impl Engine {
         self.fail_wants(error);
     }
 
-    fn fail_jobs(&mut self, now: Now, jobs: Vec<Job>, error: &Error) {
+    pub(crate) fn fail_jobs(&mut self, now: Now, jobs: Vec<Job>, error: &Error) {
         for job in jobs {
             match job {
-                Job::Open { request } | Job::Write { request, .. } => self.reply(request, Err(error.clone())),
-                Job::Ask(Asker::Here(request)) | Job::Answer { request, .. } => {
-                    self.reply(request, Err(error.clone()))
-                }
+                Job::Open { request: Some(request) }
+                | Job::Write { request, .. }
+                | Job::Ask(Asker::Here(request))
+                | Job::Answer { request, .. } => self.reply(request, Err(error.clone())),
                 Job::Ask(Asker::Tab { tab, ask }) => {
                     let result = Err(error.clone());
                     self.outputs.push_back(Output::Announce(Announcement::Synced { tab, ask, result }));
                 }
                 Job::Sync(job) => self.handle_sync_job_failed(now, &job, error.clone()),
                 Job::Mend => self.handle_mend_failed(),
+                Job::Open { request: None } => self.log.must_open = true,
             }
         }
     }

@@ -14,7 +14,7 @@
 //! let mut engine = Engine::new(config, [7; 32], RequestId(0));
 //! engine.handle_input(now, Input::Wake);
 //! while let Some(output) = engine.poll_output() {
-//!     if let Output::Begin { read } = output {
+//!     if let Output::Begin { read, .. } = output {
 //!         // The shell looks into the store, here an empty one, and says what it found.
 //!         engine.handle_input(now, Input::Begun { read, root: None, rows: Vec::new(), is_last: true });
 //!     }
@@ -46,6 +46,7 @@ mod row;
 mod seal;
 mod sort;
 mod staged;
+mod start_over;
 mod state;
 mod stored;
 mod sync;
@@ -288,6 +289,9 @@ pub enum Output {
     Begin {
         /// The number to quote.
         read: u64,
+        /// Whether the database is made where there is none, and any one is right. Otherwise it must be the one from which this engine
+        /// has read before: where that is gone, this fails with `Cleared`, and so does everything else that is asked of the store.
+        may_create: bool,
     },
     /// Read segments. Answered by `Segments` or `ReadFailed`.
     ReadSegments {
@@ -411,7 +415,7 @@ impl Engine {
         let mut random = Random::new(seed);
         let tab = TabId(random.number());
         let mut log = Log::default();
-        log.push(Job::Open { request: open });
+        log.push(Job::Open { request: Some(open) });
         Self {
             collections: Collections::of(&config.objects),
             config,
@@ -484,6 +488,7 @@ impl Engine {
         self.advance_sync(now);
         // A step of the sync may have put a job into the log.
         self.advance_log(now);
+        self.watch_store(now);
         self.advance_realtime(now);
         self.advance_compaction(now);
         self.advance_loader();
@@ -712,7 +717,9 @@ impl Engine {
 
     /// When something is to be done without a further input.
     fn next_wake(&self) -> Option<Duration> {
-        [self.next_sync_wake(), self.next_realtime_wake(), self.next_compaction()].into_iter().flatten().min()
+        let wakes =
+            [self.next_sync_wake(), self.next_realtime_wake(), self.next_compaction(), self.next_log_wake()];
+        wakes.into_iter().flatten().min()
     }
 
     fn tell_wake(&mut self) {

@@ -20,6 +20,8 @@ pub struct Status {
     pub state: SyncState,
     /// Mutations not settled.
     pub pending: usize,
+    /// When the oldest of them was recorded.
+    pub pending_since: Option<Timestamp>,
     /// Those of them that wait for a decision.
     pub conflicts: usize,
     /// Mutations the server will never take.
@@ -32,6 +34,8 @@ pub struct Status {
     pub leader: bool,
     /// Whether the server tells this tab of changes at once.
     pub realtime: bool,
+    /// Whether what is written outlives the page.
+    pub durable: bool,
     /// Under which id this database writes.
     pub client_id: Option<String>,
     /// When the last sync of this tab ended well.
@@ -150,12 +154,14 @@ impl Status {
         ObjectText::default()
             .text("state", self.state.as_str())
             .plain("pending", Some(self.pending))
+            .plain("pendingSince", time(self.pending_since))
             .plain("conflicts", Some(self.conflicts))
             .plain("rejected", Some(self.rejected))
             .plain("undoable", Some(self.undoable))
             .plain("redoable", Some(self.redoable))
             .plain("leader", Some(self.leader))
             .plain("realtime", Some(self.realtime))
+            .plain("durable", Some(self.durable))
             .plain("clientId", self.client_id.as_deref().map(quoted))
             .plain("lastSyncedAt", time(self.last_synced_at))
             .plain("retryAt", time(self.retry_at))
@@ -197,24 +203,30 @@ impl Engine {
         Status {
             state: self.sync_state(),
             pending: self.state.pending.len(),
+            pending_since: self.state.pending.iter().next().map(|pending| pending.recorded.timestamp),
             conflicts: self.state.parked.len(),
             rejected: self.state.rejected.len(),
             undoable,
             redoable,
             leader: self.sync.is_leader,
             realtime: self.realtime.is_ready(),
+            durable: self.config.is_durable,
             client_id: self.state.client_id.as_ref().map(ToString::to_string),
             last_synced_at: self.sync.last_done.map(|done| done.wall),
             retry_at: match self.sync.phase {
                 Phase::Waiting { until, .. } => until.map(|until| until.wall),
                 _ => None,
             },
-            error: self.log.error.as_ref().or(self.sync.error.as_ref()).map(ErrorReport::from),
+            error: self.storage_error().or(self.sync.error.as_ref()).map(ErrorReport::from),
         }
     }
 
+    fn storage_error(&self) -> Option<&Error> {
+        self.log.error.as_ref().or(self.log.is_stalled.then_some(&Error::StorageStalled))
+    }
+
     fn sync_state(&self) -> SyncState {
-        if self.log.error.is_some() {
+        if self.storage_error().is_some() {
             return SyncState::StorageFailed;
         }
         match self.sync.phase {

@@ -189,26 +189,6 @@ test('a database that is deleted while it is open is lost with a code, and no em
   assert.deepEqual([codes, names], [['DATABASE_LOST', 'DATABASE_LOST'], []]);
 });
 
-test('site data that are cleared are a lost database, and after a reload there is a new one', async (t) => {
-  const { tab, proxy } = await start(t);
-  await tab.evaluate(async () => {
-    window.db = await openDb();
-    await db.create('story', { title: 'A' });
-    window.clientId = db.status.clientId;
-  });
-  const session = await tab.context().newCDPSession(tab);
-  await session.send('Storage.clearDataForOrigin', { origin: proxy.origin, storageTypes: 'indexeddb' });
-  assert.equal(await tab.evaluate(() => codeOf(db.create('story', { title: 'B' }))), 'DATABASE_LOST');
-  const before = await tab.evaluate(() => clientId);
-  await reload(tab);
-  await tab.evaluate(async () => {
-    window.db = await openDb();
-    await db.create('story', { title: 'C' });
-  });
-  assert.deepEqual([await titles(tab), await sequences(tab)], [['C'], [1]]);
-  assert.notEqual(await tab.evaluate(() => db.status.clientId), before);
-});
-
 test('a database that is not the driver\'s is refused and left alone', async (t) => {
   const { tab } = await start(t);
   const { code, version } = await tab.evaluate(async () => {
@@ -220,31 +200,6 @@ test('a database that is not the driver\'s is refused and left alone', async (t)
     return { code, version: (await indexedDB.databases())[0].version };
   });
   assert.deepEqual([code, version], ['STORAGE_OUTDATED', 7]);
-});
-
-test('a row of the log that was damaged is an error with a code, not an empty database', async (t) => {
-  const { tab } = await start(t);
-  const { code, rows, before } = await tab.evaluate(async () => {
-    const db = await openDb();
-    await db.create('story', { title: 'A' });
-    await db.create('story', { title: 'B' });
-    await db.close();
-    const before = await countRows();
-    const request = indexedDB.open('test');
-    await new Promise((resolve, reject) => Object.assign(request, { onsuccess: resolve, onerror: reject }));
-    const transaction = request.result.transaction('log', 'readwrite');
-    const store = transaction.objectStore('log');
-    store.get(2).onsuccess = ({ target: { result } }) => {
-      result[result.length - 5] ^= 1;
-      store.put(result, 2);
-    };
-    await new Promise((resolve, reject) => Object.assign(transaction, { oncomplete: resolve, onabort: reject }));
-    request.result.close();
-    const code = await codeOf(openDb());
-    return { code, before, rows: await countRows() };
-  });
-  assert.equal(code, 'LOG_CORRUPT');
-  assert.equal(rows, before);
 });
 
 test('a browser that is killed right after a write resolved has it when it comes back, five times over', async (t) => {

@@ -208,6 +208,15 @@ impl Engine {
         }
     }
 
+    /// Another database takes the place of the one that was synced.
+    pub(crate) fn start_syncing_over(&mut self) {
+        let is_leader = std::mem::replace(&mut self.sync.is_leader, false);
+        self.end_cycle(&Err(Error::Cleared), u64::MAX);
+        self.sync.phase = Phase::Idle;
+        self.sync.last_done = None;
+        self.handle_leader(is_leader);
+    }
+
     fn lead(&mut self, now: Now) {
         for asked in std::mem::take(&mut self.sync.asked) {
             self.wait_for_cycle(now, Asker::Here(asked.request));

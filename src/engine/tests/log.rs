@@ -435,7 +435,9 @@ fn rows_may_come_in_any_portions() {
         let is_last = rows.len() <= 2;
         rows.truncate(2);
         match call {
-            StoreCall::Begin { read } => world.give(tab, Input::Begun { read, root: None, rows, is_last }),
+            StoreCall::Begin { read, .. } => {
+                world.give(tab, Input::Begun { read, root: None, rows, is_last })
+            }
             StoreCall::Read { read, .. } => world.give(tab, Input::Rows { read, rows, is_last }),
             other => panic!("{other:?}"),
         }

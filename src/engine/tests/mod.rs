@@ -13,6 +13,7 @@ mod realtime;
 mod receive;
 mod reset;
 mod schedule;
+mod start_over;
 mod statuses;
 mod subscriptions;
 mod tabs;
@@ -93,7 +94,7 @@ struct Tab {
 #[derive(Debug, Clone, PartialEq)]
 enum StoreCall {
     Append { append: u64, key: u64, bytes: Vec<u8> },
-    Begin { read: u64 },
+    Begin { read: u64, may_create: bool },
     ReadSegments { read: u64, segments: Vec<u64> },
     Read { read: u64, after: u64 },
 }
@@ -273,9 +274,9 @@ impl World {
                 self.appends += 1;
                 tab.store = Some(StoreCall::Append { append, key, bytes });
             }
-            Output::Begin { read } => {
+            Output::Begin { read, may_create } => {
                 assert_eq!(tab.store, None, "one thing at a time is asked of the store");
-                tab.store = Some(StoreCall::Begin { read });
+                tab.store = Some(StoreCall::Begin { read, may_create });
             }
             Output::ReadSegments { read, segments } => {
                 assert!(!segments.is_empty() && tab.reading.len() < 2, "two portions at a time");
@@ -355,7 +356,7 @@ impl World {
                 self.give(tab, Input::Appended { append });
             }
             StoreCall::Append { append, .. } => self.give(tab, Input::Behind { append }),
-            StoreCall::Begin { read } => {
+            StoreCall::Begin { read, .. } => {
                 let (root, rows) = (self.stored.root.clone(), self.rows_after(0));
                 self.give(tab, Input::Begun { read, root, rows, is_last: true });
             }
@@ -469,7 +470,7 @@ impl World {
         match place.reading.pop_front().or_else(|| place.store.take()) {
             Some(
                 StoreCall::Read { read, .. }
-                | StoreCall::Begin { read }
+                | StoreCall::Begin { read, .. }
                 | StoreCall::ReadSegments { read, .. },
             ) => {
                 let error = Error::StorageFailed("the disk is away".to_owned());

@@ -115,7 +115,7 @@ impl World {
         let now = self.now_of(at);
         engine.handle_input(now, Input::Wake);
         while let Some(output) = engine.poll_output() {
-            if let Output::Begin { read } = output {
+            if let Output::Begin { read, .. } = output {
                 let rows = (1..).zip(client.disk.iter().map(|row| row.bytes.clone())).collect();
                 engine.handle_input(now, Input::Begun { read, root: None, rows, is_last: true });
             }

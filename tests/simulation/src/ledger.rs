@@ -105,7 +105,8 @@ impl Ledger {
                     self.note_subscribed(subscriptions, is_adopting, coverage);
                 }
                 Event::Renamed { .. } => coverage.saw(Sight::Renamed),
-                Event::Opened { .. } => {}
+                // Its disks are never damaged.
+                Event::Opened { .. } | Event::Mended { .. } => {}
             }
         }
         Ok(())

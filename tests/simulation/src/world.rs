@@ -175,7 +175,7 @@ impl World {
                 }
                 self.ask_store(at, tab, StoreCall::Append { append, key, bytes });
             }
-            Output::Begin { read } => {
+            Output::Begin { read, .. } => {
                 self.trace.note(&(8, read));
                 if self.clients[at].tabs[tab].is_open {
                     self.coverage.saw(Sight::LeftBehind);

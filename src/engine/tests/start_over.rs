@@ -1,0 +1,206 @@
+//! The store is gone, fails for a while, or does not answer.
+
+use super::*;
+
+fn story(id: &str) -> Command {
+    create("story", json!({ "id": id }))
+}
+
+fn ids(world: &World, tab: usize, object: &str) -> Vec<String> {
+    world.find(tab, object).iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn losses(world: &World, tab: usize) -> Vec<Value> {
+    let losses = world.tabs[tab].notices.iter().filter_map(|notice| match notice {
+        Notice::DataLost(json) => Some(serde_json::from_str(json).unwrap()),
+        _ => None,
+    });
+    losses.collect()
+}
+
+/// Nothing is left of the database, and the store says so to this tab.
+fn clear(world: &mut World, tab: usize) {
+    world.disk.clear();
+    (world.removed, world.stored) = (0, SegmentsInMemory::default());
+    match world.tabs[tab].store.take() {
+        Some(StoreCall::Append { append, .. }) => {
+            world.give(tab, Input::AppendFailed { append, error: Error::Cleared });
+        }
+        Some(StoreCall::Read { read, .. } | StoreCall::Begin { read, .. }) => {
+            world.give(tab, Input::ReadFailed { read, error: Error::Cleared });
+        }
+        other => panic!("nothing was asked for: {other:?}"),
+    }
+}
+
+/// A leading tab with the synced story `there`, and `mine`, which is pending.
+fn synced() -> World {
+    let mut world = World::leading(automatic());
+    world.start_sync(0);
+    let there = change("create", "there", json!({ "n": 0 }), 1);
+    world.answer(0, json!({ "results": [], "serverChanges": [there], "checkpoint": "c1" }));
+    world.write(0, story("mine")).unwrap();
+    world
+}
+
+#[test]
+fn a_new_database_takes_the_place_of_one_that_is_gone() {
+    let mut world = synced();
+    let live = world.tabs[0].engine.watch_query("story", Query::parse("{}").unwrap()).unwrap();
+    world.tabs[0].engine.live_changes(Some(live));
+    let before = world.tabs[0].engine.status().client_id;
+    let call = world.start_write(0, story("late"));
+    clear(&mut world, 0);
+    assert_eq!(world.reply(0, call).unwrap_err().code(), "DATABASE_LOST");
+    let Some(StoreCall::Begin { may_create: true, .. }) = world.tabs[0].store else {
+        panic!("not begun anew")
+    };
+    world.settle();
+    assert_eq!(ids(&world, 0, "story"), [] as [&str; 0]);
+    let changes = world.tabs[0].engine.live_changes(Some(live));
+    assert_eq!(changes.iter().map(|(change, _)| change.removed).sum::<usize>(), 2);
+    let losses = losses(&world, 0);
+    assert_eq!((losses.len(), &losses[0]["reason"]), (1, &json!("cleared")));
+    assert_eq!(losses[0]["mutations"].as_array().unwrap().len(), 1);
+    assert_eq!(losses[0]["mutations"][0]["recordId"], "mine");
+    let status = world.tabs[0].engine.status();
+    assert!(status.client_id.is_some() && status.client_id != before, "{status:?}");
+    assert_eq!((status.error, status.pending), (None, 0));
+
+    // It syncs from the beginning, by itself.
+    assert_eq!(world.sent(0).checkpoint(), None);
+    let there = change("create", "there", json!({ "n": 0 }), 1);
+    world.answer(0, json!({ "results": [], "serverChanges": [there], "checkpoint": "c1" }));
+    assert_eq!(ids(&world, 0, "story"), ["there"]);
+    world.write(0, story("again")).unwrap();
+    assert_eq!(world.pending(0)[0]["sequence"], 1);
+    world.check(0);
+    let later = world.open_tab();
+    assert_eq!(world.tabs[later].engine.state(), world.tabs[0].engine.state());
+}
+
+/// Goal: whoever waits is answered, whatever was under way.
+#[test]
+fn all_that_waits_when_the_database_is_gone_is_answered() {
+    let mut world = synced();
+    let mutation = mutation_id(&world.pending(0)[0]);
+    let watch = world.request();
+    world.tabs[0].waiting.insert(watch);
+    world.give(0, Input::Watch { request: RequestId(watch), mutation });
+    let transaction = world.tabs[0].engine.begin();
+    let calls = [world.start_write(0, story("a")), world.start_write(0, story("b"))];
+    let sync = world.request();
+    world.tabs[0].waiting.insert(sync);
+    world.give(0, Input::Sync { request: RequestId(sync) });
+    clear(&mut world, 0);
+    world.settle();
+    for call in calls.into_iter().chain([watch, sync]) {
+        assert_eq!(world.reply(0, call).unwrap_err().code(), "DATABASE_LOST");
+    }
+    assert!(world.tabs[0].engine.take_transaction(transaction).is_err());
+    assert!(world.tabs[0].waiting.is_empty());
+}
+
+/// Goal: an answer of the server to what the lost database asked changes nothing in the new one.
+#[test]
+fn an_answer_to_the_lost_database_is_not_for_the_new_one() {
+    let mut world = synced();
+    world.advance(Duration::from_secs(2));
+    let old = world.sent(0);
+    assert_eq!(old.mutations().len(), 1);
+    world.start_write(0, story("late"));
+    clear(&mut world, 0);
+    world.tabs[0].sends.clear();
+    world.settle();
+    let body = json!({ "results": [applied(7)], "serverChanges": [], "checkpoint": "c7" }).to_string();
+    world.give(0, Input::Answered { send: old.send, answer: ok(body.into_bytes()) });
+    world.settle();
+    assert_eq!(world.sent(0).checkpoint(), None);
+    assert_eq!(ids(&world, 0, "story"), [] as [&str; 0]);
+    world.check(0);
+}
+
+#[test]
+fn a_new_database_that_cannot_be_made_yet_is_made_before_the_next_write() {
+    let mut world = synced();
+    let call = world.start_write(0, story("late"));
+    clear(&mut world, 0);
+    world.reply(0, call).unwrap_err();
+    world.serve_store(0);
+    world.fail_append(0, Error::QuotaExceeded);
+    assert!(world.tabs[0].store.is_none(), "it is not asked in a circle");
+    assert_eq!(world.tabs[0].engine.status().error.unwrap().code, "QUOTA_EXCEEDED");
+    world.write(0, story("next")).unwrap();
+    assert_eq!(ids(&world, 0, "story"), ["next"]);
+    let first = Row::decode(&world.disk[0]).unwrap();
+    assert!(matches!(first.events[0], Event::Opened { .. }), "{first:?}");
+}
+
+#[test]
+fn a_store_that_failed_is_tried_again_by_itself_ever_more_rarely() {
+    let mut world = World::leading(by_hand());
+    world.give(0, Input::Nudge);
+    for _ in 0..3 {
+        world.fail_read(0);
+    }
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        assert!(world.tabs[0].store.is_none());
+        assert_eq!(world.tabs[0].engine.status().state.as_str(), "storage-failed");
+        let at = world.tabs[0].wake_at.expect("it is tried again");
+        waits.push((at - world.now).as_secs());
+        world.now = at;
+        world.give(0, Input::Wake);
+        for _ in 0..3 {
+            world.fail_read(0);
+        }
+    }
+    assert!(waits.is_sorted() && waits[0] < 10 && waits[8] == 60, "{waits:?}");
+    world.advance(Duration::from_secs(61));
+    assert_eq!(world.tabs[0].engine.status().error, None);
+    assert_eq!(world.tabs[0].wake_at, None);
+}
+
+/// Goal: whether there is room, only a write can tell: reading does not make the status good.
+#[test]
+fn a_full_store_stays_full_until_a_write_goes_through() {
+    let mut world = World::leading(by_hand());
+    world.start_write(0, story("a"));
+    world.fail_append(0, Error::QuotaExceeded);
+    assert_eq!(world.tabs[0].wake_at, None);
+    assert_eq!(world.tabs[0].engine.status().error.unwrap().code, "QUOTA_EXCEEDED");
+    world.write(0, story("b")).unwrap();
+    assert_eq!(world.tabs[0].engine.status().error, None);
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_told_about_and_the_write_is_kept_when_it_does() {
+    let mut world = World::leading(by_hand());
+    let call = world.start_write(0, story("a"));
+    let store = world.tabs[0].store.clone();
+    for seconds in [0, 19] {
+        world.now += Duration::from_secs(seconds);
+        world.give(0, Input::Wake);
+        assert_eq!(world.tabs[0].engine.status().error, None);
+    }
+    assert_eq!(world.tabs[0].wake_at, Some(world.now + Duration::from_secs(1)));
+    world.now += Duration::from_secs(1);
+    world.give(0, Input::Wake);
+    assert_eq!(world.tabs[0].engine.status().error.unwrap().code, "STORAGE_BLOCKED");
+    assert!(!world.is_answered(0, call), "nobody knows yet");
+    let told = world.tabs[0].notices.iter().filter(|notice| matches!(notice, Notice::Error(_))).count();
+    assert_eq!(told, 1);
+    assert_eq!(world.tabs[0].store, store, "it is not asked again");
+    world.settle();
+    assert!(world.reply(0, call).is_ok());
+    assert_eq!(world.tabs[0].engine.status().error, None);
+}
+
+#[test]
+fn opening_does_not_wait_for_ever() {
+    let mut world = World::empty(by_hand());
+    let (tab, open) = world.start_tab();
+    world.now += Duration::from_secs(20);
+    world.give(tab, Input::Wake);
+    assert_eq!(world.reply(tab, open).unwrap_err().code(), "STORAGE_BLOCKED");
+}
