@@ -25,6 +25,7 @@ import type {
   Resolution,
   SchemaOf,
   Status,
+  StorageReport,
   SyncReport,
   TransactionOptions,
 } from './types.js';
@@ -39,6 +40,7 @@ export interface Handle {
   readonly driver: Driver;
   readonly reading: Reading;
   readonly events: Events;
+  storage(): Promise<StorageReport>;
   close(): Promise<void>;
   destroy(): Promise<void>;
 }
@@ -253,6 +255,18 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
   /** How the database is, at this moment; `on('status', ...)` tells when that changes. */
   get status(): Status {
     return this.#lastStatus ?? (JSON.parse(this.#handle.driver.ask('status', '', '', '')) as Status);
+  }
+
+  /**
+   * Tells how this browser keeps the database: what a resolved write survives, whether the browser may evict it, how much room there is,
+   * and since when what was not pushed waits. `on('storage', ...)` warns.
+   *
+   * ```ts
+   * const { persisted, usage, quota, pending } = await db.storage();
+   * ```
+   */
+  storage(): Promise<StorageReport> {
+    return this.run(() => this.#handle.storage());
   }
 
   /**

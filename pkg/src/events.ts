@@ -1,17 +1,20 @@
 import { errorWithCode } from './errors.js';
-import type { DatabaseEvents } from './types.js';
+import type { DatabaseEvents, DataLoss } from './types.js';
 
 type Kind = keyof DatabaseEvents;
 type Handler = (payload: never) => void;
 
 const KINDS: { readonly [K in Kind]: true } = {
-  status: true, change: true, conflict: true, rejected: true, superseded: true, progress: true, error: true,
+  status: true, change: true, conflict: true, rejected: true, superseded: true, progress: true, dataLost: true, storage: true,
+  error: true,
 };
 
 /** The listeners of one handle. */
 export class Events {
   readonly #handlers = new Map<Kind, Set<Handler>>();
   readonly #endings = new Set<() => void>();
+  /** What nobody listened to when it happened and must not be missed. */
+  #losses: DataLoss[] = [];
 
   on<K extends Kind>(kind: K, handler: (payload: DatabaseEvents[K]) => void): () => void {
     if (!Object.hasOwn(KINDS, kind)) throw errorWithCode('INVALID_OPTIONS', `there is no event ${String(kind)}`);
@@ -20,6 +23,7 @@ export class Events {
     // A wrapper each, so that the same function may listen twice and each `stop` takes back one of them.
     const entry: Handler = (payload) => handler(payload);
     handlers.add(entry);
+    if (kind === 'dataLost' && this.#losses.length > 0) queueMicrotask(() => this.#losses.splice(0).forEach((loss) => this.emit('dataLost', loss)));
     return () => void handlers.delete(entry);
   }
 
@@ -29,6 +33,7 @@ export class Events {
 
   /** Calls the handlers, in the order in which they came; one that throws does not keep the others from being called. */
   emit<K extends Kind>(kind: K, payload: DatabaseEvents[K]): void {
+    if (kind === 'dataLost' && !this.has(kind)) this.#losses.push(payload as DataLoss);
     for (const handler of [...(this.#handlers.get(kind) ?? [])]) {
       try {
         handler(payload as never);

@@ -31,6 +31,7 @@ export class Databases {
         driver,
         reading,
         events: user.events,
+        storage: () => shared.storage(),
         close: () => this.#leave(name, shared, user),
         destroy: () => this.#destroy(name, user.options.storage),
       });
@@ -40,9 +41,11 @@ export class Databases {
   async #join(name: string, settings: string, user: User): Promise<SharedDatabase> {
     const shared = this.#open.get(name);
     if (shared === undefined) {
-      const { wasm, storage } = user.options;
-      const [driver] = await Promise.all([this.#load(wasm, storage), storage === 'memory' ? undefined : lookAtJournal(name)]);
-      const opened = await SharedDatabase.open(driver, settings, user);
+      const opened = await this.#begin(name, settings, user).catch((thrown: unknown) => {
+        if (user.options.fallback !== 'memory' || toObjectqlError(thrown).code !== 'STORAGE_FAILED') throw thrown;
+        user.options.storage = 'memory';
+        return this.#begin(name, settings, user);
+      });
       this.#open.set(name, opened);
       return opened;
     }
@@ -53,12 +56,18 @@ export class Databases {
     return shared;
   }
 
+  async #begin(name: string, settings: string, user: User): Promise<SharedDatabase> {
+    const { wasm, storage } = user.options;
+    const [driver] = await Promise.all([this.#load(wasm, storage), storage === 'memory' ? undefined : lookAtJournal(name)]);
+    return await SharedDatabase.open(driver, settings, user);
+  }
+
   async #leave(name: string, shared: SharedDatabase, user: User): Promise<void> {
     await this.#inTurn(name, async () => {
       shared.users.delete(user);
       if (shared.users.size > 0 || this.#open.get(name) !== shared) return;
       this.#open.delete(name);
-      await (await shared.driver()).close();
+      await shared.close();
     });
   }
 
@@ -67,7 +76,7 @@ export class Databases {
       const shared = this.#open.get(name);
       this.#open.delete(name);
       for (const { events } of shared?.users ?? []) events.end();
-      await (await shared?.driver())?.close();
+      await shared?.close();
       await (await this.#load(undefined, storage)).destroy(name, storage === 'memory');
     });
   }
@@ -113,6 +122,7 @@ function readSettings(options: OpenOptions): string {
   if (!Array.isArray(objects)) throw errorWithCode('INVALID_OPTIONS', 'objects must be an array of object definitions');
   const { url, auto, pollIntervalMs, timeoutMs, realtime } = sync ?? {};
   isFunction(options.onConflict, 'onConflict');
+  if (!['error', 'memory', undefined].includes(options.fallback)) throw errorWithCode('INVALID_OPTIONS', "fallback must be 'error' or 'memory'");
   // A driver without one of these hooks cannot be given it later, so whether they are there is a setting, too.
   const hooks = { headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
   const realtimeUrl = realtime && url !== undefined ? socketUrl(url) : undefined;

@@ -4,7 +4,8 @@ import { type Events, report } from './events.js';
 import { renewJournal } from './journal.js';
 import { Reading } from './reading.js';
 import { connect } from './realtime.js';
-import type { Conflict, DatabaseEvents, ObjectDefinition, OpenOptions } from './types.js';
+import { askForPersistence, estimateStorage, StorageWatch } from './storage.js';
+import type { Conflict, DatabaseEvents, ObjectDefinition, OpenOptions, Status, StorageReport } from './types.js';
 import { encodeResolution } from './values.js';
 
 /** How long after a database is opened Chromium's journal is renewed, unless something is written before: 500 ms. */
@@ -19,7 +20,7 @@ export interface User {
 /** What the handles on one database must agree on. */
 export interface Settings {
   /** What the driver is opened with. */
-  driver: { objects: readonly ObjectDefinition[] };
+  driver: { objects: readonly ObjectDefinition[]; storage?: OpenOptions['storage'] };
   /** Which functions there are: a driver without one of them cannot be given it later. */
   hooks: object;
   /** Where the server rings, if it is to. */
@@ -36,14 +37,24 @@ export class SharedDatabase {
   #reading: Reading | undefined;
   /** The conflicts that the app was asked about. */
   readonly #asked = new Set<string>();
+  /** Where and how the log is kept. */
+  readonly #kept: Pick<StorageReport, 'kind' | 'durability'>;
+  #persisted: Promise<boolean | null> | undefined;
+  #watch: StorageWatch | undefined;
 
   private constructor(driverClass: DriverClass, settings: string, first: User) {
     this.settings = settings;
     this.users.add(first);
     // What the driver tells while it opens has its listeners already.
     const { driver, realtimeUrl } = JSON.parse(settings) as Settings;
+    // Where IndexedDB could not be opened, other than the settings say.
+    const isInMemory = first.options.storage === 'memory';
+    if (isInMemory) driver.storage = 'memory';
     this.#opening = driverClass.open(JSON.stringify(driver), this.#hooks(first.options, realtimeUrl));
-    if (first.options.storage !== 'memory') {
+    this.#kept = isInMemory
+      ? { kind: 'memory', durability: 'none' }
+      : { kind: 'indexeddb', durability: first.options.durability ?? 'strict' };
+    if (!isInMemory) {
       // Before the first write wants it, as a rule, and after the first records are read, which it would slow down.
       const renew = () => void setTimeout(() => renewJournal(first.options.name), JOURNAL_DELAY_MS);
       this.#opening.then(renew, () => undefined);
@@ -55,6 +66,11 @@ export class SharedDatabase {
     const shared = new SharedDatabase(driverClass, settings, first);
     try {
       const driver = await shared.#opening;
+      if (shared.#kept.kind === 'indexeddb') {
+        shared.#watch = new StorageWatch(() => shared.storage(), (warning) => {
+          for (const { events } of shared.users) events.emit('storage', warning);
+        });
+      }
       // What an earlier session left; those that came meanwhile have their events.
       if (first.options.onConflict !== undefined) {
         for (const conflict of JSON.parse(driver.ask('conflicts', '', '', '')) as Conflict[]) void shared.#decide(conflict);
@@ -67,6 +83,21 @@ export class SharedDatabase {
 
   driver(): Promise<Driver> {
     return this.#opening;
+  }
+
+  /** How this browser keeps the database. */
+  async storage(): Promise<StorageReport> {
+    const driver = await this.#opening;
+    await this.#persisted;
+    const said = this.#kept.kind === 'memory' ? { persisted: null, usage: null, quota: null } : await estimateStorage();
+    const { pending, pendingSince } = JSON.parse(driver.ask('status', '', '', '')) as Status;
+    return { ...this.#kept, ...said, pending, pendingSince };
+  }
+
+  /** Closes the database. */
+  async close(): Promise<void> {
+    this.#watch?.end();
+    await (await this.#opening).close();
   }
 
   /** Reads records; once the driver is open. */
@@ -84,7 +115,12 @@ export class SharedDatabase {
           this.#dispatch(kind as keyof DatabaseEvents, json);
         });
       },
-      ...(options.storage !== 'memory' && { beforeWriting: () => renewJournal(options.name) }),
+      ...(options.storage !== 'memory' && {
+        beforeWriting: () => {
+          if (options.persist !== false) this.#persisted ??= askForPersistence();
+          return renewJournal(options.name);
+        },
+      }),
       ...(options.sync?.headers && { headers: () => this.#headers() }),
       ...(realtimeUrl && { connect: (clientId, tell) => connect(realtimeUrl, clientId, () => this.#headers(), tell) }),
       ...(options.sync?.fetch && { fetch: (url, init) => this.#fetch(url, init) }),
@@ -106,7 +142,7 @@ export class SharedDatabase {
   }
 
   #dispatch(kind: keyof DatabaseEvents, json: string): void {
-    const listening = [...this.users].filter(({ events }) => events.has(kind));
+    const listening = [...this.users].filter(({ events }) => events.has(kind) || kind === 'dataLost');
     if (listening.length === 0 && kind !== 'conflict') return;
     const payload = readPayload(kind, json);
     for (const { events } of listening) events.emit(kind, payload);

@@ -387,6 +387,16 @@ export interface OpenOptions {
    * the process, also when it is closed and opened again, until `destroy()`. Other tabs do not see it.
    */
   storage?: 'indexeddb' | 'memory';
+  /**
+   * What to do where IndexedDB cannot be opened, as in private windows of some browsers or with a damaged profile. `error` (default):
+   * `openDatabase` rejects with `STORAGE_FAILED`. `memory`: it goes on as with `storage: 'memory'`, and `status.durable` is false.
+   */
+  fallback?: 'error' | 'memory';
+  /**
+   * Whether to ask the browser, before anything is written in a page, never to evict this site's data (`navigator.storage.persist()`). Chromium and
+   * Safari decide by themselves, Firefox asks the person. Default: true; the answer is in `storage()`.
+   */
+  persist?: boolean;
   /** Where the wasm file is, if not beside the module. */
   wasm?: string | URL | Request | BufferSource | WebAssembly.Module;
 }
@@ -487,6 +497,8 @@ export interface Status {
   state: 'local' | 'idle' | 'waiting' | 'syncing' | 'retrying' | 'unauthorized' | 'storage-failed' | 'closed';
   /** Mutations not yet settled, conflicts included. */
   pending: number;
+  /** When the oldest of them was recorded, ISO 8601; null where there is none. */
+  pendingSince: string | null;
   conflicts: number;
   rejected: number;
   /** How many writes `undo()` can take back, one after the other. */
@@ -497,6 +509,8 @@ export interface Status {
   leader: boolean;
   /** Whether the server tells this tab of changes at once; in a tab that does not sync: false. */
   realtime: boolean;
+  /** Whether what is written outlives the page: false with `storage: 'memory'`, and where `fallback` went on in memory. */
+  durable: boolean;
   clientId: string;
   /** When the last sync ended well, ISO 8601; null: not since the database was opened. */
   lastSyncedAt: string | null;
@@ -504,6 +518,44 @@ export interface Status {
   retryAt: string | null;
   /** Why the last attempt failed; null after one that did not. */
   error: { code: string; message: string } | null;
+}
+
+/** What `db.storage()` tells: how this browser keeps the database. */
+export interface StorageReport {
+  /** Where the log is. */
+  kind: 'indexeddb' | 'memory';
+  /** What a resolved write survives; see `durability`. `none`: not even that the page is closed. */
+  durability: 'strict' | 'relaxed' | 'none';
+  /** Whether the browser promised not to evict this site's data on its own; null where it does not say. */
+  persisted: boolean | null;
+  /** About how many bytes this site uses, and how many it may; null where the browser does not say. */
+  usage: number | null;
+  quota: number | null;
+  /** How many mutations are not settled, and since when the oldest of them is not, ISO 8601: what an eviction would lose. */
+  pending: number;
+  pendingSince: string | null;
+}
+
+/**
+ * A reason to worry. `full`: more than 80 %, or 95 %, of what this site may store is used; writes are refused when all of it is.
+ * `unpushed`: mutations wait since more than 3 days, on storage that the browser may evict.
+ */
+export interface StorageWarning {
+  reason: 'full' | 'unpushed';
+  storage: StorageReport;
+}
+
+/**
+ * What was lost on this device. `damaged`: something that is stored cannot be read; everything else goes on, and the server's records are
+ * collected anew. `cleared`: the site's data were removed while the database was open, by a person or the browser; it begins anew,
+ * under another client id.
+ */
+export interface DataLoss {
+  reason: 'damaged' | 'cleared';
+  /** The mutations that had not reached the server and are lost; of what cannot be read, nobody knows them. */
+  mutations: MutationEntry[];
+  /** What cannot be read, for people. */
+  details: string[];
 }
 
 /** What `db.import` reads. */
@@ -564,5 +616,8 @@ export interface DatabaseEvents {
   rejected: RejectedMutation;
   superseded: SupersededMutation;
   progress: SyncProgress;
+  /** Also told to a handler that comes later: it may be found out while the database is opened. */
+  dataLost: DataLoss;
+  storage: StorageWarning;
   error: ObjectqlError;
 }
