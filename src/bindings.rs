@@ -15,6 +15,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
+use crate::browser::cipher::Cipher;
 use crate::browser::driver::{Hooks, Settings, Shell, reply_to_js, to_js};
 use crate::browser::environment::now;
 use crate::browser::log::Durability;
@@ -361,6 +362,7 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
         storage,
         config,
         before_writing: hook("beforeWriting"),
+        cipher: Cipher::of(hooks),
         hooks: Hooks {
             transport: transport.transpose()?,
             connect,

@@ -113,6 +113,11 @@ pub enum Error {
          that tab does, or is closed"
     )]
     StorageStalled,
+    /// What is stored is sealed with another key.
+    #[error(
+        "the local database is encrypted with another key: open it with the right one in `encryption`, or destroy() it"
+    )]
+    WrongKey,
     /// The local database was deleted while it was open.
     #[error("the local database was deleted while it was open: open it again")]
     DatabaseLost,
@@ -146,7 +151,7 @@ pub enum Error {
 }
 
 /// Every code there is; the npm package has the same list.
-pub const CODES: [&str; 36] = [
+pub const CODES: [&str; 37] = [
     "INVALID_JSON",
     "INVALID_VALUE",
     "VALUE_TOO_DEEP",
@@ -180,6 +185,7 @@ pub const CODES: [&str; 36] = [
     "STORAGE_OUTDATED",
     "DATABASE_LOST",
     "LOG_CORRUPT",
+    "WRONG_KEY",
     "CLOSED",
     "WASM_FAILED",
     "INTERNAL",
@@ -216,6 +222,7 @@ impl Error {
             Self::StorageBlocked | Self::StorageStalled => "STORAGE_BLOCKED",
             Self::StorageOutdated => "STORAGE_OUTDATED",
             Self::DatabaseLost | Self::Cleared => "DATABASE_LOST",
+            Self::WrongKey => "WRONG_KEY",
             Self::LogCorrupt { .. } => "LOG_CORRUPT",
             Self::Closed => "CLOSED",
             Self::InLeader { code, .. } => code,

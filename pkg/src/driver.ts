@@ -1,4 +1,5 @@
 import init, { Driver as WasmDriver } from '../wasm/objectql_offline.js';
+import type { Cipher } from './encryption.js';
 import { errorWithCode } from './errors.js';
 import type { OpenOptions } from './types.js';
 
@@ -54,6 +55,8 @@ export interface DriverHooks {
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
   /** Begins to open a socket for realtime, see `connect` in `realtime.ts`. */
   connect?: (clientId: string, tell: (said?: string | null) => void) => () => void;
+  /** Seals what goes on the disk. */
+  cipher?: Cipher;
   /** Is awaited before the first write. */
   beforeWriting?: () => Promise<void>;
   event: (kind: string, json: string) => void;

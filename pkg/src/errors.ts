@@ -9,7 +9,7 @@
  * The server or the way to it ({@link SyncError}): `NETWORK` `TIMEOUT` `HTTP_STATUS` `UNAUTHORIZED` `INVALID_ANSWER`
  * `INVALID_MESSAGE` `SYNC_OFF` `CLIENT_ID_CLONED`.
  * IndexedDB ({@link StorageError}): `QUOTA_EXCEEDED` `STORAGE_FAILED` `STORAGE_UNKNOWN` `STORAGE_BLOCKED`
- * `STORAGE_OUTDATED` `DATABASE_LOST` `LOG_CORRUPT`.
+ * `STORAGE_OUTDATED` `DATABASE_LOST` `LOG_CORRUPT` `WRONG_KEY`.
  * The driver itself ({@link WasmError}): `WASM_FAILED` `INTERNAL`.
  */
 export type ErrorCode =
@@ -82,6 +82,8 @@ export type ErrorCode =
   | 'DATABASE_LOST'
   /** A stored row cannot be read. */
   | 'LOG_CORRUPT'
+  /** The database is encrypted, and not with the key that it was opened with. */
+  | 'WRONG_KEY'
   /** The wasm file could not be loaded or compiled. */
   | 'WASM_FAILED'
   /** A bug of this package. */
@@ -182,6 +184,7 @@ export const errorClasses: { readonly [Code in ErrorCode]: ErrorClass } = {
   STORAGE_OUTDATED: StorageError,
   DATABASE_LOST: StorageError,
   LOG_CORRUPT: StorageError,
+  WRONG_KEY: StorageError,
   WASM_FAILED: WasmError,
   INTERNAL: WasmError,
 };

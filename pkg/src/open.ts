@@ -20,14 +20,13 @@ export class Databases {
   }
 
   async open<Schema extends SchemaOf<Schema>>(options: OpenOptions): Promise<Database<Schema>> {
-    const settings = readSettings(options);
-    const { name } = options;
-    const user: User = { events: new Events(), options: { ...options } };
+    const { name, settings } = readSettings(options);
+    const user: User = { events: new Events(), options: { ...options, name } };
     return await this.#inTurn(name, async () => {
       const shared = await this.#join(name, settings, user);
       const [driver, reading] = await Promise.all([shared.driver(), shared.reading()]);
       return new Database<Schema>({
-        name,
+        name: options.name,
         driver,
         reading,
         events: user.events,
@@ -103,7 +102,7 @@ const databases = new Databases(loadDriver);
  *
  * # Errors
  * `INVALID_OPTIONS`, also when this page has the database open with other options; `INVALID_DEFINITION`; `WASM_FAILED`;
- * `STORAGE_FAILED`, `STORAGE_BLOCKED`, `STORAGE_OUTDATED`, `LOG_CORRUPT`.
+ * `STORAGE_FAILED`, `STORAGE_BLOCKED`, `STORAGE_OUTDATED`, `WRONG_KEY`.
  *
  * ```ts
  * const db = await openDatabase<Schema>({ name: 'crm', objects, sync: { url: '/api/sync' } });
@@ -114,20 +113,27 @@ export function openDatabase<Schema extends SchemaOf<Schema> = AnySchema>(option
   return databases.open<Schema>(options);
 }
 
-/** What two handles on one database must agree on, as JSON text. */
-function readSettings(options: OpenOptions): string {
+/** The name of the database, and what two handles on it must agree on, as JSON text. */
+function readSettings(options: OpenOptions): { name: string; settings: string } {
   if (typeof options !== 'object' || options === null) throw errorWithCode('INVALID_OPTIONS', 'openDatabase takes an options object');
-  const { name, objects, durability, storage, sync } = options;
-  if (typeof name !== 'string' || name === '') throw errorWithCode('INVALID_OPTIONS', 'name must be a non-empty string');
+  const { account, objects, durability, storage, sync } = options;
+  if (!isText(options.name)) throw errorWithCode('INVALID_OPTIONS', 'name must be a non-empty string');
+  if (account !== undefined && !isText(account)) throw errorWithCode('INVALID_OPTIONS', 'account must be a non-empty string');
+  // An account may have any characters; none of them can make it a part of the name, or the name a part of it.
+  const name = account === undefined ? options.name : `${options.name}@${encodeURIComponent(account)}`;
   if (!Array.isArray(objects)) throw errorWithCode('INVALID_OPTIONS', 'objects must be an array of object definitions');
   const { url, auto, pollIntervalMs, timeoutMs, realtime } = sync ?? {};
   isFunction(options.onConflict, 'onConflict');
   if (!['error', 'memory', undefined].includes(options.fallback)) throw errorWithCode('INVALID_OPTIONS', "fallback must be 'error' or 'memory'");
   // A driver without one of these hooks cannot be given it later, so whether they are there is a setting, too.
-  const hooks = { headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
+  const hooks = { encryption: options.encryption !== undefined, headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
   const realtimeUrl = realtime && url !== undefined ? socketUrl(url) : undefined;
   const driver = { name, objects, durability, storage, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
-  return encodePlain({ driver, hooks, realtimeUrl } satisfies Settings, 'options');
+  return { name, settings: encodePlain({ driver, hooks, realtimeUrl } satisfies Settings, 'options') };
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
 }
 
 function isFunction(value: unknown, name: string): boolean {

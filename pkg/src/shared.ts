@@ -1,4 +1,5 @@
 import type { Driver, DriverClass, DriverHooks } from './driver.js';
+import { Cipher } from './encryption.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { type Events, report } from './events.js';
 import { renewJournal } from './journal.js';
@@ -50,7 +51,10 @@ export class SharedDatabase {
     // Where IndexedDB could not be opened, other than the settings say.
     const isInMemory = first.options.storage === 'memory';
     if (isInMemory) driver.storage = 'memory';
-    this.#opening = driverClass.open(JSON.stringify(driver), this.#hooks(first.options, realtimeUrl));
+    const cipher = first.options.encryption && !isInMemory ? new Cipher(first.options.encryption) : undefined;
+    this.#opening = driverClass.open(JSON.stringify(driver), { ...this.#hooks(first.options, realtimeUrl), ...(cipher && { cipher }) });
+    // Beside all else; what fails is done at the next opening.
+    if (cipher !== undefined) this.#opening.then(() => cipher.sealAll(first.options.name)).catch(() => undefined);
     this.#kept = isInMemory
       ? { kind: 'memory', durability: 'none' }
       : { kind: 'indexeddb', durability: first.options.durability ?? 'strict' };

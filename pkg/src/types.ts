@@ -366,9 +366,23 @@ export interface SyncOptions {
   realtime?: boolean;
 }
 
+/** By what a database is encrypted. A key that is lost cannot be replaced: `destroy()`, and fetch everything from the server. */
+export interface EncryptionOptions {
+  /**
+   * A key for AES-GCM that may `encrypt` and `decrypt`, extractable or not; or a passphrase, of which one is derived (PBKDF2 with
+   * HMAC-SHA-256 and 600,000 iterations).
+   */
+  key: CryptoKey | string;
+  /**
+   * Keys by which the database, or part of it, may be encrypted still: what is stored is encrypted anew with `key`, beside everything
+   * else. That is how a key is changed; also a database that was not encrypted becomes so.
+   */
+  previousKeys?: readonly (CryptoKey | string)[];
+}
+
 /** What `openDatabase` takes. */
 export interface OpenOptions {
-  /** The name of the IndexedDB database. */
+  /** The name of the IndexedDB database; with an `account`, the beginning of it. */
   name: string;
   /** The object definitions. An object that is not listed cannot be read or written. */
   objects: readonly ObjectDefinition[];
@@ -397,6 +411,16 @@ export interface OpenOptions {
    * Safari decide by themselves, Firefox asks the person. Default: true; the answer is in `storage()`.
    */
   persist?: boolean;
+  /**
+   * Seals everything that goes on the disk: records, ids and names of objects. Two openings of a name in one page share what the first
+   * one gave. Without effect with `storage: 'memory'`.
+   */
+  encryption?: EncryptionOptions;
+  /**
+   * Whose data these are: each account has a database of its own under the same `name`, so that no account reads or pushes what another
+   * one wrote. What was not pushed waits until its account is back. Let `sync.headers` belong to the same one.
+   */
+  account?: string;
   /** Where the wasm file is, if not beside the module. */
   wasm?: string | URL | Request | BufferSource | WebAssembly.Module;
 }

@@ -13,6 +13,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
 use super::channel::Channel;
+use super::cipher::Cipher;
 use super::environment::{now, seed};
 use super::leader::Leader;
 use super::listener::{Listener, document, global_target, is_visible};
@@ -69,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     /// Is awaited before the first write.
     pub(crate) before_writing: Option<Function>,
+    /// Seals what goes on the disk.
+    pub(crate) cipher: Option<Cipher>,
     pub(crate) hooks: Hooks,
 }
 
@@ -83,13 +86,13 @@ pub(crate) struct Hooks {
 impl Shell {
     /// Starts an engine; the promise is kept when the database can be used.
     pub(crate) fn open(settings: Settings) -> Result<(Rc<Self>, Promise), Error> {
-        let Settings { name, storage, config, before_writing, hooks } = settings;
+        let Settings { name, storage, config, before_writing, cipher, hooks } = settings;
         let open = RequestId(0);
         let shell = Rc::new(Self {
             engine: RefCell::new(Some(Box::new(Engine::new(config, seed()?, open)))),
             inputs: RefCell::default(),
             is_busy: Cell::new(false),
-            log: Store::open(&name, storage, before_writing),
+            log: Store::open(&name, storage, before_writing, cipher),
             name,
             hooks: RefCell::new(Some(Rc::new(hooks))),
             calls: RefCell::default(),

@@ -247,11 +247,10 @@ impl LogStore {
     }
 
     /// Appends a row if it gets the key that is expected.
-    pub(crate) async fn append(&self, key: u64, bytes: &[u8]) -> Outcome {
-        let value = Uint8Array::from(bytes);
+    pub(crate) async fn append(&self, key: u64, value: &Uint8Array) -> Outcome {
         let mut tries = 1;
         loop {
-            match self.try_append(key, &value).await {
+            match self.try_append(key, value).await {
                 Outcome::Failed(error @ Error::StorageFailed(_)) if tries < MAX_TRIES => self.failed(&error),
                 outcome => return outcome,
             }
@@ -340,11 +339,8 @@ impl LogStore {
     pub(crate) async fn write_segments(
         &self,
         keep: Option<(u64, Vec<u64>)>,
-        segments: Vec<Vec<u8>>,
+        values: &[Uint8Array],
     ) -> Result<Option<Vec<u64>>, Error> {
-        let values: Vec<Uint8Array> =
-            segments.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect();
-        drop(segments);
         let transaction = self.transaction(&EVERY_STORE, READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let store = store_of(&transaction, SEGMENTS)?;
@@ -375,13 +371,12 @@ impl LogStore {
 
     /// Puts a root in the place of the one with that number, and removes what it makes superfluous. False, and nothing is done,
     /// where the root is another one by now, or a segment is missing.
-    pub(crate) async fn compact(&self, new: NewRoot) -> Result<bool, Error> {
-        let value = Uint8Array::from(new.root.as_slice());
+    pub(crate) async fn compact(&self, new: &NewRoot, value: &Uint8Array) -> Result<bool, Error> {
         let transaction = self.transaction(&EVERY_STORE, READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let (log, store) = (store_of(&transaction, LOG)?, store_of(&transaction, SEGMENTS)?);
         let transaction = Transaction::from(transaction);
-        let done = replace_root(&log, &store, &value, &new).await;
+        let done = replace_root(&log, &store, value, new).await;
         if let Ok(true) = done {
             let _ = transaction.commit();
             ending.wait().await?;
@@ -389,6 +384,11 @@ impl LogStore {
             let _ = ending.wait().await;
         }
         done
+    }
+
+    /// Which database it is, once that was read.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.borrow().clone().flatten()
     }
 
     /// The rows after a key: as many as make a good portion, and whether there were no more.
@@ -459,7 +459,7 @@ fn get(store: &ObjectStore, key: f64) -> Result<GetStoreRequest, Error> {
 }
 
 /// What tells a database from another one of the same name; none for those that earlier releases made.
-type Identity = Option<Vec<u8>>;
+pub(crate) type Identity = Option<Vec<u8>>;
 
 async fn read_identity(database: &IdbDatabase) -> Result<Identity, Error> {
     let transaction = database.transaction_with_str(SEGMENTS).map_err(|error| from_exception(&error))?;

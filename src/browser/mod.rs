@@ -1,6 +1,7 @@
 //! The shells: they do what the engine decided, and decide nothing.
 
 pub(crate) mod channel;
+pub(crate) mod cipher;
 pub(crate) mod driver;
 pub(crate) mod environment;
 pub(crate) mod leader;

@@ -1,9 +1,11 @@
-//! Where a log is: in IndexedDB, or in memory.
+//! Where a log is: in IndexedDB, sealed or not, or in memory.
 
-use js_sys::Function;
+use js_sys::{Function, Uint8Array};
 
+use super::cipher::{Cipher, Place, Values, refuse_sealed};
 use super::log::{Beginning, Durability, LogStore, NewRoot, Outcome};
 use super::memory::MemoryLog;
+use crate::engine::root_number;
 use crate::error::Error;
 
 /// How long what is appended must last.
@@ -17,15 +19,27 @@ pub(crate) enum Storage {
 
 /// The log of one database.
 pub(crate) enum Store {
-    IndexedDb(LogStore),
+    IndexedDb(Disk),
     Memory(MemoryLog),
 }
 
+/// The log in IndexedDB.
+pub(crate) struct Disk {
+    log: LogStore,
+    cipher: Option<Cipher>,
+}
+
 impl Store {
-    pub(crate) fn open(name: &str, storage: Storage, before_writing: Option<Function>) -> Self {
+    pub(crate) fn open(
+        name: &str,
+        storage: Storage,
+        before_writing: Option<Function>,
+        cipher: Option<Cipher>,
+    ) -> Self {
         match storage {
             Storage::IndexedDb(durability) => {
-                Self::IndexedDb(LogStore::new(name.to_owned(), durability, before_writing))
+                let log = LogStore::new(name.to_owned(), durability, before_writing);
+                Self::IndexedDb(Disk { log, cipher })
             }
             Storage::Memory => Self::Memory(MemoryLog::open(name)),
         }
@@ -39,7 +53,7 @@ impl Store {
     /// How many rows were appended, or tried to be.
     pub(crate) fn transactions(&self) -> u32 {
         match self {
-            Self::IndexedDb(log) => log.transactions(),
+            Self::IndexedDb(disk) => disk.log.transactions(),
             Self::Memory(log) => log.transactions(),
         }
     }
@@ -47,29 +61,44 @@ impl Store {
     /// Appends a row if it gets the key that is expected.
     pub(crate) async fn append(&self, key: u64, bytes: Vec<u8>) -> Outcome {
         match self {
-            Self::IndexedDb(log) => log.append(key, &bytes).await,
+            Self::IndexedDb(disk) => match disk.seal(Place::Row, key, &[bytes]).await {
+                Ok(values) => match values.first() {
+                    Some(value) => disk.log.append(key, value).await,
+                    None => Outcome::Failed(no_value()),
+                },
+                Err(error) => Outcome::Failed(error),
+            },
             Self::Memory(log) => log.append(key, bytes),
         }
     }
 
     /// It did what was asked of it.
     pub(crate) fn worked(&self) {
-        if let Self::IndexedDb(log) = self {
-            log.worked();
+        if let Self::IndexedDb(disk) = self {
+            disk.log.worked();
         }
     }
 
     /// It did not.
     pub(crate) fn failed(&self, error: &Error) {
-        if let Self::IndexedDb(log) = self {
-            log.failed(error);
+        if let Self::IndexedDb(disk) = self {
+            disk.log.failed(error);
         }
     }
 
     /// The root and the first rows, as they are at one moment; of any database, where one may be made.
     pub(crate) async fn begin(&self, may_create: bool) -> Result<Beginning, Error> {
         match self {
-            Self::IndexedDb(log) => log.begin(may_create).await,
+            Self::IndexedDb(disk) => {
+                let mut beginning = disk.log.begin(may_create).await?;
+                if let Some(cipher) = &disk.cipher {
+                    cipher.begin(disk.log.identity().as_deref());
+                }
+                let root = beginning.root.as_mut().map(|root| (Place::Root, root_number(Some(root)), root));
+                let rows = beginning.rows.iter_mut().map(|(key, row)| (Place::Row, *key, row));
+                disk.open(root.into_iter().chain(rows).collect()).await?;
+                Ok(beginning)
+            }
             Self::Memory(log) => Ok(log.begin()),
         }
     }
@@ -77,7 +106,12 @@ impl Store {
     /// The root.
     pub(crate) async fn root(&self) -> Result<Option<Vec<u8>>, Error> {
         match self {
-            Self::IndexedDb(log) => log.root().await,
+            Self::IndexedDb(disk) => {
+                let mut root = disk.log.root().await?;
+                let sealed = root.as_mut().map(|root| (Place::Root, root_number(Some(root)), root));
+                disk.open(sealed.into_iter().collect()).await?;
+                Ok(root)
+            }
             Self::Memory(log) => Ok(log.begin().root),
         }
     }
@@ -85,7 +119,12 @@ impl Store {
     /// Segments, in the order of these keys; none for one that is not there.
     pub(crate) async fn segments(&self, keys: &[u64]) -> Result<Vec<Option<Vec<u8>>>, Error> {
         match self {
-            Self::IndexedDb(log) => log.segments(keys).await,
+            Self::IndexedDb(disk) => {
+                let mut segments = disk.log.segments(keys).await?;
+                let sealed = segments.iter_mut().flatten().map(|bytes| (Place::Segment, 0, bytes));
+                disk.open(sealed.collect()).await?;
+                Ok(segments)
+            }
             Self::Memory(log) => Ok(log.segments(keys)),
         }
     }
@@ -98,15 +137,22 @@ impl Store {
         segments: Vec<Vec<u8>>,
     ) -> Result<Option<Vec<u64>>, Error> {
         match self {
-            Self::IndexedDb(log) => log.write_segments(keep, segments).await,
+            Self::IndexedDb(disk) => {
+                let values = disk.seal(Place::Segment, 0, &segments).await?;
+                disk.log.write_segments(keep, &values).await
+            }
             Self::Memory(log) => Ok(log.write_segments(keep, segments)),
         }
     }
 
     /// Puts a root in the place of the one that it replaces. False, and nothing is done, where that is not possible any more.
-    pub(crate) async fn compact(&self, new: NewRoot) -> Result<bool, Error> {
+    pub(crate) async fn compact(&self, mut new: NewRoot) -> Result<bool, Error> {
         match self {
-            Self::IndexedDb(log) => log.compact(new).await,
+            Self::IndexedDb(disk) => {
+                let root = std::mem::take(&mut new.root);
+                let values = disk.seal(Place::Root, root_number(Some(&root)), &[root]).await?;
+                disk.log.compact(&new, values.first().ok_or_else(no_value)?).await
+            }
             Self::Memory(log) => Ok(log.compact(new)),
         }
     }
@@ -114,7 +160,11 @@ impl Store {
     /// The rows after a key: as many as make a good portion, and whether there were no more.
     pub(crate) async fn read(&self, after: u64) -> Result<(Vec<(u64, Vec<u8>)>, bool), Error> {
         match self {
-            Self::IndexedDb(log) => log.read(after).await,
+            Self::IndexedDb(disk) => {
+                let (mut rows, is_last) = disk.log.read(after).await?;
+                disk.open(rows.iter_mut().map(|(key, row)| (Place::Row, *key, row)).collect()).await?;
+                Ok((rows, is_last))
+            }
             Self::Memory(log) => Ok((log.read(after), true)),
         }
     }
@@ -122,8 +172,37 @@ impl Store {
     /// Closes the log for good; what is under way is finished first.
     pub(crate) fn close(&self) {
         match self {
-            Self::IndexedDb(log) => log.close(),
+            Self::IndexedDb(disk) => disk.log.close(),
             Self::Memory(_) => {}
         }
     }
+}
+
+impl Disk {
+    async fn seal(&self, place: Place, number: u64, all: &[Vec<u8>]) -> Result<Vec<Uint8Array>, Error> {
+        let Some(cipher) = &self.cipher else {
+            return Ok(all.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect());
+        };
+        let values = Values::new();
+        all.iter().for_each(|bytes| values.push(place, number, bytes));
+        cipher.seal(values).await
+    }
+
+    /// Opens what is sealed, in its place; what is empty stays so.
+    async fn open(&self, mut all: Vec<(Place, u64, &mut Vec<u8>)>) -> Result<(), Error> {
+        let Some(cipher) = &self.cipher else {
+            return all.iter().try_for_each(|(_, _, bytes)| refuse_sealed(bytes));
+        };
+        all.retain(|(_, _, bytes)| !bytes.is_empty());
+        let values = Values::new();
+        all.iter().for_each(|(place, number, bytes)| values.push(*place, *number, bytes));
+        for ((_, _, bytes), opened) in all.into_iter().zip(cipher.open(values).await?) {
+            *bytes = opened.to_vec();
+        }
+        Ok(())
+    }
+}
+
+fn no_value() -> Error {
+    Error::Internal("the cipher gave nothing".to_owned())
 }

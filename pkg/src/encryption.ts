@@ -1,0 +1,205 @@
+import { errorWithCode } from './errors.js';
+import type { EncryptionOptions } from './types.js';
+
+/**
+ * How often PBKDF2 with HMAC-SHA-256 is repeated for a passphrase: what OWASP's "Password Storage Cheat Sheet" (2023) asks for. Some
+ * 0.2 s on a desktop.
+ */
+const ITERATIONS = 600_000;
+const VERSION = 1;
+/** `OE`, the version, four bytes that name the key, and a number in eight bytes: a root's, or the key of a row. */
+const HEADER_BYTES = 15;
+const IV_BYTES = 12;
+const ALGORITHM = 'AES-GCM';
+
+/** What is sealed; the driver's `Place`. */
+const ROW = 0;
+const SEGMENT = 1;
+const ROOT = 2;
+/** The stores, and the key of the root among the segments; as in `src/browser/schema.rs`. */
+const LOG = 'log';
+const SEGMENTS = 'segments';
+const ROOT_KEY = 0;
+/** Where it is noted by which key everything is sealed. */
+const SEALED_KEY = -2;
+
+type Bytes = Uint8Array<ArrayBuffer>;
+type Value = [place: number, number: number, bytes: Bytes];
+
+interface NamedKey {
+  key: CryptoKey;
+  name: Bytes;
+}
+
+/**
+ * Seals what goes on the disk, and opens it: what the driver calls. Each value is sealed by itself, with a random IV; what it is and its
+ * number are authenticated, so that no value can be put in another's place.
+ *
+ * ```text
+ * offset  0  1  2        3         7          15  27
+ *         O  E  version  key name  number LE  IV  ciphertext and tag (AES-GCM)
+ * ```
+ */
+export class Cipher {
+  readonly #options: EncryptionOptions;
+  /** The first one seals. */
+  #keys: Promise<NamedKey[]> | undefined;
+  #identity = '';
+
+  constructor(options: EncryptionOptions) {
+    const keys = typeof options === 'object' && options !== null ? [options.key, ...(options.previousKeys ?? [])] : [undefined];
+    if (!keys.every(isKey)) {
+      throw errorWithCode('INVALID_OPTIONS', 'encryption needs keys: passphrases, or CryptoKeys for AES-GCM that may encrypt and decrypt');
+    }
+    if (globalThis.crypto?.subtle === undefined) {
+      throw errorWithCode('INVALID_OPTIONS', 'encryption needs WebCrypto, which pages have that are served securely (https, or localhost)');
+    }
+    this.#options = { ...options };
+  }
+
+  /** Makes the keys for a database ready. */
+  readonly begin = (identity: Bytes | undefined): void => {
+    const { key, previousKeys = [] } = this.#options;
+    // Deriving a key takes long on purpose.
+    if (this.#keys !== undefined && this.#identity === String(identity)) return;
+    this.#identity = String(identity);
+    this.#keys = Promise.all([key, ...previousKeys].map(async (given) => {
+      const key = typeof given === 'string' ? await derive(given, identity ?? new Uint8Array(IV_BYTES)) : given;
+      return { key, name: await nameOf(key) };
+    }));
+    this.#keys.catch(() => undefined);
+  };
+
+  readonly seal = async (values: Value[]): Promise<Bytes[]> => {
+    const [current] = await this.#known();
+    return await Promise.all(values.map((value) => seal(current!, value)));
+  };
+
+  /** What was sealed; as it is, what never was, or was changed since. Errors: `WRONG_KEY`. */
+  readonly open = async (values: Value[]): Promise<Bytes[]> => {
+    const keys = await this.#known();
+    return await Promise.all(values.map(async (value) => (await open(keys, value)) ?? value[2]));
+  };
+
+  /** Seals what is stored and not sealed by the key that seals now. It may be left off anywhere: the next opening goes on. */
+  async sealAll(name: string): Promise<void> {
+    const keys = await this.#known();
+    const database = await connect(name);
+    try {
+      database.onversionchange = () => database.close();
+      const read = <R>(store: string, request: (store: IDBObjectStore) => IDBRequest<R>) => done(request(database.transaction(store).objectStore(store)));
+      const noted = await read(SEGMENTS, (store) => store.get(SEALED_KEY) as IDBRequest<Bytes | undefined>);
+      // With others at hand, somebody thinks that some of it may still be sealed by them: a tab that had one wrote later, perhaps.
+      if (noted !== undefined && areEqual(noted, keys[0]!.name) && keys.length === 1) return;
+      for (const store of [LOG, SEGMENTS]) {
+        for (const key of await read(store, (store) => store.getAllKeys() as IDBRequest<number[]>)) {
+          const old = key < 0 ? undefined : await read(store, (store) => store.get(key) as IDBRequest<Bytes | undefined>);
+          if (old === undefined || old.length === 0 || isSealedBy(keys[0]!, old)) continue;
+          const place = store === LOG ? ROW : key === ROOT_KEY ? ROOT : SEGMENT;
+          const number = place === ROW ? key : place === ROOT ? numberOf(old) : 0;
+          const bytes = await open(keys, [place, number, old]);
+          // What is damaged stays as it is: the driver finds it, and leaves it out.
+          if (bytes !== undefined) await replace(database, store, key, old, await seal(keys[0]!, [place, number, bytes]));
+        }
+      }
+      await replace(database, SEGMENTS, SEALED_KEY, noted, keys[0]!.name);
+    } finally {
+      database.close();
+    }
+  }
+
+  async #known(): Promise<NamedKey[]> {
+    if (this.#keys === undefined) this.begin(undefined);
+    return await this.#keys!;
+  }
+}
+
+async function seal({ key, name }: NamedKey, [place, number, bytes]: Value): Promise<Bytes> {
+  const sealed = new Uint8Array(HEADER_BYTES + IV_BYTES + bytes.length + 16);
+  sealed.set([0x4f, 0x45, VERSION, ...name]);
+  new DataView(sealed.buffer).setBigUint64(7, BigInt(number), true);
+  const iv = crypto.getRandomValues(sealed.subarray(HEADER_BYTES, HEADER_BYTES + IV_BYTES));
+  const params = { name: ALGORITHM, iv, additionalData: withPlace(sealed, place) };
+  sealed.set(new Uint8Array(await crypto.subtle.encrypt(params, key, bytes)), HEADER_BYTES + IV_BYTES);
+  return sealed;
+}
+
+async function open(keys: readonly NamedKey[], [place, number, sealed]: Value): Promise<Bytes | undefined> {
+  if (sealed[0] !== 0x4f || sealed[1] !== 0x45) return sealed;
+  const found = keys.find((key) => isSealedBy(key, sealed));
+  if (found === undefined) throw errorWithCode('WRONG_KEY', 'it is sealed by another key');
+  if (sealed[2] !== VERSION || sealed.length < HEADER_BYTES + IV_BYTES || numberOf(sealed) !== number) return undefined;
+  const iv = sealed.subarray(HEADER_BYTES, HEADER_BYTES + IV_BYTES);
+  const params = { name: ALGORITHM, iv, additionalData: withPlace(sealed, place) };
+  try {
+    return new Uint8Array(await crypto.subtle.decrypt(params, found.key, sealed.subarray(HEADER_BYTES + IV_BYTES)));
+  } catch {
+    return undefined;
+  }
+}
+
+function isSealedBy({ name }: NamedKey, bytes: Bytes): boolean {
+  return bytes[0] === 0x4f && bytes[1] === 0x45 && areEqual(bytes.subarray(3, 7), name);
+}
+
+/** The number in the header of something sealed, and of a root that is not: both have it at the same place. */
+function numberOf(bytes: Bytes): number {
+  return bytes.length < HEADER_BYTES ? 0 : Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(7, true));
+}
+
+function areEqual(one: Bytes, other: Bytes): boolean {
+  return one.length === other.length && one.every((byte, at) => byte === other[at]);
+}
+
+/** Puts a value in the place of another one, if that is still there. */
+async function replace(database: IDBDatabase, store: string, key: number, old: Bytes | undefined, value: Bytes): Promise<void> {
+  // Both stores: see `EVERY_STORE` in `src/browser/log.rs`.
+  const transaction = database.transaction([LOG, SEGMENTS], 'readwrite', { durability: 'strict' });
+  const ending = new Promise<void>((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+  });
+  const values = transaction.objectStore(store);
+  const found = await done(values.get(key) as IDBRequest<Bytes | undefined>);
+  if (old === undefined ? found === undefined : found !== undefined && areEqual(found, old)) values.put(value, key);
+  await ending;
+}
+
+function connect(name: string): Promise<IDBDatabase> {
+  const request = indexedDB.open(name);
+  // It is there, or was deleted meanwhile: none is made.
+  request.onupgradeneeded = () => request.transaction?.abort();
+  return done(request);
+}
+
+function done<R>(request: IDBRequest<R>): Promise<R> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+function withPlace(sealed: Bytes, place: number): Bytes {
+  const authenticated = new Uint8Array(HEADER_BYTES + 1);
+  authenticated.set(sealed.subarray(0, HEADER_BYTES));
+  authenticated[HEADER_BYTES] = place;
+  return authenticated;
+}
+
+function isKey(key: unknown): boolean {
+  if (typeof key === 'string') return key !== '';
+  if (typeof CryptoKey === 'undefined' || !(key instanceof CryptoKey)) return false;
+  return key.algorithm.name === ALGORITHM && key.usages.includes('encrypt') && key.usages.includes('decrypt');
+}
+
+async function derive(passphrase: string, salt: Bytes): Promise<CryptoKey> {
+  const material = await crypto.subtle.importKey('raw', new TextEncoder().encode(passphrase), 'PBKDF2', false, ['deriveKey']);
+  const params = { name: 'PBKDF2', hash: 'SHA-256', salt, iterations: ITERATIONS };
+  return crypto.subtle.deriveKey(params, material, { name: ALGORITHM, length: 256 }, false, ['encrypt', 'decrypt']);
+}
+
+/** Four bytes of the tag of nothing: they say little of the key, which may not be readable, and tell it from others. */
+async function nameOf(key: CryptoKey): Promise<Bytes> {
+  const tag = await crypto.subtle.encrypt({ name: ALGORITHM, iv: new Uint8Array(IV_BYTES) }, key, new Uint8Array(0));
+  return new Uint8Array(tag, 0, 4);
+}
