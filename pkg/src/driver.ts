@@ -75,7 +75,21 @@ export interface DriverClass {
  */
 export function whenLoaded(driver: Driver, thrown: unknown, idJson?: string): Promise<void> | undefined {
   if (!(thrown instanceof Error) || (thrown as { code?: unknown }).code !== 'NOT_LOADED') return undefined;
-  return driver.load(thrown.message, idJson);
+  const loading = driver.load(thrown.message, idJson);
+  // What follows may build an index; and the last records were only just put with the others. A page may want to paint in between.
+  return idJson === undefined ? loading.then(nextTask) : loading;
+}
+
+/** A task of its own, which no other wait of the browser holds up. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
 }
 
 let loading: Promise<DriverClass> | undefined;

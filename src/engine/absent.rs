@@ -14,6 +14,7 @@ use super::log::{Job, MAX_ATTEMPTS};
 use super::query::Seen;
 use super::row::{Change, Event, Received, Row};
 use super::seal::FormatError;
+use super::sort::sort;
 use super::stored::{Block, Entries, Kind, Root, decode_record, hash_id};
 use super::sync::job::SyncJob;
 use super::table::Tables;
@@ -58,7 +59,13 @@ impl Absent {
         let blocks = sections.flat_map(|(object, section)| {
             section.blocks.iter().map(move |block| (object.cloned(), block.clone()))
         });
-        Self { blocks: blocks.collect(), ..Self::default() }
+        let blocks: Vec<_> = blocks.collect();
+        // In the order of what they hold: records that are taken in like that need not be put in order.
+        let first = |place: u32| blocks.get(place as usize).and_then(|(_, block)| block.live.iter().next());
+        let mut places: Vec<u32> = (0..).take(blocks.len()).collect();
+        sort(&mut places, &|a, b| first(a) < first(b));
+        let blocks = places.into_iter().filter_map(|place| blocks.get(place as usize).cloned()).collect();
+        Self { blocks, ..Self::default() }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -131,7 +138,7 @@ impl Absent {
 
     fn take(&mut self, segment: u64) -> Option<(Option<ObjectName>, Block)> {
         let place = self.blocks.iter().position(|(_, block)| block.segment == segment)?;
-        Some(self.blocks.swap_remove(place))
+        Some(self.blocks.remove(place))
     }
 
     /// The root is this one now, of which all other blocks are in memory.
@@ -401,7 +408,7 @@ impl Engine {
         let table = state.tables.entry(object);
         table.order();
         let all = table.records().map(|record| (&record.id, Seen::of(Some(record))));
-        collections.fill(object, all.collect::<Vec<_>>().into_iter());
+        collections.fill(object, all.collect::<Vec<_>>().into_iter(), table.places());
     }
 
     /// The segments were not read.

@@ -57,6 +57,15 @@ impl Places {
         }
     }
 
+    /// The things stand at other places now: at each, where its number says.
+    pub(crate) fn move_to(&mut self, places: &[u32]) {
+        for entry in self.table.iter_mut() {
+            if let Some(place) = places.get(entry.place as usize) {
+                entry.place = *place;
+            }
+        }
+    }
+
     /// Takes all out.
     pub(crate) fn clear(&mut self) {
         self.table.clear();

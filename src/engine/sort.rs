@@ -1,25 +1,50 @@
 //! The one sort there is. The standard library's are compiled anew for each type and order, at about 6 KB of wasm each.
 
-/// Sorts numbers; those of which none is less than the other stay in the order in which they were. A merge sort (Knuth, "The Art of
-/// Computer Programming", volume 3, section 5.2.4), bottom up.
+/// Sorts numbers; those of which none is less than the other stay in the order in which they were. A natural merge sort (Knuth, "The
+/// Art of Computer Programming", volume 3, section 5.2.4): what is in order already, but for a few parts, takes little.
 pub(crate) fn sort(numbers: &mut Vec<u32>, is_less: &dyn Fn(u32, u32) -> bool) {
+    // Where the runs end.
+    let mut ends: Vec<usize> = Vec::new();
+    for (place, pair) in (1..).zip(numbers.windows(2)) {
+        if let [before, after] = pair
+            && is_less(*after, *before)
+        {
+            ends.push(place);
+        }
+    }
+    ends.push(numbers.len());
     let mut merged = Vec::with_capacity(numbers.len());
-    let mut width = 1;
-    while width < numbers.len() {
+    let mut rest = Vec::with_capacity(ends.len() / 2 + 1);
+    while ends.len() > 1 {
         merged.clear();
-        for pair in numbers.chunks(width * 2) {
-            let (left, right) = pair.split_at(width.min(pair.len()));
-            let (mut left, mut right) = (left.iter().copied().peekable(), right.iter().copied().peekable());
-            while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
-                let next = if is_less(*b, *a) { right.next() } else { left.next() };
-                merged.extend(next);
-            }
-            merged.extend(left);
-            merged.extend(right);
+        rest.clear();
+        let mut start = 0;
+        for pair in ends.chunks(2) {
+            let middle = pair.first().copied().unwrap_or(start);
+            let end = pair.last().copied().unwrap_or(middle);
+            let left = numbers.get(start..middle).unwrap_or_default();
+            let right = numbers.get(middle..end).unwrap_or_default();
+            merge(left, right, is_less, &mut merged);
+            rest.push(end);
+            start = end;
         }
         std::mem::swap(numbers, &mut merged);
-        width *= 2;
+        std::mem::swap(&mut ends, &mut rest);
     }
+}
+
+fn merge(mut left: &[u32], mut right: &[u32], is_less: &dyn Fn(u32, u32) -> bool, merged: &mut Vec<u32>) {
+    while let (Some((a, after_a)), Some((b, after_b))) = (left.split_first(), right.split_first()) {
+        if is_less(*b, *a) {
+            merged.push(*b);
+            right = after_b;
+        } else {
+            merged.push(*a);
+            left = after_a;
+        }
+    }
+    merged.extend_from_slice(left);
+    merged.extend_from_slice(right);
 }
 
 /// The numbers in order, each once.

@@ -193,8 +193,19 @@ impl Table {
                 .iter()
                 .map(|place| self.slots.get_mut(*place as usize).and_then(Option::take))
                 .collect();
-            self.index();
+            let mut moved = vec![0; places.len()];
+            for (to, from) in (0..).zip(places) {
+                if let Some(place) = moved.get_mut(from as usize) {
+                    *place = to;
+                }
+            }
+            self.by_id.move_to(&moved);
         }
+    }
+
+    /// Where the records are, if there is one at each place.
+    pub(crate) fn places(&self) -> Option<&Places> {
+        (self.by_id.len() == self.slots.len()).then_some(&self.by_id)
     }
 
     /// Removes the record if nothing is left of it.

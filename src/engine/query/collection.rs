@@ -5,8 +5,9 @@ use objectql_sync_protocol::{Fields, ObjectDefinition, ObjectName, ObjectText, R
 use super::index::Index;
 use super::live::{Live, LiveChange};
 use super::plan::{Plan, Source, clauses};
-use super::rows::{Row, RowNumber, Rows, Stamp};
+use super::rows::{Filling, Row, RowNumber, Rows, Stamp};
 use super::{Condition, Path, Query};
+use crate::engine::places::Places;
 use crate::engine::record::Record;
 
 /// An index is built without being declared once queries have looked at so many times as many rows for want of it as there are.
@@ -165,6 +166,7 @@ impl Collections {
         &mut self,
         object: &ObjectName,
         records: impl ExactSizeIterator<Item = (&'a RecordId, Seen<'a>)>,
+        places: Option<&Places>,
     ) {
         let last_stamp = self.last_stamp;
         let collection = self.entry(object);
@@ -172,7 +174,7 @@ impl Collections {
             return self.update(object, records);
         }
         collection.start_over();
-        self.last_stamp = collection.fill(records, last_stamp);
+        self.last_stamp = collection.fill(records, places, last_stamp);
         let last_stamp = self.last_stamp;
         self.entry(object).last_change = last_stamp;
     }
@@ -383,16 +385,17 @@ impl Collection {
     fn fill<'a>(
         &mut self,
         records: impl ExactSizeIterator<Item = (&'a RecordId, Seen<'a>)>,
+        places: Option<&Places>,
         mut stamp: Stamp,
     ) -> Stamp {
-        self.rows.reserve(records.len());
+        let mut rows = Filling::of(&mut self.rows, records.len(), places);
         for (id, seen) in records {
             stamp += 1;
             match seen {
                 Seen::As(fields) => {
-                    self.rows.push(Row { id: id.clone(), fields: fields.clone(), stamp, known_in: 0 });
+                    rows.push(Row { id: id.clone(), fields: fields.clone(), stamp, known_in: 0 });
                 }
-                Seen::Hidden => self.rows.hide(id),
+                Seen::Hidden => rows.hide(id),
                 Seen::Gone => {}
             }
         }

@@ -16,7 +16,7 @@ use crate::engine::sort::sort;
 const PIECE: usize = 1024;
 
 /// What two values are compared by first.
-type Lead = (u128, u128);
+type Lead = [u64; 4];
 
 /// The rows of an object in the order of some fields, ascending with nulls last; rows with equal values in the order in which
 /// they came.
@@ -38,7 +38,7 @@ impl Index {
     /// Sorts the rows. Of each, the lead of its first value is read once, and is enough for most comparisons.
     pub(super) fn build(paths: Vec<Path>, rows: &Rows) -> Self {
         let first = paths.first();
-        let lead = |record: &Fields| first.map_or(((0, 0), false), |path| lead(&path.value(record)));
+        let lead = |record: &Fields| first.map_or(([0; 4], false), |path| lead(&path.value(record)));
         let all: Vec<(RowNumber, (Lead, bool))> =
             rows.iter().map(|(number, row)| (number, lead(&row.fields))).collect();
         let is_less = |a: u32, b: u32| {
@@ -174,28 +174,33 @@ fn values<'a>(paths: &[Path], record: &'a Fields) -> Vec<Scalar<'a>> {
 /// The kind of a value and the first 31 bytes of it, so that values are in order where their leads are, and whether there is more
 /// of it. As long as that, because times as text, which many an index is on, begin alike.
 fn lead(value: &Scalar<'_>) -> (Lead, bool) {
-    let of_bytes = |bytes: &[u8], from: usize, count: usize| {
-        // No text has U+0000 in it: the shorter one comes first.
-        let bytes = bytes.iter().skip(from).copied().chain(std::iter::repeat(0)).take(count);
-        bytes.fold(0, |lead: u128, byte| lead << 8 | u128::from(byte))
+    // No text has U+0000 in it: the shorter one comes first.
+    let mut bytes = [0; 32];
+    let mut put = |from: &[u8]| {
+        let count = from.len().min(31);
+        if let (Some(place), Some(start)) = (bytes.get_mut(1..=count), from.get(..count)) {
+            place.copy_from_slice(start);
+        }
+        from.len() > 31
     };
-    let of_text = |text: &str| {
-        let bytes = text.as_bytes();
-        ((of_bytes(bytes, 0, 15), of_bytes(bytes, 15, 16)), bytes.len() > 31)
-    };
-    let ((first, second), is_cut) = match value {
-        Scalar::Null => ((0, 0), false),
-        Scalar::Bool(value) => ((u128::from(*value), 0), false),
+    let is_cut = match value {
+        Scalar::Null => false,
+        Scalar::Bool(value) => put(&[u8::from(*value)]),
         Scalar::Number(number) => {
             // The bits of doubles are in order but for the sign: those of negative ones run the other way.
             let bits = number.to_bits();
             let ordered = if number.is_sign_negative() { !bits } else { bits | 1 << 63 };
-            ((u128::from(ordered), 0), false)
+            put(&ordered.to_be_bytes())
         }
-        Scalar::String(text) => of_text(text),
-        Scalar::Nested(json) => of_text(json.as_str()),
+        Scalar::String(text) => put(text.as_bytes()),
+        Scalar::Nested(json) => put(json.as_str().as_bytes()),
     };
-    ((u128::from(kind(value)) << 120 | first, second), is_cut)
+    bytes[0] = kind(value);
+    let mut lead = [0; 4];
+    for (place, part) in lead.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *place = u64::from_be_bytes(*part);
+    }
+    (lead, is_cut)
 }
 
 impl Path {

@@ -70,12 +70,6 @@ impl Rows {
         self.by_id.len() - self.hidden
     }
 
-    /// Makes room for so many more.
-    pub(crate) fn reserve(&mut self, count: usize) {
-        self.rows.reserve(count);
-        self.by_id.reserve(count);
-    }
-
     /// The number that the next row gets.
     pub(crate) fn next_number(&self) -> RowNumber {
         RowNumber::try_from(self.rows.len()).unwrap_or(RowNumber::MAX)
@@ -176,6 +170,41 @@ impl Rows {
             self.by_id.insert(self.by_id.hash(id), number);
         }
         true
+    }
+}
+
+/// Many rows that are put in, in order, where there is none.
+pub(crate) struct Filling<'a> {
+    rows: &'a mut Rows,
+    /// Whether somebody has the same records at the same places: then no id need be hashed again.
+    is_placed: bool,
+}
+
+impl<'a> Filling<'a> {
+    pub(crate) fn of(rows: &'a mut Rows, count: usize, places: Option<&Places>) -> Self {
+        rows.rows.reserve(count);
+        match places {
+            Some(places) => rows.by_id = places.clone(),
+            None => rows.by_id.reserve(count),
+        }
+        Self { rows, is_placed: places.is_some() }
+    }
+
+    pub(crate) fn push(&mut self, row: Row) {
+        if self.is_placed {
+            self.rows.rows.push(Place::Here(row));
+        } else {
+            self.rows.push(row);
+        }
+    }
+
+    pub(crate) fn hide(&mut self, id: &RecordId) {
+        if self.is_placed {
+            self.rows.rows.push(Place::Hidden(id.clone()));
+            self.rows.hidden += 1;
+        } else {
+            self.rows.hide(id);
+        }
     }
 }
 
