@@ -51,6 +51,8 @@ export class Databases {
     if (shared.settings !== settings) {
       throw errorWithCode('INVALID_OPTIONS', `this page has the database ${name} open with other options: close it first`);
     }
+    // What `destroy` deletes is what is open.
+    if (shared.isInMemory) user.options.storage = 'memory';
     shared.users.add(user);
     return shared;
   }
@@ -126,10 +128,11 @@ function readSettings(options: OpenOptions): { name: string; settings: string } 
   isFunction(options.onConflict, 'onConflict');
   if (!['error', 'memory', undefined].includes(options.fallback)) throw errorWithCode('INVALID_OPTIONS', "fallback must be 'error' or 'memory'");
   // A driver without one of these hooks cannot be given it later, so whether they are there is a setting, too.
+  const { fallback } = options;
   const hooks = { encryption: options.encryption !== undefined, headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
   const realtimeUrl = realtime && url !== undefined ? socketUrl(url) : undefined;
   const driver = { name, objects, durability, storage, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
-  return { name, settings: encodePlain({ driver, hooks, realtimeUrl } satisfies Settings, 'options') };
+  return { name, settings: encodePlain({ driver, hooks, realtimeUrl, fallback } satisfies Settings, 'options') };
 }
 
 function isText(value: unknown): value is string {

@@ -26,6 +26,8 @@ export interface Settings {
   hooks: object;
   /** Where the server rings, if it is to. */
   realtimeUrl: string | undefined;
+  /** What was to be done where IndexedDB could not be opened. */
+  fallback: OpenOptions['fallback'];
 }
 
 /** A database that is open in this page, and the handles on it. */
@@ -40,7 +42,7 @@ export class SharedDatabase {
   readonly #asked = new Set<string>();
   /** Where and how the log is kept. */
   readonly #kept: Pick<StorageReport, 'kind' | 'durability'>;
-  #persisted: Promise<boolean | null> | undefined;
+  #hasAsked = false;
   #watch: StorageWatch | undefined;
 
   private constructor(driverClass: DriverClass, settings: string, first: User) {
@@ -89,10 +91,14 @@ export class SharedDatabase {
     return this.#opening;
   }
 
+  /** Whether it is in memory, by its options or because IndexedDB could not be opened. */
+  get isInMemory(): boolean {
+    return this.#kept.kind === 'memory';
+  }
+
   /** How this browser keeps the database. */
   async storage(): Promise<StorageReport> {
     const driver = await this.#opening;
-    await this.#persisted;
     const said = this.#kept.kind === 'memory' ? { persisted: null, usage: null, quota: null } : await estimateStorage();
     const { pending, pendingSince } = JSON.parse(driver.ask('status', '', '', '')) as Status;
     return { ...this.#kept, ...said, pending, pendingSince };
@@ -121,7 +127,8 @@ export class SharedDatabase {
       },
       ...(options.storage !== 'memory' && {
         beforeWriting: () => {
-          if (options.persist !== false) this.#persisted ??= askForPersistence();
+          if (options.persist !== false && !this.#hasAsked) void askForPersistence();
+          this.#hasAsked = true;
           return renewJournal(options.name);
         },
       }),

@@ -119,6 +119,8 @@ pub(crate) struct LogStore {
     connection: RefCell<Option<Connection>>,
     /// Which database it is, once that was read: another one may take its place under the same name.
     identity: RefCell<Option<Identity>>,
+    /// How often any database was right: what was asked of an earlier one is not done with a later one.
+    epoch: Cell<u32>,
     /// Whether somebody deleted it on purpose.
     is_deleted: Rc<Cell<bool>>,
     is_closed: Cell<bool>,
@@ -136,6 +138,7 @@ impl LogStore {
             before_writing: RefCell::new(before_writing),
             connection: RefCell::default(),
             identity: RefCell::default(),
+            epoch: Cell::new(0),
             is_deleted: Rc::default(),
             is_closed: Cell::new(false),
             health: RefCell::default(),
@@ -149,8 +152,11 @@ impl LogStore {
         self.transactions.get()
     }
 
-    /// The connection, opened if need be.
-    async fn database(&self) -> Result<IdbDatabase, Error> {
+    /// The connection, opened if need be; for what was asked in that epoch.
+    async fn database(&self, epoch: u32) -> Result<IdbDatabase, Error> {
+        if self.epoch.get() != epoch {
+            return Err(Error::Cleared);
+        }
         if let Some(connection) = &*self.connection.borrow() {
             return Ok(connection.database.clone());
         }
@@ -175,9 +181,9 @@ impl LogStore {
             connection.database.close();
             return Err(Error::Cleared);
         }
-        if self.is_closed.get() {
+        if self.is_closed.get() || self.epoch.get() != epoch {
             database.close();
-            return Err(Error::Closed);
+            return Err(if self.is_closed.get() { Error::Closed } else { Error::Cleared });
         }
         if let Some(connection) = self.connection.borrow_mut().replace(connection) {
             // Somebody else was as fast.
@@ -225,6 +231,11 @@ impl LogStore {
     /// A transaction. A connection dies when the browser says so, without an event that could be relied on: what tells is that it
     /// gives no transaction.
     async fn transaction(&self, stores: &[&str], mode: &str) -> Result<IdbTransaction, Error> {
+        self.transaction_in(self.epoch.get(), stores, mode).await
+    }
+
+    /// One for what was asked in that epoch.
+    async fn transaction_in(&self, epoch: u32, stores: &[&str], mode: &str) -> Result<IdbTransaction, Error> {
         let before_writing = self.before_writing.borrow().clone().filter(|_| mode == READ_WRITE);
         if let Some(before_writing) = before_writing {
             // Whatever comes of it: it is a precaution.
@@ -241,16 +252,17 @@ impl LogStore {
         };
         let _ =
             js_sys::Reflect::set(&options, &JsValue::from_str("durability"), &JsValue::from_str(durability));
-        let database = self.database().await?;
+        let database = self.database(epoch).await?;
         let database: &DatabaseWithOptions = database.unchecked_ref();
         database.transaction_with_options(&stores, mode, &options).map_err(|error| from_exception(&error))
     }
 
     /// Appends a row if it gets the key that is expected.
     pub(crate) async fn append(&self, key: u64, value: &Uint8Array) -> Outcome {
+        let epoch = self.epoch.get();
         let mut tries = 1;
         loop {
-            match self.try_append(key, value).await {
+            match self.try_append(epoch, key, value).await {
                 Outcome::Failed(error @ Error::StorageFailed(_)) if tries < MAX_TRIES => self.failed(&error),
                 outcome => return outcome,
             }
@@ -258,8 +270,8 @@ impl LogStore {
         }
     }
 
-    async fn try_append(&self, key: u64, value: &Uint8Array) -> Outcome {
-        let both = self.transaction(&[LOG], READ_WRITE).await;
+    async fn try_append(&self, epoch: u32, key: u64, value: &Uint8Array) -> Outcome {
+        let both = self.transaction_in(epoch, &[LOG], READ_WRITE).await;
         let (transaction, store) = match both.and_then(|transaction| with_store(transaction, LOG)) {
             Ok(both) => both,
             Err(error) => return Outcome::Failed(error),
@@ -298,13 +310,18 @@ impl LogStore {
     pub(crate) async fn begin(&self, may_create: bool) -> Result<Beginning, Error> {
         if may_create {
             self.identity.take();
+            self.epoch.set(self.epoch.get() + 1);
         }
+        let epoch = self.epoch.get();
         let transaction = self.transaction(&[LOG, SEGMENTS], READ_ONLY).await?;
         let segments = store_of(&transaction, SEGMENTS)?;
         let (identity, root) = (get(&segments, IDENTITY)?, get(&segments, ROOT)?);
         let store = store_of(&transaction, LOG)?;
         let rows = self.rows_after(&store, 0)?;
         let identity = bytes_of(identity).await?;
+        if self.epoch.get() != epoch {
+            return Err(Error::Cleared);
+        }
         self.identity.borrow_mut().get_or_insert(identity);
         let root = bytes_of(root).await?;
         let (rows, is_last) = self.take_rows(rows).await?;

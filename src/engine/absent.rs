@@ -77,6 +77,11 @@ impl Absent {
         self.blocks.iter().any(|(_, block)| block.segment == segment)
     }
 
+    /// Whether the segment is lost, or not in memory, none of it.
+    pub(crate) fn has_nothing_of(&self, segment: u64) -> bool {
+        !self.is_later && (self.has(segment) || self.has_lost(segment))
+    }
+
     /// Whether the segment is lost.
     pub(crate) fn has_lost(&self, segment: u64) -> bool {
         self.lost.contains(&segment)
@@ -225,6 +230,11 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
+    /// The read that was begun first of those that are under way.
+    pub(crate) fn asks(&self) -> Option<u64> {
+        self.reading.first().map(|(read, _)| *read)
+    }
+
     /// Those who wait.
     pub(crate) fn requests(self) -> impl Iterator<Item = RequestId> {
         self.wants.into_iter().filter_map(|(request, _)| request)
@@ -321,10 +331,13 @@ impl Engine {
         for (segment, bytes) in segments.into_iter().zip(found) {
             let taken = match bytes {
                 Some(bytes) => self.take_segment(segment, &bytes),
-                None if !self.absent.has(segment) => return,
-                None if self.log.is_sure() => Err(FormatError::Missing),
+                None if !self.absent.has(segment) => continue,
+                None if self.log.missing.contains(&segment) => Err(FormatError::Missing),
                 // Another tab has compacted: what there is has to be looked at anew.
-                None => return self.log.begin_anew(),
+                None => {
+                    self.log.missing.push(segment);
+                    return self.log.begin_anew();
+                }
             };
             match taken {
                 Ok(()) => {}
@@ -394,7 +407,7 @@ impl Engine {
     }
 
     /// Shows queries the records of objects that are whole now, because nothing is left of the blocks that were not in memory.
-    fn show_whole_since(&mut self, before: &[ObjectName]) {
+    pub(crate) fn show_whole_since(&mut self, before: &[ObjectName]) {
         for object in self.whole_objects() {
             if !before.contains(&object) {
                 self.show_all(&object);
@@ -415,8 +428,12 @@ impl Engine {
     pub(crate) fn handle_segments_failed(&mut self, now: Now, read: u64, error: &Error) -> bool {
         let Some(segments) = self.take_read(read) else { return false };
         if *error == Error::Cleared {
-            self.start_over(now);
-            return true;
+            self.log.want_tail();
+            // What is under way meets it, too, or whoever reads next.
+            if !self.log.is_busy() {
+                self.start_over(now);
+                return true;
+            }
         }
         self.loader.failures += 1;
         // What is wanted is wanted still: it is read again.

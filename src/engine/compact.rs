@@ -116,7 +116,7 @@ struct Draft {
 impl Compaction {
     /// All of it anew, for another database.
     pub(crate) fn start_over(&mut self) {
-        *self = Self { next_number: self.next_number, ..Self::default() };
+        *self = Self { next_number: self.next_number, failures: self.failures, ..Self::default() };
     }
 
     /// The state begins with a root of so many bytes.
@@ -201,6 +201,10 @@ impl Engine {
             return;
         }
         self.compaction.phase = Phase::Idle;
+        if !self.damage.is_none() {
+            // It was found since this began.
+            return self.postpone_compaction(now);
+        }
         let replaces = root_number(bytes);
         let old = match bytes.map(Root::decode) {
             Some(Ok(root)) => Some(root),
@@ -224,6 +228,10 @@ impl Engine {
         let draft =
             Draft { tail: self.compaction.tail, ..Draft::of(state, absent, self.log.folded, old, replaces) };
         if !draft.is_sound {
+            if self.compaction.failures > 0 && self.log.is_idle() {
+                // What is in memory and what is stored do not agree, and will not by themselves.
+                self.begin_over();
+            }
             return self.postpone_compaction(now);
         }
         self.go_on_compacting(now, Box::new(draft));
@@ -398,7 +406,8 @@ impl Draft {
     fn of(state: &State, absent: &Absent, folded: u64, old: Option<Root>, replaces: u64) -> Self {
         let mut draft = Self {
             root: Root {
-                number: replaces + 1,
+                // One that was damaged may have any.
+                number: replaces.checked_add(1).unwrap_or(1),
                 body: Body { folded, sections: Vec::new(), rest: state.rest() },
             },
             replaces,
@@ -432,8 +441,8 @@ impl Draft {
         for block in &mut section.blocks {
             block.live.remove(&changed);
         }
-        section.blocks.retain(|block| block.live.len() > 0 && !absent.has_lost(block.segment));
         let mut numbers = changed;
+        section.blocks.retain(|block| block.live.len() > 0 && !absent.has_lost(block.segment));
         let written = numbers.iter().map(|number| source.bytes(*number)).sum();
         let worn = section.take_worn(source, absent, written);
         // What is live and not in memory must not go with its block.

@@ -33,13 +33,13 @@ pub(crate) struct Loading {
     pub(crate) rows: Vec<(u64, Vec<u8>)>,
     pub(crate) is_last: bool,
     /// Whether what is not there is lost, and not in another root.
-    is_sure: bool,
+    pub(crate) missing: Vec<u64>,
     /// What cannot be read.
     pub(crate) damage: Damage,
 }
 
 impl Loading {
-    pub(crate) fn new(root: Root, rows: Vec<(u64, Vec<u8>)>, is_last: bool, is_sure: bool) -> Self {
+    pub(crate) fn new(root: Root, rows: Vec<(u64, Vec<u8>)>, is_last: bool, missing: Vec<u64>) -> Self {
         let mut parts = Parts::default();
         let mut others = Vec::new();
         for section in &root.body.sections {
@@ -56,7 +56,7 @@ impl Loading {
         others.reverse();
         let absent = Absent::of(&root);
         let damage = Damage::default();
-        Self { root, parts, absent, others, records: Vec::new(), rows, is_last, is_sure, damage }
+        Self { root, parts, absent, others, records: Vec::new(), rows, is_last, missing, damage }
     }
 
     /// The number of the root.
@@ -90,10 +90,20 @@ impl Loading {
     /// # Errors
     /// `STORAGE_OUTDATED`
     pub(crate) fn take(&mut self, segments: Vec<Option<Vec<u8>>>) -> Result<bool, Error> {
+        let others = self.others.iter().rev().map(|(_, block)| block.segment);
+        let wanted: Vec<u64> = if self.others.is_empty() {
+            self.records.iter().rev().copied().collect()
+        } else {
+            others.collect()
+        };
+        let gone =
+            wanted.iter().zip(&segments).filter(|(_, bytes)| bytes.is_none()).map(|(segment, _)| *segment);
+        let gone: Vec<u64> = gone.filter(|segment| !self.missing.contains(segment)).collect();
+        if !gone.is_empty() {
+            self.missing.extend(gone);
+            return Ok(false);
+        }
         for bytes in segments {
-            if bytes.is_none() && !self.is_sure {
-                return Ok(false);
-            }
             let bytes = bytes.as_deref().ok_or(FormatError::Missing);
             let (segment, kind, taken) = if let Some((kind, block)) = self.others.pop() {
                 let taken = bytes.and_then(|bytes| self.take_other(&kind, &block, bytes));

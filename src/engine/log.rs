@@ -14,6 +14,7 @@ use super::load::Loading;
 use super::row::{Event, Row};
 use super::seal::FormatError;
 use super::staged::Staged;
+use super::state::State;
 use super::stored::{Root, root_number};
 use super::sync::Asker;
 use super::sync::job::{Decision, SyncJob};
@@ -75,8 +76,15 @@ pub(crate) struct Log {
     pub(crate) root: Option<u64>,
     /// The root under which something was missing: where there is no later one, it is missing for good.
     gap_under: Option<u64>,
-    /// The root under which that is so.
-    sure_under: Option<u64>,
+    /// After which row a gap was met, to look at the root; and after which one there is a gap for good.
+    gap_at: Option<u64>,
+    sure_at: Option<u64>,
+    /// The segments that were not there under the root `gap_under`.
+    pub(crate) missing: Vec<u64>,
+    /// Whether all of it is read again, of the same database.
+    is_over: bool,
+    /// The last row for which that was done.
+    over_for: u64,
     phase: Phase,
     queue: VecDeque<Job>,
     /// An append of which it is not known whether it was made: the tail will tell.
@@ -147,13 +155,30 @@ impl Log {
         self.queue.push_front(job);
     }
 
-    /// Whether what is missing is lost, and not somewhere else since another tab has compacted.
-    pub(crate) fn is_sure(&self) -> bool {
-        self.root.is_some() && self.root == self.sure_under
-    }
-
     pub(crate) fn want_tail(&mut self) {
         self.is_tail_wanted = true;
+    }
+
+    /// All of it is read again.
+    pub(crate) fn begin_over(&mut self) {
+        self.folded = 0;
+        self.root = None;
+        (self.gap_under, self.gap_at, self.sure_at) = (None, None, None);
+        self.missing.clear();
+        self.is_over = true;
+        self.phase = Phase::Unread;
+    }
+
+    /// Whether the last row is one for which nothing was read again yet; it counts as one from here on.
+    pub(crate) fn is_first_time(&mut self) -> bool {
+        let is_first = self.folded > self.over_for;
+        self.over_for = self.over_for.max(self.folded);
+        is_first
+    }
+
+    /// Whether nothing is under way.
+    pub(crate) const fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
     }
 
     /// What there is has to be looked at anew: the root that is known is not the one in the store any more.
@@ -183,6 +208,11 @@ impl Log {
         self.retry_at = None;
     }
 
+    /// Whether the store is asked for something.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.asks().is_some()
+    }
+
     /// What the store is asked for.
     fn asks(&self) -> Option<u64> {
         match &self.phase {
@@ -195,6 +225,14 @@ impl Log {
     /// All of it anew, for another database.
     pub(crate) fn start_over(&mut self) {
         *self = Self { next_number: self.next_number, must_open: true, ..Self::default() };
+    }
+
+    /// Those who wait for the database to be opened.
+    pub(crate) fn take_openings(&mut self) -> VecDeque<Job> {
+        let is_opening = |job: &Job| matches!(job, Job::Open { request: Some(_) });
+        let (openings, others) = std::mem::take(&mut self.queue).into_iter().partition(is_opening);
+        self.queue = others;
+        openings
     }
 
     /// What is being appended.
@@ -230,7 +268,7 @@ impl Engine {
 
     /// Takes note of how long the store takes to answer.
     pub(crate) fn watch_store(&mut self, now: Now) {
-        let Some(asks) = self.log.asks() else {
+        let Some(asks) = self.log.asks().or(self.loader.asks()) else {
             (self.log.asked, self.log.is_stalled) = (None, false);
             return;
         };
@@ -240,6 +278,18 @@ impl Engine {
                 if self.log.is_stalled && !self.is_open {
                     // Who opens the database need not wait for ever.
                     self.fail_all(now, &Error::StorageStalled);
+                    let mut requests = Vec::new();
+                    if let Phase::Appending(append) = &mut self.log.phase {
+                        for job in &mut append.jobs {
+                            if let Job::Open { request } = job {
+                                requests.extend(request.take());
+                            }
+                        }
+                        append.replies.retain(|(request, _)| !requests.contains(request));
+                    }
+                    for request in requests {
+                        self.reply(request, Err(Error::StorageStalled));
+                    }
                 }
             }
             _ => (self.log.asked, self.log.is_stalled) = (Some((asks, now.monotonic)), false),
@@ -307,7 +357,7 @@ impl Engine {
         self.log.phase = Phase::Reading { read };
         self.outputs.push_back(match self.log.root {
             Some(_) => Output::Read { read, after: self.log.folded },
-            None => Output::Begin { read, may_create: self.log.folded == 0 },
+            None => Output::Begin { read, may_create: self.log.folded == 0 && !self.log.is_over },
         });
     }
 
@@ -316,43 +366,56 @@ impl Engine {
         &mut self,
         now: Now,
         read: u64,
-        root: Option<&[u8]>,
+        bytes: Option<&[u8]>,
         rows: Vec<(u64, Vec<u8>)>,
         is_last: bool,
     ) {
         if !self.log.is_reading(read) {
             return;
         }
-        let number = root_number(root);
-        if self.log.gap_under == Some(number) {
-            self.log.sure_under = Some(number);
+        let number = root_number(bytes);
+        let gap_at = self.log.gap_at.take();
+        self.log.sure_at = gap_at.filter(|_| self.log.gap_under == Some(number));
+        if self.log.gap_under != Some(number) {
+            self.log.missing.clear();
         }
-        let Some(bytes) = root else {
+        self.log.is_over = false;
+        let root = bytes.map(Root::decode);
+        if self.log.folded == 0 && self.state.has_begun() && !matches!(root, Some(Ok(_))) {
+            self.begin_with(now, State::default(), Absent::default());
+        }
+        let (Some(root), Some(bytes)) = (root, bytes) else {
             self.log.root = Some(number);
             return self.handle_rows(now, read, rows, is_last);
         };
-        match Root::decode(bytes) {
+        match root {
             Ok(root) if self.log.folded > 0 && root.body.folded <= self.log.folded => {
                 // What is in memory is as new: only what is not is in other places.
                 self.compaction.note_root(bytes.len());
                 self.log.root = Some(number);
                 self.log.gap_under = None;
                 self.find_absent_anew(&root);
+                let known = root.body.folded + 1..=self.log.folded;
+                for (_, row) in rows.iter().filter(|(key, _)| known.contains(key)) {
+                    self.note_tail(row.len());
+                }
                 let rows = rows.into_iter().filter(|(key, _)| *key > self.log.folded).collect();
                 self.handle_rows(now, read, rows, is_last);
             }
             Ok(root) => {
                 self.compaction.note_root(bytes.len());
-                let is_sure = self.log.sure_under == Some(number);
-                self.load(now, Box::new(Loading::new(root, rows, is_last, is_sure)));
+                let missing = self.log.missing.clone();
+                self.load(now, Box::new(Loading::new(root, rows, is_last, missing)));
             }
             Err(FormatError::Newer(_)) => self.fail_read(now, Error::StorageOutdated),
             Err(error) => {
                 // What is in memory is all there is, and the rows.
                 self.damage.add_rows(format!("the root: {error}"));
+                let whole = self.whole_objects();
                 self.absent = Absent::default();
+                self.show_whole_since(&whole);
                 self.log.root = Some(number);
-                self.log.sure_under = Some(number);
+                self.log.sure_at = Some(self.log.folded);
                 let rows = rows.into_iter().filter(|(key, _)| *key > self.log.folded).collect();
                 self.handle_rows(now, read, rows, is_last);
             }
@@ -387,7 +450,10 @@ impl Engine {
                 match loading.take(segments) {
                     Ok(true) => self.load(now, loading),
                     // The phase says that it is to be read anew; with the same root it would be missing again.
-                    Ok(false) => self.log.gap_under = Some(loading.root_number()),
+                    Ok(false) => {
+                        self.log.gap_under = Some(loading.root_number());
+                        self.log.missing = loading.missing;
+                    }
                     Err(error) => self.fail_read(now, error),
                 }
             }
@@ -398,6 +464,9 @@ impl Engine {
     /// Builds a row of what waits and appends it. False when nothing is left to do.
     fn append(&mut self, now: Now) -> bool {
         self.open_if_lost();
+        if let Some(Job::Write { .. } | Job::Sync(_)) = self.log.queue.front() {
+            self.mend_first();
+        }
         let append = match self.log.queue.front() {
             Some(Job::Sync(_)) => self.decide_next_sync_job(now),
             Some(Job::Mend) => {
@@ -487,13 +556,16 @@ impl Engine {
         self.log.attempts = 0;
         self.log.works();
         self.log.phase = Phase::Idle;
-        let folded = fold(&mut self.state, self.log.folded, &append.row);
+        let mut folded = fold(&mut self.state, self.log.folded, &append.row);
         self.note_tail(append.bytes);
-        self.follow_mended(now, &folded);
+        let begins_over = self.follow_mended(now, &mut folded);
         self.show(&folded);
         self.note_writes(now, &append.row, &folded);
         self.tell(&folded, true);
         self.finish(now, append, &folded);
+        if begins_over {
+            self.begin_over();
+        }
         self.outputs.push_back(Output::Announce(Announcement::Rows));
     }
 
@@ -517,6 +589,14 @@ impl Engine {
         let Some(append) = self.take_append(append) else { return };
         self.log.phase = Phase::Idle;
         self.log.fail(now, error.clone());
+        if append.jobs.contains(&Job::Mend) {
+            // Nothing is written before what is lost is; opening needs no row.
+            let queue = std::mem::take(&mut self.log.queue);
+            let (opening, others): (Vec<Job>, Vec<Job>) =
+                queue.into_iter().partition(|job| matches!(job, Job::Open { .. }));
+            self.log.queue = opening.into();
+            self.fail_jobs(now, others, &error);
+        }
         self.fail_jobs(now, append.jobs, &error);
         if self.log.must_open {
             // Nothing can be written before it.
@@ -540,6 +620,9 @@ impl Engine {
     /// Rows that were appended since the last fold, ours among them where a commit's outcome was unknown.
     pub(crate) fn handle_rows(&mut self, now: Now, read: u64, rows: Vec<(u64, Vec<u8>)>, is_last: bool) {
         if self.log.is_reading(read) {
+            if self.log.root.is_none() {
+                return self.read();
+            }
             self.log.phase = Phase::Folding { rows: rows.into(), is_last };
             self.go_on_folding(now);
         }
@@ -552,7 +635,8 @@ impl Engine {
         let Phase::Folding { mut rows, is_last } = std::mem::take(&mut self.log.phase) else { return };
         while let Some((key, bytes)) = rows.pop_front() {
             if key > self.log.folded + 1 || bytes.is_empty() {
-                if !self.log.is_sure() {
+                if self.log.sure_at != Some(self.log.folded) {
+                    self.log.gap_at = Some(self.log.folded);
                     // It was compacted: the state has to begin anew, with the root.
                     self.log.begin_anew();
                     return self.read();
@@ -578,6 +662,9 @@ impl Engine {
                 return;
             }
             self.fold_row(now, key, bytes.len(), &row);
+            if self.log.root.is_none() {
+                return self.read();
+            }
         }
         self.log.gap_under = None;
         if !is_last {
@@ -623,8 +710,10 @@ impl Engine {
     fn fold_row(&mut self, now: Now, key: u64, bytes: usize, row: &Row) {
         self.log.folded = key;
         self.note_tail(bytes);
-        let folded = fold(&mut self.state, key, row);
-        self.follow_mended(now, &folded);
+        let mut folded = fold(&mut self.state, key, row);
+        if self.follow_mended(now, &mut folded) {
+            return self.begin_over();
+        }
         self.show(&folded);
         let unsure = self.log.unsure.take_if(|unsure| unsure.append.row.is_same_append(row));
         if self.is_open {
@@ -687,7 +776,7 @@ impl Engine {
                     self.outputs.push_back(Output::Announce(Announcement::Synced { tab, ask, result }));
                 }
                 Job::Sync(job) => self.handle_sync_job_failed(now, &job, error.clone()),
-                Job::Mend => self.handle_mend_failed(),
+                Job::Mend => self.mend_again(),
                 Job::Open { request: None } => self.log.must_open = true,
             }
         }
@@ -704,7 +793,8 @@ impl Engine {
                 Job::Ask(asker) => self.ask_sync(now, asker),
                 Job::Answer { request, result } => self.reply(request, result.map(Reply::Synced)),
                 Job::Open { .. } => self.is_open = true,
-                Job::Write { .. } | Job::Mend => {}
+                Job::Mend => self.mend_again(),
+                Job::Write { .. } => {}
             }
         }
     }

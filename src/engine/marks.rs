@@ -32,8 +32,7 @@ impl Marks {
 
     /// Forgets what rows up to this one changed: it is in segments.
     pub(crate) fn forget(&mut self, through: u64) {
-        let gone = self.list.partition_point(|(row, _)| *row <= through);
-        self.list.drain(..gone);
+        self.list.retain(|(row, _)| *row > through);
         if self.list.is_empty() {
             // What a large import marked need not stay in memory.
             self.list = Vec::new();

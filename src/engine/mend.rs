@@ -3,8 +3,8 @@
 //! The fold passes over a damaged row; a damaged segment holds nothing. Nothing else is given up. The tab that finds damage says so in
 //! a row of its own, before it writes anything else: it names what is lost, has the server's records collected anew, and where
 //! sequences may have been used that nobody knows of any more, the database writes under another client id from there on: the
-//! server would take a second mutation with the same sequence for a copied profile's. All tabs go by that row, and the next
-//! compaction leaves behind what cannot be read. What was not pushed and was in it is lost; the app is told.
+//! server would take a second mutation with the same sequence for a copied profile's. All tabs go by that row: one that has some of
+//! what is lost in memory still reads everything again. The next compaction leaves behind what cannot be read. What was not pushed and was in it is lost; the app is told.
 
 use std::fmt::Display;
 
@@ -15,6 +15,9 @@ use super::log::Job;
 use super::row::Event;
 use super::stored::Kind;
 use super::{Engine, Now};
+
+/// So many details are written down and told.
+const MOST_DETAILS: usize = 100;
 
 /// What was found damaged since all of that was last written down.
 #[derive(Debug, Default)]
@@ -35,8 +38,14 @@ impl Damage {
 
     /// Rows, or what is stored in their place, cannot be read.
     pub(crate) fn add_rows(&mut self, detail: String) {
-        self.details.push(detail);
+        self.add(detail);
         self.is_of_sequences = true;
+    }
+
+    fn add(&mut self, detail: String) {
+        if !self.details.contains(&detail) {
+            self.details.push(detail);
+        }
     }
 
     /// A segment cannot be read, or is not there.
@@ -47,13 +56,13 @@ impl Damage {
             Kind::Records(object) | Kind::Collected(_, object) => format!("records of {object}"),
             Kind::Pending => "mutations that were not pushed".to_owned(),
         };
-        self.details.push(format!("segment {segment}, with {what}: {why}"));
+        self.add(format!("segment {segment}, with {what}: {why}"));
         self.segments.push(segment);
         self.is_of_sequences |= *kind == Kind::Pending;
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
-        self.details.append(&mut other.details);
+        other.details.into_iter().for_each(|detail| self.add(detail));
         self.segments.append(&mut other.segments);
         self.is_of_sequences |= other.is_of_sequences;
     }
@@ -62,14 +71,21 @@ impl Damage {
 impl Engine {
     /// Has damage written down before anything else is, once the log can be written to.
     pub(crate) fn advance_mending(&mut self) {
-        if !self.damage.is_none() && !self.damage.is_wanted && self.log.error.is_none() {
+        if self.log.error.is_none() {
+            self.mend_first();
+        }
+    }
+
+    /// Has it written down first of all.
+    pub(crate) fn mend_first(&mut self) {
+        if !self.damage.is_none() && !self.damage.is_wanted {
             self.damage.is_wanted = true;
             self.log.push_first(Job::Mend);
         }
     }
 
-    /// It could not be written down: that is tried again when storage works.
-    pub(crate) fn handle_mend_failed(&mut self) {
+    /// It is written down, or could not be: then that is tried again when storage works, or somebody writes.
+    pub(crate) fn mend_again(&mut self) {
         self.damage.is_wanted = false;
     }
 
@@ -80,20 +96,41 @@ impl Engine {
         if details.is_empty() {
             return Vec::new();
         }
-        let (details, segments) = (details.clone(), segments.clone());
+        let mut details = details.clone();
+        if let Some(more) = details.len().checked_sub(MOST_DETAILS).filter(|more| *more > 0) {
+            details.truncate(MOST_DETAILS);
+            details.push(format!("and {more} more"));
+        }
+        let segments = segments.clone();
         let uuid = || ClientId::new(self.random.uuid(now.wall).to_string()).ok();
         let client_id = is_of_sequences.then(uuid).flatten();
         let objects = self.config.pulled_objects().collect();
         vec![Event::Mended { client_id, objects, segments, details }]
     }
 
-    /// A row is folded that says what is lost.
-    pub(crate) fn follow_mended(&mut self, now: Now, folded: &Folded) {
+    /// A row is folded that says what is lost. Gives whether this tab has some of that in memory, so that all has to be read again: its
+    /// state would be another than that of whoever opens the database.
+    pub(crate) fn follow_mended(&mut self, now: Now, folded: &mut Folded) -> bool {
         if folded.lost.is_empty() {
-            return;
+            return false;
+        }
+        let has_some = folded.has_lost_sequences
+            && folded.lost.iter().any(|detail| !self.damage.details.contains(detail))
+            || !folded.lost_segments.iter().all(|segment| self.absent.has_nothing_of(*segment));
+        if has_some && self.log.is_first_time() {
+            // It is told when the row is folded again.
+            folded.lost.clear();
+            return true;
+        }
+        for (mutation, json) in std::mem::take(&mut self.before_loss) {
+            let is_there = self.state.find_pending(mutation).is_some();
+            if !is_there && self.state.find_rejected(mutation).is_none() {
+                folded.lost_mutations.push(json);
+            }
         }
         let Damage { details, segments, .. } = &mut self.damage;
-        details.retain(|detail| !folded.lost.contains(detail));
+        // What was said to be more was not named.
+        details.retain(|detail| folded.lost.len() <= MOST_DETAILS && !folded.lost.contains(detail));
         segments.retain(|segment| !folded.lost_segments.contains(segment));
         if details.is_empty() {
             self.damage = Damage::default();
@@ -102,5 +139,17 @@ impl Engine {
             self.lose(*segment);
         }
         self.pull_anew(now);
+        false
+    }
+
+    /// Reads all that is stored again.
+    pub(crate) fn begin_over(&mut self) {
+        if self.is_open {
+            let pending = self.state.pending.iter();
+            self.before_loss =
+                pending.map(|pending| (pending.recorded.id, self.pending_report(pending))).collect();
+        }
+        self.compaction.start_over();
+        self.log.begin_over();
     }
 }

@@ -391,6 +391,8 @@ pub struct Engine {
     loader: Loader,
     /// What of it cannot be read.
     damage: Damage,
+    /// The mutations that were pending before all was read again because some of it is lost, as JSON.
+    before_loss: Vec<(MutationId, String)>,
     sync: Sync,
     realtime: Realtime,
     /// Whether the log was read to its end and is not empty: what an app may see starts then.
@@ -427,6 +429,7 @@ impl Engine {
             absent: Absent::default(),
             loader: Loader::default(),
             damage: Damage::default(),
+            before_loss: Vec::new(),
             sync: Sync::default(),
             realtime: Realtime::default(),
             is_open: false,

@@ -270,7 +270,7 @@ impl Engine {
         text
     }
 
-    fn pending_report(&self, pending: &Pending) -> String {
+    pub(crate) fn pending_report(&self, pending: &Pending) -> String {
         let state = match pending.progress {
             Progress::Queued { .. } if self.state.frozen.contains(&pending.sequence) => "sent",
             Progress::Queued { .. } => "queued",
@@ -327,7 +327,8 @@ impl Engine {
     pub(crate) fn notices(&self, folded: &Folded, is_own: bool) -> Vec<Notice> {
         let mut notices = Vec::new();
         if !folded.lost.is_empty() {
-            notices.push(data_loss("damaged", "[]", &folded.lost));
+            let mutations = array_text(folded.lost_mutations.iter().cloned());
+            notices.push(data_loss("damaged", &mutations, &folded.lost));
         }
         if !folded.touched.is_empty() {
             let origin = match (folded.is_from_server, is_own) {
@@ -350,7 +351,7 @@ impl Engine {
 
     /// Tells the app the status if it changed.
     pub(crate) fn tell_status(&mut self) {
-        if !self.is_open {
+        if !self.is_open && self.told_status.is_none() {
             return;
         }
         let status = self.status();

@@ -5,7 +5,8 @@
 //!         magic  version   xxh32 LE  body
 //! ```
 //!
-//! The version tells a newer format from damage.
+//! The version tells a newer format from damage, once the checksum fits: a later format keeps the header and the checksum, or goes into a
+//! later version of the IndexedDB database.
 
 use thiserror::Error;
 
@@ -66,11 +67,11 @@ pub(super) fn open(bytes: &[u8], magic: [u8; 2], newest: u8) -> Result<&[u8], Fo
     if [*m0, *m1] != magic {
         return Err(FormatError::BadMagic);
     }
-    if *version > newest {
-        return Err(FormatError::Newer(*version));
-    }
     if checksum(body) != u32::from_le_bytes([*c0, *c1, *c2, *c3]) {
         return Err(FormatError::BadChecksum);
+    }
+    if *version > newest {
+        return Err(FormatError::Newer(*version));
     }
     Ok(body)
 }

@@ -15,6 +15,8 @@ impl Engine {
     /// Forgets everything, and begins with what there is.
     pub(crate) fn start_over(&mut self, now: Now) {
         let lost = data_loss("cleared", &self.pending_mutations(), &[]);
+        // Who opens the database need not know that there was another one.
+        let openings = self.log.take_openings();
         let under_way = self.log.take_jobs_under_way();
         self.fail_jobs(now, under_way, &Error::Cleared);
         self.fail_all(now, &Error::Cleared);
@@ -30,6 +32,8 @@ impl Engine {
         self.loader = Loader::default();
         self.compaction.start_over();
         self.log.start_over();
+        openings.into_iter().for_each(|job| self.log.push(job));
+        self.before_loss.clear();
         self.begin_with(now, State::default(), Absent::default());
         self.start_syncing_over();
         if std::mem::replace(&mut self.is_open, false) {

@@ -270,7 +270,7 @@ impl Engine {
     pub(crate) fn next_sync_wake(&self) -> Option<Duration> {
         let asked = self.sync.asked.iter().map(|asked| asked.until).min();
         let own = match self.sync.phase {
-            _ if !self.sync.is_leader || self.config.sync.is_none() => None,
+            _ if !self.sync.is_leader || self.config.sync.is_none() || !self.is_open => None,
             Phase::Waiting { until, .. } => until.map(|until| until.monotonic),
             Phase::Idle if self.is_automatic() => {
                 [self.sync.debounce.due(&self.config), self.poll_due()].into_iter().flatten().min()

@@ -267,6 +267,8 @@ fn loads_are_answered_when_the_root_cannot_be_read_any_more() {
     world.stored.segments.clear();
     let root = world.stored.root.as_mut().unwrap();
     (root[2], root[7]) = (99, root[7] + 1);
+    let checksum = xxhash_rust::xxh32::xxh32(&root[7..], 0).to_le_bytes();
+    root[3..7].copy_from_slice(&checksum);
     let load = world.load(tab, Need::Object(object_name("draft")));
     assert_eq!(load.unwrap_err().code(), "STORAGE_OUTDATED");
     let again = world.load(tab, Need::Object(object_name("draft")));
@@ -321,4 +323,40 @@ fn a_tab_that_was_left_behind_is_told_of_conflicts_and_rejections() {
     let is_told = |wanted: fn(&Notice) -> bool| world.tabs[slow].notices.iter().any(wanted);
     assert!(is_told(|notice| matches!(notice, Notice::Rejected(_))));
     assert!(is_told(|notice| matches!(notice, Notice::Conflict(_))));
+}
+
+#[test]
+fn beginning_anew_while_the_tail_is_read_ends() {
+    let (mut world, tab) = reopened(by_hand(), 200);
+    let other = world.open_tab();
+    world.load_all(other);
+    world.give(tab, Input::Leader(false));
+    world.give(other, Input::Leader(true));
+    world.settle();
+    for n in 0..60 {
+        world
+            .write(other, create("draft", json!({ "id": format!("zz{n}"), "text": "x".repeat(4000) })))
+            .unwrap();
+    }
+    world.settle();
+    assert!(!world.tabs[tab].engine.is_whole("draft").unwrap());
+    // This one is frozen for a moment.
+    world.tabs[tab].is_alive = false;
+    let before = world.stored.root.clone();
+    world.advance(Duration::from_secs(20));
+    assert_ne!(world.stored.root, before);
+    world.write(other, update("story", &id(8), json!({ "value": 5 }))).unwrap();
+    world.tabs[tab].is_alive = true;
+    world.tabs[tab].inbox.clear();
+    let request = world.request();
+    world.tabs[tab].waiting.insert(request);
+    world.give(tab, Input::Nudge);
+    world.give(tab, Input::Load { request: RequestId(request), need: Need::Object(object_name("draft")) });
+    world.settle();
+    world.give(tab, Input::Nudge);
+    world.settle();
+    world.advance(Duration::from_secs(600));
+    assert!(world.write(tab, create("story", json!({ "id": "s1" }))).is_ok());
+    assert!(world.is_answered(tab, request));
+    assert_eq!(world.find(tab, "draft"), world.find(other, "draft"));
 }

@@ -329,3 +329,389 @@ fn what_could_be_taken_back_is_no_loss_to_be_told() {
     world.load_all(tab);
     assert_eq!(ids(&world, tab, "story").len(), 20);
 }
+
+#[test]
+fn a_tab_that_has_the_damaged_row_in_memory_reads_everything_again() {
+    let mut world = World::leading(by_hand());
+    for n in 0..3 {
+        world.write(0, story(n)).unwrap();
+    }
+    let last = world.disk.len() - 1;
+    damage_row(&mut world, last);
+    let tab = world.open_tab();
+    world.settle();
+    world.write(tab, story(7)).unwrap();
+    world.settle();
+    world.check(0);
+    assert_eq!(world.tabs[0].engine.state(), world.tabs[tab].engine.state());
+    // It knows what is lost.
+    let losses = losses(&world, 0);
+    assert_eq!((losses.len(), &losses[0]["mutations"][0]["recordId"]), (1, &json!("s2")));
+}
+
+#[test]
+fn record_numbers_mean_the_same_in_all_tabs_after_a_loss() {
+    let after = CompactAfter { rows: 6, bytes: 1 << 40 };
+    let mut world = World::leading(Config { compact_after: after, ..local() });
+    let text = "x".repeat(200_000);
+    for id in ["a", "x", "b"] {
+        world.write(0, create("draft", json!({ "id": id, "v": 0, "text": text }))).unwrap();
+    }
+    damage_row(&mut world, 2);
+    let tab = world.open_tab();
+    world.settle();
+    for v in 0..40 {
+        world.write(0, update("draft", "a", json!({ "v": v }))).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    assert!(world.stored.root.is_some());
+    world.crash(0);
+    world.give(tab, Input::Leader(true));
+    world.settle();
+    for v in 100..140 {
+        world.write(tab, update("draft", "b", json!({ "v": v }))).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    let later = world.open_tab();
+    assert_eq!(world.find(later, "draft").len(), world.find(tab, "draft").len());
+}
+
+#[test]
+fn a_tab_that_has_a_lost_segment_in_memory_reads_everything_again() {
+    let (mut world, tab) = reopened(by_hand(), 300);
+    world.load_all(tab);
+    assert_eq!(world.find(tab, "draft").len(), 300);
+    assert_eq!(damage_segments(&mut world, |kind| *kind == Kind::Records(object_name("draft"))), 1);
+    let other = world.open_tab();
+    world.load_all(other);
+    world.settle();
+    assert_eq!(losses(&world, other).len(), 1);
+    // The first tab had them all: whoever opens the database has not.
+    assert_eq!(world.find(tab, "draft").len(), 0);
+    for n in 0..8 {
+        world.write(tab, create("draft", json!({ "id": format!("n{n}") }))).unwrap();
+    }
+    world.advance(Duration::from_secs(60));
+    let later = world.open_tab();
+    world.load_all(later);
+    assert_eq!(world.find(later, "draft").len(), world.find(tab, "draft").len());
+}
+
+#[test]
+fn pending_mutations_that_are_lost_are_lost_in_all_tabs() {
+    let after = CompactAfter { rows: 10, bytes: 1 << 30 };
+    let mut world = World::leading(Config { compact_after: after, ..by_hand() });
+    for n in 0..12 {
+        world.write(0, story(n)).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    assert!(world.removed > 0);
+    assert_eq!(world.pending(0).len(), 12);
+    assert_eq!(damage_segments(&mut world, |kind| *kind == Kind::Pending), 1);
+    world.open_tab();
+    world.settle();
+    for n in 20..40 {
+        world.write(0, story(n)).unwrap();
+    }
+    world.advance(Duration::from_secs(60));
+    let later = world.open_tab();
+    assert_eq!(world.pending(later).len(), world.pending(0).len());
+    assert_eq!(losses(&world, 0)[0]["mutations"].as_array().unwrap().len(), 12);
+}
+
+#[test]
+fn damage_that_is_found_while_other_damage_is_written_down_is_written_down_as_well() {
+    let (mut world, tab) = reopened(by_hand(), 2_000);
+    let count = damage_segments(&mut world, |kind| matches!(kind, Kind::Records(_)));
+    assert!(count > 2);
+    for object in ["draft", "story"] {
+        let request = world.request();
+        world.tabs[tab].waiting.insert(request);
+        world.give(tab, Input::Load { request: RequestId(request), need: Need::Object(object_name(object)) });
+    }
+    // The reads are served first, and an append is slow.
+    world.settle();
+    world.advance(Duration::from_secs(100));
+    assert!(world.tabs[tab].engine.damage.is_none());
+}
+
+#[test]
+fn what_is_missing_once_is_no_reason_to_take_a_later_compaction_for_damage() {
+    let after = CompactAfter { rows: 10, bytes: 1 << 30 };
+    let mut world = World::leading(Config { compact_after: after, ..by_hand() });
+    for n in 0..3 {
+        world.write(0, story(n)).unwrap();
+    }
+    world.crash(0);
+    world.removed = 1;
+    let slow = world.open_tab();
+    let fast = world.open_tab();
+    world.settle();
+    world.give(fast, Input::Leader(true));
+    // `slow` is frozen meanwhile.
+    world.tabs[slow].is_alive = false;
+    world.settle();
+    for n in 10..30 {
+        world.write(fast, story(n)).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    assert!(world.stored.root.is_some());
+    world.tabs[slow].is_alive = true;
+    world.give(slow, Input::Nudge);
+    world.settle();
+    assert_eq!(ids(&world, slow, "story"), ids(&world, fast, "story"));
+}
+
+#[test]
+fn segments_that_moved_are_not_taken_for_lost() {
+    let (mut world, tab) = reopened(by_hand(), 200);
+    world
+        .stored
+        .segments
+        .retain(|(_, bytes)| Entries::of(bytes).unwrap().0 != Kind::Records(object_name("story")));
+    world.load(tab, Need::Object(object_name("story"))).unwrap();
+    assert_eq!(losses(&world, tab).len(), 1);
+    let other = world.open_tab();
+    world.load_all(other);
+    world.give(tab, Input::Leader(false));
+    world.give(other, Input::Leader(true));
+    world.settle();
+    for n in 0..60 {
+        world
+            .write(other, create("draft", json!({ "id": format!("zz{n}"), "text": "x".repeat(4000) })))
+            .unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    assert_eq!(world.find(other, "draft").len(), 260);
+    world.load(tab, Need::Object(object_name("draft"))).unwrap();
+    assert_eq!(world.find(tab, "draft").len(), 260);
+}
+
+#[test]
+fn a_compaction_goes_on_after_some_pending_mutations_are_lost() {
+    let after = CompactAfter { rows: 10, bytes: 1 << 30 };
+    let mut world = World::leading(Config { compact_after: after, ..by_hand() });
+    for n in 0..12 {
+        world
+            .write(0, create("story", json!({ "id": format!("s{n}"), "text": "x".repeat(40_000) })))
+            .unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    world.crash(0);
+    // All but one.
+    let mut pending =
+        world.stored.segments.iter_mut().filter(|(_, bytes)| Entries::of(bytes).unwrap().0 == Kind::Pending);
+    pending.next().unwrap();
+    let tab = world.open_tab();
+    world.give(tab, Input::Leader(true));
+    world.settle();
+    let before = Root::decode(world.stored.root.as_ref().unwrap()).unwrap().number;
+    for round in 0..5 {
+        for n in 0..100 {
+            world.write(tab, story(100 + round * 100 + n)).unwrap();
+        }
+        world.advance(Duration::from_secs(4000));
+    }
+    let after = Root::decode(world.stored.root.as_ref().unwrap()).unwrap().number;
+    // Opened again, it is the same.
+    world.crash(tab);
+    let tab = world.open_tab();
+    world.give(tab, Input::Leader(true));
+    world.settle();
+    world.write(tab, story(9_000)).unwrap();
+    world.advance(Duration::from_secs(4000));
+    let again = Root::decode(world.stored.root.as_ref().unwrap()).unwrap().number;
+    assert!(after > before && again >= after);
+}
+
+#[test]
+fn no_root_leaves_out_what_no_row_names() {
+    let (mut world, tab) = reopened(by_hand(), 2_000);
+    let lost = world.tabs[tab].engine.absent.holding(&Need::Record(key("story", 7))).next().unwrap();
+    for n in 0..40 {
+        world.write(tab, update("draft", &id(n), json!({ "value": -1 }))).unwrap();
+    }
+    let found = world.stored.segments.iter_mut().find(|(segment, _)| *segment == lost).unwrap();
+    *found.1.last_mut().unwrap() ^= 1;
+    // The compaction becomes due, and reads the root ...
+    world.give(tab, Input::Wake);
+    world.now += Duration::from_secs(2);
+    world.give(tab, Input::Wake);
+    assert!(matches!(world.tabs[tab].compaction, Some(Output::ReadRoot { .. })));
+    // ... and the damage is found before the root comes.
+    let request = world.request();
+    world.tabs[tab].waiting.insert(request);
+    world.give(tab, Input::Load { request: RequestId(request), need: Need::Object(object_name("story")) });
+    while !world.tabs[tab].reading.is_empty() {
+        world.serve_store(tab);
+    }
+    assert!(matches!(world.tabs[tab].store, Some(StoreCall::Append { .. })), "{:?}", world.tabs[tab].store);
+    while world.tabs[tab].compaction.is_some() {
+        world.serve_step(tab);
+    }
+    world.crash(tab);
+    let later = world.open_tab();
+    world.load_all(later);
+    let found = world.find(later, "story").len();
+    assert!(found == 2_000 || !losses(&world, later).is_empty());
+}
+
+#[test]
+fn a_loss_is_written_down_before_anything_else() {
+    let mut world = World::leading(by_hand());
+    for n in 0..3 {
+        world.write(0, story(n)).unwrap();
+    }
+    world.crash(0);
+    damage_row(&mut world, 3);
+    let rows = world.disk.len();
+    let (tab, _) = world.start_tab();
+    world.serve_store(tab);
+    world.fail_append(tab, Error::QuotaExceeded);
+    world.settle();
+    world.write(tab, story(7)).unwrap();
+    let first = Row::decode(&world.disk[rows]).unwrap();
+    assert!(matches!(first.events[0], Event::Mended { .. }), "{first:?}");
+}
+
+#[test]
+fn a_damaged_version_is_damage() {
+    let mut world = World::leading(local());
+    for n in 0..3 {
+        world.write(0, story(n)).unwrap();
+    }
+    world.crash(0);
+    world.disk[2][2] ^= 0x40;
+    let last = world.disk[2].len() - 1;
+    world.disk[2][last] ^= 1;
+    let tab = world.open_tab();
+    assert_eq!(ids(&world, tab, "story").len(), 2);
+}
+
+#[test]
+fn a_root_whose_number_is_damaged_is_replaced() {
+    let mut world = compacted(by_hand(), 20, 3);
+    world.stored.root.as_mut().unwrap()[7..].fill(0xff);
+    let tab = world.open_tab();
+    world.give(tab, Input::Leader(true));
+    world.settle();
+    for n in 60..90 {
+        world.write(tab, story(n)).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    assert!(Root::decode(world.stored.root.as_ref().unwrap()).is_ok());
+    for n in 160..190 {
+        world.write(tab, story(n)).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    let later = world.open_tab();
+    assert_eq!(world.find(later, "story"), world.find(tab, "story"));
+}
+
+#[test]
+fn what_is_in_memory_is_shown_when_the_root_is_damaged() {
+    let (mut world, tab) = reopened(by_hand(), 300);
+    world.write(tab, create("draft", json!({ "id": "new1" }))).unwrap();
+    world
+        .stored
+        .segments
+        .retain(|(_, bytes)| Entries::of(bytes).unwrap().0 != Kind::Records(object_name("story")));
+    *world.stored.root.as_mut().unwrap().last_mut().unwrap() ^= 1;
+    world.load(tab, Need::Object(object_name("story"))).unwrap();
+    assert!(world.get(tab, "draft", "new1").is_some());
+    assert_eq!(ids(&world, tab, "draft"), ["new1"]);
+}
+
+/// Goal: whatever is damaged whenever, all tabs end with what a tab sees that opens the database then, and that can be written to and compacted.
+#[test]
+fn random_damage_leaves_all_tabs_with_one_state() {
+    for seed in 0..300_u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut draw = |limit: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % limit
+        };
+        let after = CompactAfter { rows: 6, bytes: 1 << 30 };
+        let is_eager = draw(2) == 0;
+        let mut world = World::leading(Config { compact_after: after, is_eager, ..by_hand() });
+        let mut leader = 0;
+        for step in 0..60 {
+            let alive: Vec<usize> = (0..world.tabs.len()).filter(|tab| world.tabs[*tab].is_alive).collect();
+            let tab = alive[draw(alive.len())];
+            let object = ["story", "draft"][draw(2)];
+            match draw(12) {
+                0..5 => {
+                    let text = "x".repeat(draw(2) * 30_000);
+                    let record = json!({ "id": format!("r{}", draw(20)), "n": step, "text": text });
+                    let command = Command::Upsert { object: object_name(object), record: fields(&record) };
+                    world.write(tab, command).unwrap();
+                }
+                5 => {
+                    let _ = world.write(tab, delete(object, &format!("r{}", draw(20))));
+                }
+                6 if alive.len() < 4 => {
+                    world.open_tab();
+                }
+                7 if alive.len() > 1 => {
+                    world.crash(tab);
+                    if tab == leader {
+                        leader = (0..world.tabs.len()).find(|tab| world.tabs[*tab].is_alive).unwrap();
+                        world.give(leader, Input::Leader(true));
+                        world.settle();
+                    }
+                }
+                8 => {
+                    world.load(tab, Need::Object(object_name(object))).unwrap();
+                }
+                9 => {
+                    // Of the last row that was compacted only the key is left.
+                    let first = world.removed + usize::from(world.stored.root.is_some());
+                    let count = world.disk.len().saturating_sub(first);
+                    let row = first + draw(count.max(1));
+                    if count > 0 && Row::decode(&world.disk[row]).is_ok() {
+                        damage_row(&mut world, row);
+                    }
+                }
+                10 if !world.stored.segments.is_empty() => {
+                    let segment = draw(world.stored.segments.len());
+                    let (_, bytes) = &mut world.stored.segments[segment];
+                    if Entries::of(bytes).is_ok() {
+                        *bytes.last_mut().unwrap() ^= 1;
+                    }
+                }
+                _ => world.advance(Duration::from_secs(20)),
+            }
+            world.settle();
+        }
+        let later = world.open_tab();
+        // What nobody has read is found damaged now.
+        for _ in 0..2 {
+            for tab in 0..world.tabs.len() {
+                if world.tabs[tab].is_alive {
+                    world.load_all(tab);
+                    world.settle();
+                }
+            }
+        }
+        let last = world.open_tab();
+        world.load_all(last);
+        world.settle();
+        for tab in (0..world.tabs.len()).filter(|tab| world.tabs[*tab].is_alive) {
+            world.check(tab);
+            for object in ["story", "draft"] {
+                let seen = |tab: usize| -> BTreeMap<String, Value> {
+                    let records = world.find(tab, object).into_iter();
+                    records.map(|it| (it["id"].as_str().unwrap().to_owned(), it["n"].clone())).collect()
+                };
+                assert_eq!(seen(tab), seen(last), "seed {seed}, tab {tab}, {object}");
+            }
+            assert_eq!(world.pending(tab), world.pending(last), "seed {seed}, tab {tab}");
+        }
+        let before = world.removed;
+        for n in 0..40 {
+            world.write(later, create("draft", json!({ "id": format!("later{n}") }))).unwrap();
+        }
+        world.advance(Duration::from_secs(4_000));
+        assert!(world.removed > before, "seed {seed}: no compaction");
+    }
+}

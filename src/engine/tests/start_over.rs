@@ -1,5 +1,6 @@
 //! The store is gone, fails for a while, or does not answer.
 
+use super::absent::reopened;
 use super::*;
 
 fn story(id: &str) -> Command {
@@ -203,4 +204,92 @@ fn opening_does_not_wait_for_ever() {
     world.now += Duration::from_secs(20);
     world.give(tab, Input::Wake);
     assert_eq!(world.reply(tab, open).unwrap_err().code(), "STORAGE_BLOCKED");
+}
+
+#[test]
+fn a_store_that_fails_while_the_database_begins_anew_is_tried_again() {
+    let mut world = World::leading(automatic());
+    world.start_write(0, story("1"));
+    world.disk.clear();
+    let Some(StoreCall::Append { append, .. }) = world.tabs[0].store.take() else { panic!() };
+    world.give(0, Input::AppendFailed { append, error: Error::Cleared });
+    // As a shell does it: a timer for each `WakeAt`, and none else.
+    for round in 0..40 {
+        while world.tabs[0].store.is_some() {
+            world.fail_read(0);
+        }
+        let Some(at) = world.tabs[0].wake_at.take() else {
+            panic!(
+                "round {round}: nothing is going to happen: {:?}, next {:?}, now {:?}",
+                world.tabs[0].store,
+                world.tabs[0].engine.next_wake(),
+                world.now
+            );
+        };
+        world.now = world.now.max(at);
+        world.give(0, Input::Wake);
+    }
+}
+
+#[test]
+fn opening_a_new_database_does_not_wait_for_ever() {
+    let mut world = World::empty(by_hand());
+    let (tab, open) = world.start_tab();
+    world.serve_store(tab);
+    assert!(matches!(world.tabs[tab].store, Some(StoreCall::Append { .. })));
+    world.now += Duration::from_secs(20);
+    world.give(tab, Input::Wake);
+    assert_eq!(world.reply(tab, open).unwrap_err().code(), "STORAGE_BLOCKED");
+}
+
+#[test]
+fn the_app_is_told_that_the_new_database_cannot_be_made() {
+    let mut world = World::leading(automatic());
+    world.start_write(0, story("1"));
+    world.disk.clear();
+    let Some(StoreCall::Append { append, .. }) = world.tabs[0].store.take() else { panic!() };
+    world.tabs[0].notices.clear();
+    world.give(0, Input::AppendFailed { append, error: Error::Cleared });
+    world.serve_store(0);
+    world.fail_append(0, Error::QuotaExceeded);
+    assert!(world.tabs[0].notices.iter().any(|notice| matches!(notice, Notice::Error(_))));
+}
+
+#[test]
+fn a_new_database_is_not_begun_while_a_row_of_the_old_one_is_appended() {
+    let (mut world, tab) = reopened(by_hand(), 300);
+    let call = world.start_write(tab, create("draft", json!({ "id": "new1" })));
+    assert!(matches!(world.tabs[tab].store, Some(StoreCall::Append { .. })));
+    let request = world.request();
+    world.tabs[tab].waiting.insert(request);
+    world.give(tab, Input::Load { request: RequestId(request), need: Need::Object(object_name("story")) });
+    let Some(StoreCall::ReadSegments { read, .. }) = world.tabs[tab].reading.pop_front() else { panic!() };
+    world.give(tab, Input::ReadFailed { read, error: Error::Cleared });
+    assert!(matches!(world.tabs[tab].store, Some(StoreCall::Append { .. })));
+    world.tabs[tab].reading.clear();
+    clear(&mut world, tab);
+    world.settle();
+    for call in [call, request] {
+        assert_eq!(world.reply(tab, call).unwrap_err().code(), "DATABASE_LOST");
+    }
+    assert!(world.write(tab, create("draft", json!({ "id": "new2" }))).is_ok());
+}
+
+#[test]
+fn a_database_that_is_cleared_while_it_is_opened_is_opened_all_the_same() {
+    let (mut world, leader) = reopened(by_hand(), 12);
+    for n in 0..8 {
+        world.write(leader, story(&format!("s{n}"))).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    world.crash(leader);
+    let (tab, open) = world.start_tab();
+    world.serve_store(tab);
+    let Some(StoreCall::ReadSegments { read, .. }) = world.tabs[tab].reading.pop_front() else { panic!() };
+    world.disk.clear();
+    (world.removed, world.stored) = (0, SegmentsInMemory::default());
+    world.give(tab, Input::ReadFailed { read, error: Error::Cleared });
+    world.settle();
+    assert_eq!(world.reply(tab, open), Ok(Reply::Done));
+    assert!(world.write(tab, story("new")).is_ok());
 }
