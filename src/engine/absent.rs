@@ -427,7 +427,7 @@ impl Engine {
     /// The segments were not read.
     pub(crate) fn handle_segments_failed(&mut self, now: Now, read: u64, error: &Error) -> bool {
         let Some(segments) = self.take_read(read) else { return false };
-        if *error == Error::Cleared {
+        if let Error::Cleared = error {
             self.log.want_tail();
             // What is under way meets it, too, or whoever reads next.
             if !self.log.is_busy() {

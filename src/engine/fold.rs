@@ -30,6 +30,8 @@ pub(crate) struct Folded {
     /// What turned out to be lost, and the segments that are.
     pub(crate) lost: Vec<String>,
     pub(crate) lost_segments: Vec<u64>,
+    /// Whether that is to be told although the database is not open: this tab found it out while it opened it.
+    pub(crate) is_untold_loss: bool,
     /// Whether sequences may be.
     pub(crate) has_lost_sequences: bool,
     /// The mutations that are, as JSON, as far as they are known.

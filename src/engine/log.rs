@@ -564,6 +564,7 @@ impl Engine {
         self.tell(&folded, true);
         self.finish(now, append, &folded);
         if begins_over {
+            self.damage.is_untold = true;
             self.begin_over();
         }
         self.outputs.push_back(Output::Announce(Announcement::Rows));
@@ -589,7 +590,7 @@ impl Engine {
         let Some(append) = self.take_append(append) else { return };
         self.log.phase = Phase::Idle;
         self.log.fail(now, error.clone());
-        if append.jobs.contains(&Job::Mend) {
+        if append.jobs.iter().any(|job| matches!(job, Job::Mend)) {
             // Nothing is written before what is lost is; opening needs no row.
             let queue = std::mem::take(&mut self.log.queue);
             let (opening, others): (Vec<Job>, Vec<Job>) =
@@ -602,7 +603,7 @@ impl Engine {
             // Nothing can be written before it.
             self.fail_all(now, &error);
         }
-        if error == Error::Cleared {
+        if let Error::Cleared = error {
             self.start_over(now);
         }
     }
@@ -719,6 +720,8 @@ impl Engine {
         if self.is_open {
             self.note_writes(now, row, &folded);
             self.tell(&folded, unsure.is_some());
+        } else if folded.is_untold_loss {
+            self.tell(&folded, true);
         }
         if self.log.unsure.as_ref().is_none_or(|unsure| unsure.error.is_none()) {
             // Being behind is no failure as long as there is something to read.
@@ -740,7 +743,7 @@ impl Engine {
         if !self.log.is_reading(read) {
             return;
         }
-        if error == Error::Cleared {
+        if let Error::Cleared = error {
             return self.start_over(now);
         }
         self.log.phase = Phase::Unread;

@@ -29,6 +29,8 @@ pub(crate) struct Damage {
     is_of_sequences: bool,
     /// Whether a job is on its way that writes it down.
     is_wanted: bool,
+    /// Whether it is written down, and the app not told yet.
+    pub(crate) is_untold: bool,
 }
 
 impl Damage {
@@ -57,7 +59,9 @@ impl Damage {
             Kind::Pending => "mutations that were not pushed".to_owned(),
         };
         self.add(format!("segment {segment}, with {what}: {why}"));
-        self.segments.push(segment);
+        if !self.segments.contains(&segment) {
+            self.segments.push(segment);
+        }
         self.is_of_sequences |= *kind == Kind::Pending;
     }
 
@@ -128,6 +132,7 @@ impl Engine {
                 folded.lost_mutations.push(json);
             }
         }
+        folded.is_untold_loss = std::mem::take(&mut self.damage.is_untold);
         let Damage { details, segments, .. } = &mut self.damage;
         // What was said to be more was not named.
         details.retain(|detail| folded.lost.len() <= MOST_DETAILS && !folded.lost.contains(detail));
