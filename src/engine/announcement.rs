@@ -9,8 +9,13 @@ use crate::error::Error;
 /// What a tab tells the others. A hint only: losing one costs time, never data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Announcement {
-    /// There are new rows in the log.
-    Rows,
+    /// There is a new row in the log, and it is durable.
+    Rows {
+        /// Its key.
+        key: u64,
+        /// Its bytes, so that nobody has to read it: reads would hold up the next write. None where there are many.
+        bytes: Vec<u8>,
+    },
     /// The rows up to this one are in segments.
     Compacted {
         /// The key of the row.
@@ -42,11 +47,17 @@ pub enum Announcement {
 }
 
 impl Announcement {
-    /// The announcement as JSON, for a channel between tabs.
+    /// What goes beside the text.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        if let Self::Rows { bytes, .. } = self { bytes } else { &[] }
+    }
+
+    /// The announcement as JSON, for a channel between tabs, but for [`bytes`](Self::bytes).
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {
-            Self::Rows => r#"{"kind":"rows"}"#.to_owned(),
+            Self::Rows { key, .. } => format!(r#"{{"kind":"rows","key":{key}}}"#),
             Self::Compacted { through } => format!(r#"{{"kind":"compacted","through":{through}}}"#),
             Self::Ping { is_visible } => format!(r#"{{"kind":"ping","visible":{is_visible}}}"#),
             Self::Alive => r#"{"kind":"alive"}"#.to_owned(),
@@ -66,12 +77,15 @@ impl Announcement {
 
     /// Reads an announcement; none for one of another version of the driver, which may say things this one does not know.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str, bytes: Vec<u8>) -> Option<Self> {
         let text = normalise(text, 4).ok()?;
         let json = Json::from_normalised(&text);
         let kind = json.member("\"kind\"")?;
         match kind.as_str() {
-            "\"rows\"" => return Some(Self::Rows),
+            "\"rows\"" => {
+                let key = json.member("\"key\"")?.as_safe_integer()?;
+                return Some(Self::Rows { key, bytes });
+            }
             "\"compacted\"" => {
                 let through = json.member("\"through\"")?.as_safe_integer()?;
                 return Some(Self::Compacted { through });
@@ -121,7 +135,8 @@ mod tests {
             duration_ms: 9,
         };
         for announcement in [
-            Announcement::Rows,
+            Announcement::Rows { key: 3, bytes: vec![1, 2] },
+            Announcement::Rows { key: 3, bytes: Vec::new() },
             Announcement::Compacted { through: 12 },
             Announcement::Ping { is_visible: true },
             Announcement::Ping { is_visible: false },
@@ -134,7 +149,8 @@ mod tests {
                 result: Err(Error::in_leader("TIMEOUT", "say \"no\"".to_owned())),
             },
         ] {
-            assert_eq!(Announcement::parse(&announcement.to_json()), Some(announcement));
+            let bytes = announcement.bytes().to_vec();
+            assert_eq!(Announcement::parse(&announcement.to_json(), bytes), Some(announcement));
         }
     }
 
@@ -145,11 +161,12 @@ mod tests {
             "null",
             "{}",
             r#"{"kind":"new"}"#,
+            r#"{"kind":"rows"}"#,
             r#"{"kind":"compacted"}"#,
             r#"{"kind":"sync","tab":1,"ask":1}"#,
             r#"{"kind":"synced","tab":"1","ask":1}"#,
         ] {
-            assert_eq!(Announcement::parse(text), None, "{text}");
+            assert_eq!(Announcement::parse(text, Vec::new()), None, "{text}");
         }
     }
 }

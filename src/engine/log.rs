@@ -28,6 +28,10 @@ use objectql_sync_protocol::defect::{Defect, has};
 pub(crate) const ROW_BYTES_WANTED: usize = 8 << 20;
 /// The most bytes of data of one command; with the 8 MiB at which a row takes no more, it fits in one row.
 pub const MAX_COMMAND_BYTES: usize = 16 << 20;
+/// A row of no more bytes goes along with the announcement of it: 64 KiB.
+const MOST_SENT_ALONG: usize = 64 << 10;
+/// Where so many rows wait, they are read.
+const MOST_HEARD: usize = 64;
 /// How long it is until a store that failed is tried again although nobody wants anything, at first and at most.
 const RETRY: Duration = Duration::from_secs(1);
 const MOST_RETRY: Duration = Duration::from_secs(60);
@@ -91,6 +95,8 @@ pub(crate) struct Log {
     pub(super) unsure: Option<Unsure>,
     /// Whether somebody says that there are rows to read.
     is_tail_wanted: bool,
+    /// Rows that other tabs appended and sent along, by key; nothing that has to be read.
+    heard: Vec<(u64, Vec<u8>)>,
     attempts: u32,
     next_number: u64,
     /// Whether the database is to be made before anything is written, and nobody waits for it.
@@ -133,6 +139,8 @@ pub(super) struct Append {
     pub(super) row: Row,
     /// How large it is.
     bytes: usize,
+    /// What other tabs get, if it is small.
+    copy: Vec<u8>,
     jobs: Vec<Job>,
     /// Refusals wait for the row too: they may rest on what it writes.
     replies: Vec<(RequestId, Result<Reply, Error>)>,
@@ -157,6 +165,41 @@ impl Log {
 
     pub(crate) fn want_tail(&mut self) {
         self.is_tail_wanted = true;
+    }
+
+    /// Another tab has appended a row.
+    pub(crate) fn hear(&mut self, key: u64, bytes: Vec<u8>) {
+        if key <= self.folded {
+            return;
+        }
+        if bytes.is_empty() || self.heard.len() >= MOST_HEARD {
+            self.is_tail_wanted = true;
+            self.heard.clear();
+        } else {
+            self.heard.push((key, bytes));
+        }
+    }
+
+    /// The rows that follow those that are folded, if they were heard. Where others were, there is something to read.
+    fn take_heard(&mut self) -> VecDeque<(u64, Vec<u8>)> {
+        let mut rows = VecDeque::new();
+        let mut heard = std::mem::take(&mut self.heard);
+        if heard.is_empty() || self.is_tail_wanted || self.error.is_some() {
+            self.is_tail_wanted |= !heard.is_empty();
+            return rows;
+        }
+        while let Some(place) = heard.iter().position(|(key, _)| *key == self.folded + 1 + rows.len() as u64)
+        {
+            rows.push_back(heard.swap_remove(place));
+        }
+        let last = self.folded + rows.len() as u64;
+        // What cannot be read here may be readable in the store.
+        if rows.iter().any(|(_, bytes)| Row::decode(bytes).is_err()) {
+            rows.clear();
+            self.is_tail_wanted = true;
+        }
+        self.is_tail_wanted |= heard.iter().any(|(key, _)| *key > last);
+        rows
     }
 
     /// All of it is read again.
@@ -307,7 +350,11 @@ impl Engine {
         }
         while let Phase::Idle = self.log.phase {
             self.advance_mending();
-            if self.log.is_tail_wanted {
+            let rows = self.log.take_heard();
+            if !rows.is_empty() {
+                self.log.phase = Phase::Folding { rows, is_last: true };
+                self.go_on_folding(now);
+            } else if self.log.is_tail_wanted {
                 self.log.phase = Phase::Unread;
             } else if self.log.queue.is_empty() || !self.is_next_in_memory() || !self.append(now) {
                 break;
@@ -473,7 +520,7 @@ impl Engine {
                 let jobs = self.log.queue.pop_front().into_iter().collect();
                 let events = self.decide_mending(now);
                 let row = Row { tab: self.tab, number: self.log.number(), events };
-                Some(Append { row, bytes: 0, jobs, replies: Vec::new() })
+                Some(Append { row, bytes: 0, copy: Vec::new(), jobs, replies: Vec::new() })
             }
             _ => Some(self.decide_next_writes(now)),
         };
@@ -491,6 +538,9 @@ impl Engine {
             Ok(bytes) => {
                 let number = append.row.number;
                 append.bytes = bytes.len();
+                if bytes.len() <= MOST_SENT_ALONG {
+                    append.copy.clone_from(&bytes);
+                }
                 self.log.phase = Phase::Appending(append);
                 self.outputs.push_back(Output::Append { append: number, key: self.log.folded + 1, bytes });
             }
@@ -521,7 +571,7 @@ impl Engine {
             }
         };
         let row = Row { tab: self.tab, number: self.log.number(), events };
-        Some(Append { row, bytes: 0, jobs: vec![Job::Sync(job)], replies: Vec::new() })
+        Some(Append { row, bytes: 0, copy: Vec::new(), jobs: vec![Job::Sync(job)], replies: Vec::new() })
     }
 
     /// All writes that wait go into one row, each decided on top of those before it.
@@ -546,17 +596,19 @@ impl Engine {
         }
         let events = staged.events;
         let row = Row { tab: self.tab, number: self.log.number(), events };
-        Append { row, bytes: 0, jobs, replies }
+        Append { row, bytes: 0, copy: Vec::new(), jobs, replies }
     }
 
     /// The row is durable: it is folded, and those who waited for it are told.
     pub(crate) fn handle_appended(&mut self, now: Now, append: u64) {
-        let Some(append) = self.take_append(append) else { return };
+        let Some(mut append) = self.take_append(append) else { return };
+        let copy = std::mem::take(&mut append.copy);
         self.log.folded += 1;
         self.log.attempts = 0;
         self.log.works();
         self.log.phase = Phase::Idle;
-        let mut folded = fold(&mut self.state, self.log.folded, &append.row);
+        let key = self.log.folded;
+        let mut folded = fold(&mut self.state, key, &append.row);
         self.note_tail(append.bytes);
         let begins_over = self.follow_mended(now, &mut folded);
         self.show(&folded);
@@ -567,7 +619,7 @@ impl Engine {
             self.damage.is_untold = true;
             self.begin_over();
         }
-        self.outputs.push_back(Output::Announce(Announcement::Rows));
+        self.outputs.push_back(Output::Announce(Announcement::Rows { key, bytes: copy }));
     }
 
     /// Another tab was first, or nobody knows: the tail will tell.

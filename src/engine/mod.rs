@@ -692,7 +692,7 @@ impl Engine {
 
     fn handle_announcement(&mut self, now: Now, announcement: Announcement) {
         match announcement {
-            Announcement::Rows => self.log.want_tail(),
+            Announcement::Rows { key, bytes } => self.log.hear(key, bytes),
             Announcement::Compacted { through } => self.handle_compacted_elsewhere(through),
             Announcement::Ping { is_visible } => {
                 if is_visible {

@@ -80,6 +80,14 @@ test('a write in one tab is a change in the other, and its live queries follow',
   assert.deepEqual(await follower.evaluate(() => [seen, rows]), [[['tab', [{ objectName: 'story', recordIds: ['a'] }]]], [[], ['A']]]);
 });
 
+test('what other tabs write is seen without a transaction of its own, so that it holds up nobody', async (t) => {
+  const { leader, follower } = await start(t);
+  await follower.evaluate(() => { window.count = 0; watchTransactions(() => { count++; }); });
+  await leader.evaluate(async () => { for (let at = 0; at < 20; at++) await db.create('story', { id: `s${at}`, title: 'A' }); });
+  await follower.evaluate(() => until(async () => (await db.count('story')) === 20, 'all of them'));
+  assert.equal(await follower.evaluate(() => count), 0);
+});
+
 test('sync() in a tab that does not lead pushes what it wrote and pulls what is new', async (t) => {
   const { follower, server, openDevice } = await start(t);
   const other = await (await openDevice()).openTab();

@@ -312,7 +312,8 @@ impl World {
                 let text = announcement.to_json();
                 for (other, tab) in self.tabs.iter_mut().enumerate() {
                     if other != at && tab.is_alive {
-                        tab.inbox.push_back(Announcement::parse(&text).unwrap());
+                        let bytes = announcement.bytes().to_vec();
+                        tab.inbox.push_back(Announcement::parse(&text, bytes).unwrap());
                     }
                 }
             }

@@ -246,3 +246,74 @@ fn a_new_leader_with_an_old_view_does_not_send_what_is_settled() {
     assert_eq!(world.sent(1).sequences(), Vec::<u64>::new());
     assert_eq!(world.sent(1).checkpoint().as_deref(), Some("c1"));
 }
+
+/// The announcements that wait for a tab, taken out.
+fn announced(world: &mut World, tab: usize) -> Vec<Announcement> {
+    std::mem::take(&mut world.tabs[tab].inbox).into()
+}
+
+/// Goal: a tab that is told of a row reads nothing, which would hold up the next write of the other one.
+#[test]
+fn what_another_tab_appended_is_folded_without_reading_it() {
+    let mut world = two_tabs();
+    for n in 0..5 {
+        world.start_write(0, create("story", json!({ "id": format!("s{n}") })));
+        world.serve_store(0);
+        for announcement in announced(&mut world, 1) {
+            world.give(1, Input::Announced(announcement));
+            assert_eq!(world.tabs[1].store, None);
+        }
+    }
+    assert_eq!(world.find(1, "story").len(), 5);
+    assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
+    // A row that is large is read.
+    let text = "x".repeat(70_000);
+    world.start_write(0, create("story", json!({ "id": "large", "text": text })));
+    world.serve_store(0);
+    for announcement in announced(&mut world, 1) {
+        world.give(1, Input::Announced(announcement));
+    }
+    assert!(matches!(world.tabs[1].store, Some(StoreCall::Read { .. })));
+    world.settle();
+    assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
+}
+
+/// Goal: whatever becomes of what tabs tell each other, the store is the truth.
+#[test]
+fn rows_that_are_heard_late_twice_in_another_order_or_damaged_change_nothing_wrong() {
+    let mut world = two_tabs();
+    for n in 0..6 {
+        world.start_write(0, create("story", json!({ "id": format!("s{n}") })));
+        world.serve_store(0);
+    }
+    let mut all = announced(&mut world, 1);
+    assert_eq!(all.len(), 6);
+    all.reverse();
+    all.push(all[2].clone());
+    let Announcement::Rows { bytes, .. } = &mut all[3] else { panic!("{all:?}") };
+    *bytes.last_mut().unwrap() ^= 1;
+    // The first is lost.
+    for announcement in all.into_iter().take(5) {
+        world.give(1, Input::Announced(announcement));
+    }
+    world.settle();
+    assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
+    assert!(world.tabs[1].notices.iter().all(|notice| !matches!(notice, Notice::DataLost(_))));
+    // Rows that do not exist: they are not the next ones, and the store has no such.
+    world.give(1, Input::Announced(Announcement::Rows { key: 999, bytes: vec![1] }));
+    world.settle();
+    assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
+    assert!(world.write(1, create("story", json!({ "id": "last" }))).is_ok());
+    assert_eq!(world.find(0, "story").len(), 7);
+}
+
+/// Goal: a tab that was behind, and heard of the row since, decides on it.
+#[test]
+fn a_row_that_is_heard_while_one_is_appended_is_folded_first() {
+    let mut world = two_tabs();
+    let call = world.start_write(1, create("story", json!({ "id": "a", "from": 1 })));
+    world.write(0, create("story", json!({ "id": "a", "from": 0 }))).unwrap();
+    world.settle();
+    assert_eq!(world.reply(1, call).unwrap_err().code(), "ALREADY_EXISTS");
+    assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
+}

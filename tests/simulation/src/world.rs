@@ -228,7 +228,7 @@ impl World {
             Output::Announce(announcement) => {
                 let text = announcement.to_json();
                 self.trace.note(&text);
-                self.announce(at, tab, &text);
+                self.announce(at, tab, &text, announcement.bytes());
             }
             Output::Reply { request, result } => self.reply(at, tab, request, result),
             Output::Notice(notice) => {
@@ -238,8 +238,8 @@ impl World {
         }
     }
 
-    fn announce(&mut self, at: usize, tab: usize, text: &str) {
-        let Some(announcement) = Announcement::parse(text) else {
+    fn announce(&mut self, at: usize, tab: usize, text: &str, bytes: &[u8]) {
+        let Some(announcement) = Announcement::parse(text, bytes.to_vec()) else {
             return self.violate(format!("an announcement that no tab understands: {text}"));
         };
         for (place, other) in self.clients[at].tabs.iter_mut().enumerate() {
