@@ -363,6 +363,7 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
         config,
         before_writing: hook("beforeWriting"),
         cipher: Cipher::of(hooks),
+        began: hook("began"),
         hooks: Hooks {
             transport: transport.transpose()?,
             connect,

@@ -57,6 +57,8 @@ export interface DriverHooks {
   connect?: (clientId: string, tell: (said?: string | null) => void) => () => void;
   /** Seals what goes on the disk. */
   cipher?: Cipher;
+  /** Is told which database in IndexedDB it is, before anything of it is opened; nothing where it was made by an early release. */
+  began?: (identity: Uint8Array<ArrayBuffer> | undefined) => void;
   /** Is awaited before the first write. */
   beforeWriting?: () => Promise<void>;
   event: (kind: string, json: string) => void;

@@ -4,6 +4,7 @@ import { errorWithCode, toObjectqlError } from './errors.js';
 import { Events } from './events.js';
 import { lookAtJournal } from './journal.js';
 import { socketUrl } from './realtime.js';
+import { forgetNote } from './storage.js';
 import { type Settings, SharedDatabase, type User } from './shared.js';
 import type { AnySchema, OpenOptions, SchemaOf } from './types.js';
 import { encodePlain } from './values.js';
@@ -79,6 +80,7 @@ export class Databases {
       for (const { events } of shared?.users ?? []) events.end();
       await shared?.close();
       await (await this.#load(undefined, storage)).destroy(name, storage === 'memory');
+      if (storage !== 'memory') forgetNote(name);
     });
   }
 

@@ -5,7 +5,7 @@ import { type Events, report } from './events.js';
 import { renewJournal } from './journal.js';
 import { Reading } from './reading.js';
 import { connect } from './realtime.js';
-import { askForPersistence, estimateStorage, StorageWatch } from './storage.js';
+import { askForPersistence, estimateStorage, EvictionNote, StorageWatch } from './storage.js';
 import type { Conflict, DatabaseEvents, ObjectDefinition, OpenOptions, Status, StorageReport } from './types.js';
 import { encodeResolution } from './values.js';
 
@@ -44,6 +44,7 @@ export class SharedDatabase {
   readonly #kept: Pick<StorageReport, 'kind' | 'durability'>;
   #hasAsked = false;
   #watch: StorageWatch | undefined;
+  readonly #note: EvictionNote | undefined;
 
   private constructor(driverClass: DriverClass, settings: string, first: User) {
     this.settings = settings;
@@ -54,7 +55,12 @@ export class SharedDatabase {
     const isInMemory = first.options.storage === 'memory';
     if (isInMemory) driver.storage = 'memory';
     const cipher = first.options.encryption && !isInMemory ? new Cipher(first.options.encryption) : undefined;
-    this.#opening = driverClass.open(JSON.stringify(driver), { ...this.#hooks(first.options, realtimeUrl), ...(cipher && { cipher }) });
+    this.#note = isInMemory ? undefined : new EvictionNote(first.options.name);
+    const began: DriverHooks['began'] = (identity) => {
+      cipher?.begin(identity);
+      this.#note?.began(identity);
+    };
+    this.#opening = driverClass.open(JSON.stringify(driver), { ...this.#hooks(first.options, realtimeUrl), began, ...(cipher && { cipher }) });
     // Beside all else; what fails is done at the next opening.
     if (cipher !== undefined) this.#opening.then(() => cipher.sealAll(first.options.name)).catch(() => undefined);
     this.#kept = isInMemory
@@ -76,6 +82,13 @@ export class SharedDatabase {
         shared.#watch = new StorageWatch(() => shared.storage(), (warning) => {
           for (const { events } of shared.users) events.emit('storage', warning);
         });
+      }
+      const { pending } = JSON.parse(driver.ask('status', '', '', '')) as Status;
+      const lost = shared.#note?.lost();
+      shared.#note?.note(pending);
+      if (lost !== undefined) {
+        const details = [`the database was evicted, with ${lost} mutations that were not pushed`];
+        for (const { events } of shared.users) events.emit('dataLost', { reason: 'evicted', mutations: [], details });
       }
       // What an earlier session left; those that came meanwhile have their events.
       if (first.options.onConflict !== undefined) {
@@ -107,7 +120,9 @@ export class SharedDatabase {
   /** Closes the database. */
   async close(): Promise<void> {
     this.#watch?.end();
-    await (await this.#opening).close();
+    const driver = await this.#opening;
+    this.#note?.note((JSON.parse(driver.ask('status', '', '', '')) as Status).pending, true);
+    await driver.close();
   }
 
   /** Reads records; once the driver is open. */
@@ -122,6 +137,7 @@ export class SharedDatabase {
         // Not at once: the driver may be in the middle of a step, and a handler that reads would meet it there.
         queueMicrotask(() => {
           if (kind === 'change') this.#reading?.tell(json);
+          if (kind === 'status') this.#note?.note((JSON.parse(json) as Status).pending);
           this.#dispatch(kind as keyof DatabaseEvents, json);
         });
       },

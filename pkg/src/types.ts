@@ -572,13 +572,13 @@ export interface StorageWarning {
 /**
  * What was lost on this device. `damaged`: something that is stored cannot be read; everything else goes on, and the server's records are
  * collected anew. `cleared`: the site's data were removed while the database was open, by a person or the browser; it begins anew,
- * under another client id.
+ * under another client id. `evicted`: that happened while no page had it open; `details` says how many mutations were in it.
  */
 export interface DataLoss {
-  reason: 'damaged' | 'cleared';
-  /** The mutations that had not reached the server and are lost; of what cannot be read, nobody knows them. */
+  reason: 'damaged' | 'cleared' | 'evicted';
+  /** The mutations that had not reached the server and are lost, as far as they are known. */
   mutations: MutationEntry[];
-  /** What cannot be read, for people. */
+  /** What is lost, for people. */
   details: string[];
 }
 

@@ -21,8 +21,6 @@ pub(crate) enum Place {
 
 /// Seals what is stored, and opens it.
 pub(crate) struct Cipher {
-    /// Takes the identity of the database.
-    begin: Function,
     seal: Function,
     open: Function,
 }
@@ -47,13 +45,7 @@ impl Cipher {
     pub(crate) fn of(hooks: &JsValue) -> Option<Self> {
         let cipher = Reflect::get(hooks, &JsValue::from_str("cipher")).ok()?;
         let function = |name: &str| Reflect::get(&cipher, &JsValue::from_str(name)).ok()?.dyn_into().ok();
-        Some(Self { begin: function("begin")?, seal: function("seal")?, open: function("open")? })
-    }
-
-    /// It is for the database with this identity.
-    pub(crate) fn begin(&self, identity: Option<&[u8]>) {
-        let identity = identity.map_or(JsValue::UNDEFINED, |identity| Uint8Array::from(identity).into());
-        let _ = self.begin.call1(&JsValue::NULL, &identity);
+        Some(Self { seal: function("seal")?, open: function("open")? })
     }
 
     pub(crate) async fn seal(&self, values: Values) -> Result<Vec<Uint8Array>, Error> {

@@ -72,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) before_writing: Option<Function>,
     /// Seals what goes on the disk.
     pub(crate) cipher: Option<Cipher>,
+    /// Is told which database it is.
+    pub(crate) began: Option<Function>,
     pub(crate) hooks: Hooks,
 }
 
@@ -86,13 +88,13 @@ pub(crate) struct Hooks {
 impl Shell {
     /// Starts an engine; the promise is kept when the database can be used.
     pub(crate) fn open(settings: Settings) -> Result<(Rc<Self>, Promise), Error> {
-        let Settings { name, storage, config, before_writing, cipher, hooks } = settings;
+        let Settings { name, storage, config, before_writing, cipher, began, hooks } = settings;
         let open = RequestId(0);
         let shell = Rc::new(Self {
             engine: RefCell::new(Some(Box::new(Engine::new(config, seed()?, open)))),
             inputs: RefCell::default(),
             is_busy: Cell::new(false),
-            log: Store::open(&name, storage, before_writing, cipher),
+            log: Store::open(&name, storage, before_writing, cipher, began),
             name,
             hooks: RefCell::new(Some(Rc::new(hooks))),
             calls: RefCell::default(),

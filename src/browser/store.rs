@@ -1,6 +1,7 @@
 //! Where a log is: in IndexedDB, sealed or not, or in memory.
 
 use js_sys::{Function, Uint8Array};
+use wasm_bindgen::JsValue;
 
 use super::cipher::{Cipher, Place, Values, refuse_sealed};
 use super::log::{Beginning, Durability, LogStore, NewRoot, Outcome};
@@ -27,6 +28,8 @@ pub(crate) enum Store {
 pub(crate) struct Disk {
     log: LogStore,
     cipher: Option<Cipher>,
+    /// Is told the identity of the database when that is known.
+    began: Option<Function>,
 }
 
 impl Store {
@@ -35,11 +38,12 @@ impl Store {
         storage: Storage,
         before_writing: Option<Function>,
         cipher: Option<Cipher>,
+        began: Option<Function>,
     ) -> Self {
         match storage {
             Storage::IndexedDb(durability) => {
                 let log = LogStore::new(name.to_owned(), durability, before_writing);
-                Self::IndexedDb(Disk { log, cipher })
+                Self::IndexedDb(Disk { log, cipher, began })
             }
             Storage::Memory => Self::Memory(MemoryLog::open(name)),
         }
@@ -91,8 +95,10 @@ impl Store {
         match self {
             Self::IndexedDb(disk) => {
                 let mut beginning = disk.log.begin(may_create).await?;
-                if let Some(cipher) = &disk.cipher {
-                    cipher.begin(disk.log.identity().as_deref());
+                if let Some(began) = &disk.began {
+                    let identity = disk.log.identity();
+                    let identity = identity.map(|identity| Uint8Array::from(identity.as_slice()));
+                    let _ = began.call1(&JsValue::NULL, &identity.into());
                 }
                 let root = beginning.root.as_mut().map(|root| (Place::Root, root_number(Some(root)), root));
                 let rows = beginning.rows.iter_mut().map(|(key, row)| (Place::Row, *key, row));

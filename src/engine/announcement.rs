@@ -13,6 +13,8 @@ pub enum Announcement {
     Rows {
         /// Its key.
         key: u64,
+        /// Who appended the row before it, and the how-manieth of theirs that was: it follows that one, in the same database.
+        after: Option<(TabId, u64)>,
         /// Its bytes, so that nobody has to read it: reads would hold up the next write. None where there are many.
         bytes: Vec<u8>,
     },
@@ -57,7 +59,10 @@ impl Announcement {
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {
-            Self::Rows { key, .. } => format!(r#"{{"kind":"rows","key":{key}}}"#),
+            Self::Rows { key, after: None, .. } => format!(r#"{{"kind":"rows","key":{key}}}"#),
+            Self::Rows { key, after: Some((tab, ask)), .. } => {
+                format!(r#"{{"kind":"rows","key":{key},"tab":"{}","ask":{ask}}}"#, tab.0)
+            }
             Self::Compacted { through } => format!(r#"{{"kind":"compacted","through":{through}}}"#),
             Self::Ping { is_visible } => format!(r#"{{"kind":"ping","visible":{is_visible}}}"#),
             Self::Alive => r#"{"kind":"alive"}"#.to_owned(),
@@ -84,7 +89,8 @@ impl Announcement {
         match kind.as_str() {
             "\"rows\"" => {
                 let key = json.member("\"key\"")?.as_safe_integer()?;
-                return Some(Self::Rows { key, bytes });
+                let after = caller(json);
+                return Some(Self::Rows { key, after, bytes });
             }
             "\"compacted\"" => {
                 let through = json.member("\"through\"")?.as_safe_integer()?;
@@ -97,8 +103,7 @@ impl Announcement {
             "\"alive\"" => return Some(Self::Alive),
             _ => {}
         }
-        let tab = TabId(json.member("\"tab\"")?.as_text()?.parse().ok()?);
-        let ask = json.member("\"ask\"")?.as_safe_integer()?;
+        let (tab, ask) = caller(json)?;
         match kind.as_str() {
             "\"sync\"" => Some(Self::SyncWanted { tab, ask }),
             "\"synced\"" => {
@@ -114,6 +119,12 @@ impl Announcement {
             _ => None,
         }
     }
+}
+
+/// A tab, and the number of its call or row.
+fn caller(json: Json<'_>) -> Option<(TabId, u64)> {
+    let tab = TabId(json.member("\"tab\"")?.as_text()?.parse().ok()?);
+    Some((tab, json.member("\"ask\"")?.as_safe_integer()?))
 }
 
 #[cfg(test)]
@@ -135,8 +146,8 @@ mod tests {
             duration_ms: 9,
         };
         for announcement in [
-            Announcement::Rows { key: 3, bytes: vec![1, 2] },
-            Announcement::Rows { key: 3, bytes: Vec::new() },
+            Announcement::Rows { key: 3, after: Some((tab, 2)), bytes: vec![1, 2] },
+            Announcement::Rows { key: 3, after: None, bytes: Vec::new() },
             Announcement::Compacted { through: 12 },
             Announcement::Ping { is_visible: true },
             Announcement::Ping { is_visible: false },

@@ -11,7 +11,7 @@ use super::absent::{Absent, Need};
 use super::command::{Command, Reply};
 use super::fold::{Folded, fold};
 use super::load::Loading;
-use super::row::{Event, Row};
+use super::row::{Event, Row, TabId};
 use super::seal::FormatError;
 use super::staged::Staged;
 use super::state::State;
@@ -39,6 +39,15 @@ const MOST_RETRY: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(20);
 /// How often a failing read or an unknown commit is tried again before those who wait are told.
 pub(crate) const MAX_ATTEMPTS: u32 = 3;
+
+/// A row that another tab appended.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) key: u64,
+    /// Who appended the one before it.
+    pub(crate) after: Option<(TabId, u64)>,
+    pub(crate) bytes: Vec<u8>,
+}
 
 /// Something that wants to be in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +105,7 @@ pub(crate) struct Log {
     /// Whether somebody says that there are rows to read.
     is_tail_wanted: bool,
     /// Rows that other tabs appended and sent along, by key; nothing that has to be read.
-    heard: Vec<(u64, Vec<u8>)>,
+    heard: Vec<Heard>,
     attempts: u32,
     next_number: u64,
     /// Whether the database is to be made before anything is written, and nobody waits for it.
@@ -168,37 +177,38 @@ impl Log {
     }
 
     /// Another tab has appended a row.
-    pub(crate) fn hear(&mut self, key: u64, bytes: Vec<u8>) {
-        if key <= self.folded {
-            return;
-        }
-        if bytes.is_empty() || self.heard.len() >= MOST_HEARD {
+    pub(crate) fn hear(&mut self, heard: Heard) {
+        if heard.bytes.is_empty() || self.heard.len() >= MOST_HEARD {
             self.is_tail_wanted = true;
             self.heard.clear();
         } else {
-            self.heard.push((key, bytes));
+            self.heard.push(heard);
         }
     }
 
-    /// The rows that follow those that are folded, if they were heard. Where others were, there is something to read.
-    fn take_heard(&mut self) -> VecDeque<(u64, Vec<u8>)> {
+    /// The rows that follow those that are folded, the last of which that tab appended, if they were heard. Where others were, there is
+    /// something to read.
+    fn take_heard(&mut self, mut last: Option<(TabId, u64)>) -> VecDeque<(u64, Vec<u8>)> {
         let mut rows = VecDeque::new();
         let mut heard = std::mem::take(&mut self.heard);
         if heard.is_empty() || self.is_tail_wanted || self.error.is_some() {
             self.is_tail_wanted |= !heard.is_empty();
             return rows;
         }
-        while let Some(place) = heard.iter().position(|(key, _)| *key == self.folded + 1 + rows.len() as u64)
-        {
-            rows.push_back(heard.swap_remove(place));
+        let mut next = self.folded + 1;
+        while let Some(place) = heard.iter().position(|heard| heard.key == next && heard.after == last) {
+            let Heard { key, bytes, .. } = heard.swap_remove(place);
+            // What cannot be read here may be readable in the store.
+            let Ok(row) = Row::decode(&bytes) else {
+                self.is_tail_wanted = true;
+                break;
+            };
+            last = Some((row.tab, row.number));
+            rows.push_back((key, bytes));
+            next += 1;
         }
-        let last = self.folded + rows.len() as u64;
-        // What cannot be read here may be readable in the store.
-        if rows.iter().any(|(_, bytes)| Row::decode(bytes).is_err()) {
-            rows.clear();
-            self.is_tail_wanted = true;
-        }
-        self.is_tail_wanted |= heard.iter().any(|(key, _)| *key > last);
+        // Of another database, perhaps, that has taken the place of this one: whoever looks will see.
+        self.is_tail_wanted |= heard.iter().any(|heard| heard.key >= next);
         rows
     }
 
@@ -350,7 +360,7 @@ impl Engine {
         }
         while let Phase::Idle = self.log.phase {
             self.advance_mending();
-            let rows = self.log.take_heard();
+            let rows = self.log.take_heard(self.state.writers.first().copied());
             if !rows.is_empty() {
                 self.log.phase = Phase::Folding { rows, is_last: true };
                 self.go_on_folding(now);
@@ -608,6 +618,7 @@ impl Engine {
         self.log.works();
         self.log.phase = Phase::Idle;
         let key = self.log.folded;
+        let after = self.state.writers.first().copied();
         let mut folded = fold(&mut self.state, key, &append.row);
         self.note_tail(append.bytes);
         let begins_over = self.follow_mended(now, &mut folded);
@@ -619,7 +630,7 @@ impl Engine {
             self.damage.is_untold = true;
             self.begin_over();
         }
-        self.outputs.push_back(Output::Announce(Announcement::Rows { key, bytes: copy }));
+        self.outputs.push_back(Output::Announce(Announcement::Rows { key, after, bytes: copy }));
     }
 
     /// Another tab was first, or nobody knows: the tail will tell.

@@ -86,7 +86,7 @@ use self::absent::{Absent, Loader};
 use self::compact::Compaction;
 use self::export::Export;
 use self::fold::Folded;
-use self::log::{Job, Log};
+use self::log::{Heard, Job, Log};
 use self::mend::Damage;
 use self::random::Random;
 use self::sync::realtime::Realtime;
@@ -692,7 +692,7 @@ impl Engine {
 
     fn handle_announcement(&mut self, now: Now, announcement: Announcement) {
         match announcement {
-            Announcement::Rows { key, bytes } => self.log.hear(key, bytes),
+            Announcement::Rows { key, after, bytes } => self.log.hear(Heard { key, after, bytes }),
             Announcement::Compacted { through } => self.handle_compacted_elsewhere(through),
             Announcement::Ping { is_visible } => {
                 if is_visible {

@@ -165,6 +165,39 @@ test('site data that are cleared while two tabs have them open: both begin anew,
   assert.deepEqual({ ...one, clientId: '' }, { losses: [['cleared', ['mine'], []]], titles: ['New', 'Synced'], tasks: 12, clientId: '', pending: 0 });
 });
 
+test('a database that was evicted while nobody had it open is told about, with how much was lost; one that was destroyed is not', async (t) => {
+  const { tab, proxy } = await start(t);
+  await tab.evaluate(async () => {
+    await open();
+    await db.create('story', { title: 'Pushed' });
+    await db.sync();
+    await db.bulkCreate('story', [{ title: 'A' }, { title: 'B' }]);
+    await db.close();
+    await open();
+    await db.close();
+  });
+  assert.deepEqual(await tab.evaluate(() => losses), []);
+  const session = await tab.context().newCDPSession(tab);
+  await session.send('Storage.clearDataForOrigin', { origin: proxy.origin, storageTypes: 'indexeddb' });
+  await again(tab);
+  const seen = await tab.evaluate(async () => {
+    await open();
+    await until(() => losses.length > 0, 'the loss');
+    await db.sync();
+    const seen = { losses, titles: await titles() };
+    await db.destroy();
+    window.losses = [];
+    await open();
+    await db.sync();
+    return { ...seen, later: window.losses };
+  });
+  assert.deepEqual(seen, {
+    losses: [{ reason: 'evicted', mutations: [], details: ['the database was evicted, with 2 mutations that were not pushed'] }],
+    titles: ['Pushed'],
+    later: [],
+  });
+});
+
 test('a connection that stays dead is replaced, and the whole transaction made again on the new one', async (t) => {
   const { tab } = await start(t);
   const seen = await tab.evaluate(async () => {

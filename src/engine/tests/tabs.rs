@@ -1,7 +1,7 @@
 //! Several tabs on one log.
 
 use super::*;
-use crate::engine::Origin;
+use crate::engine::{Origin, TabId};
 
 fn two_tabs() -> World {
     let mut world = World::leading(automatic());
@@ -300,7 +300,7 @@ fn rows_that_are_heard_late_twice_in_another_order_or_damaged_change_nothing_wro
     assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
     assert!(world.tabs[1].notices.iter().all(|notice| !matches!(notice, Notice::DataLost(_))));
     // Rows that do not exist: they are not the next ones, and the store has no such.
-    world.give(1, Input::Announced(Announcement::Rows { key: 999, bytes: vec![1] }));
+    world.give(1, Input::Announced(Announcement::Rows { key: 999, after: None, bytes: vec![1] }));
     world.settle();
     assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
     assert!(world.write(1, create("story", json!({ "id": "last" }))).is_ok());
@@ -315,5 +315,22 @@ fn a_row_that_is_heard_while_one_is_appended_is_folded_first() {
     world.write(0, create("story", json!({ "id": "a", "from": 0 }))).unwrap();
     world.settle();
     assert_eq!(world.reply(1, call).unwrap_err().code(), "ALREADY_EXISTS");
+    assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
+}
+
+/// Goal: a row of another database that has taken the place of this one, under the next key, is not taken for the continuation.
+#[test]
+fn a_row_that_does_not_follow_the_last_one_is_not_folded() {
+    let mut world = two_tabs();
+    world.start_write(0, create("story", json!({ "id": "a" })));
+    world.serve_store(0);
+    for announcement in announced(&mut world, 1) {
+        let Announcement::Rows { key, bytes, .. } = announcement else { continue };
+        let after = Some((TabId(7), 7));
+        world.give(1, Input::Announced(Announcement::Rows { key, after, bytes }));
+    }
+    assert!(matches!(world.tabs[1].store, Some(StoreCall::Read { .. })), "the store is asked");
+    assert_eq!(world.find(1, "story"), [] as [Value; 0]);
+    world.settle();
     assert_eq!(world.tabs[0].engine.state(), world.tabs[1].engine.state());
 }
