@@ -211,7 +211,9 @@ impl Engine {
             leader: self.sync.is_leader,
             realtime: self.realtime.is_ready(),
             durable: self.config.is_durable,
-            client_id: self.state.client_id.as_ref().map(ToString::to_string),
+            // Where another database is being made, that of the one before: an app never sees none.
+            client_id: (self.state.client_id.as_ref().map(ToString::to_string))
+                .or_else(|| self.told_status.as_ref()?.client_id.clone()),
             last_synced_at: self.sync.last_done.map(|done| done.wall),
             retry_at: match self.sync.phase {
                 Phase::Waiting { until, .. } => until.map(|until| until.wall),

@@ -1,5 +1,5 @@
 import { batch, computed, signal, type ReadonlySignal, type Signal } from '@preact/signals';
-import { openDatabase, type Database, type MutationEntry, type Status as SyncStatus, type Stored } from 'objectql-offline';
+import { openDatabase, type Database, type DataLoss, type MutationEntry, type Status as SyncStatus, type Stored } from 'objectql-offline';
 import { COLUMNS, columnLabel, type Status } from './columns';
 import { story, type Schema, type Story } from './generated';
 import { Inbox } from './inbox';
@@ -52,6 +52,8 @@ export class Client {
       name,
       objects: [story],
       sync: { url: '/api/sync', fetch: network.fetch, realtime: true },
+      // A board that forgets is better than none; the status says so.
+      fallback: 'memory',
     });
     return new Client(name, label, db, network, syncs);
   }
@@ -99,6 +101,7 @@ export class Client {
     const status = signal(db.status);
     db.on('status', (next) => (status.value = next));
     this.status = status;
+    db.on('dataLost', (loss) => this.tell(lossText(loss)));
     this.syncLabel = this.#syncLabel();
     this.log = new MutationLog(db);
     this.inbox = new Inbox(this);
@@ -305,4 +308,12 @@ function isSame(a: BoardStory, b: BoardStory): boolean {
 /** Whether a card with the one looks like a card with the other. */
 function looksSame(a: BoardStory, b: BoardStory): boolean {
   return isSame({ ...a, updated_at: '', created_at: '' }, { ...b, updated_at: '', created_at: '' });
+}
+
+/** What a person is told of data that were lost on this device. */
+function lossText({ reason, mutations }: DataLoss): string {
+  if (reason === 'damaged') return 'Some of what was stored here cannot be read. It is fetched from the server again.';
+  const changes = mutations.length === 1 ? '1 change' : `${mutations.length} changes`;
+  const lost = reason === 'evicted' ? 'What had not reached the server is lost.' : `${changes} that had not reached the server ${mutations.length === 1 ? 'is' : 'are'} lost.`;
+  return `The data of this site were cleared. ${mutations.length > 0 || reason === 'evicted' ? lost : 'Everything had reached the server.'}`;
 }

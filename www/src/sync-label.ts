@@ -11,7 +11,7 @@ export interface SyncLabel {
 /** Puts a status into words. */
 export function syncLabel(status: Status, switchedOn: boolean): SyncLabel {
   if (status.state === 'unauthorized') return { tone: 'bad', text: 'Sign in again' };
-  if (status.state === 'storage-failed') return { tone: 'bad', text: 'Storage fails' };
+  if (status.state === 'storage-failed') return { tone: 'bad', text: status.error?.code === 'QUOTA_EXCEEDED' ? 'No room left' : 'Storage fails' };
   if (status.state === 'closed') return { tone: 'bad', text: 'Closed' };
   if (!switchedOn) return { tone: 'off', text: 'Offline' };
   switch (status.state) {
@@ -26,6 +26,7 @@ export function syncLabel(status: Status, switchedOn: boolean): SyncLabel {
     case 'idle':
       if (status.pending > status.conflicts) return { tone: 'busy', text: 'Waiting' };
       if (status.conflicts + status.rejected > 0) return { tone: 'bad', text: 'Needs you' };
+      if (!status.durable) return { tone: 'warn', text: 'Not kept here' };
       return { tone: 'good', text: 'Synced' };
   }
 }

@@ -41,6 +41,23 @@ test('stories written offline are counted, survive a reload without a server, an
   await other.context.close();
 });
 
+test('what is lost when the data of the site are cleared is said, and the board goes on', async () => {
+  await addStories('a', 'backlog', ['Kept on the server']);
+  await drained('a');
+  await networkSwitch('a').click();
+  await addStories('a', 'backlog', ['Written in the tunnel']);
+  await badgeShows('a', 1);
+  const session = await context.newCDPSession(page);
+  await session.send('Storage.clearDataForOrigin', { origin: new URL(page.url()).origin, storageTypes: 'indexeddb' });
+  // Looking at the page again has the driver look at its data.
+  await page.evaluate(() => window.dispatchEvent(new Event('focus')));
+  await client('a').getByText('The data of this site were cleared. 1 change that had not reached the server is lost.').waitFor();
+  await networkSwitch('a').click();
+  await columnHolds('a', 'backlog', ['Kept on the server']);
+  await addStories('a', 'backlog', ['Written since']);
+  await drained('a');
+});
+
 test('what was done last is taken back and made again, over a reload, and reaches another device', async () => {
   const undo = () => client('a').getByRole('button', { name: 'Undo the last change' });
   const redo = () => client('a').getByRole('button', { name: 'Redo the last change' });

@@ -68,6 +68,12 @@ fn a_new_database_takes_the_place_of_one_that_is_gone() {
     assert!(status.client_id.is_some() && status.client_id != before, "{status:?}");
     assert_eq!((status.error, status.pending), (None, 0));
 
+    let told = world.tabs[0].notices.iter().filter_map(|notice| match notice {
+        Notice::Status(status) => Some(status.client_id.is_some()),
+        _ => None,
+    });
+    assert!(told.into_iter().all(|is_some| is_some), "an app never sees none");
+
     // It syncs from the beginning, by itself.
     assert_eq!(world.sent(0).checkpoint(), None);
     let there = change("create", "there", json!({ "n": 0 }), 1);
