@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use gloo_timers::callback::Timeout;
+use gloo_timers::callback::{Interval, Timeout};
 use hashbrown::HashMap;
 use js_sys::{Function, Promise};
 use objectql_sync_protocol::ClientId;
@@ -21,11 +21,13 @@ use super::log::{Beginning, NewRoot, Outcome};
 use super::realtime::{Happening, Socket};
 use super::store::{Storage, Store};
 use super::transport::Transport;
-use crate::engine::{Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId};
+use crate::engine::{Announcement, Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId};
 use crate::error::Error;
 
 /// A browser may fire a timer a little early: without this the engine would be woken twice.
 const TIMER_SLACK_MS: u32 = 1;
+/// How often a page without `BroadcastChannel` looks whether other tabs wrote: every second.
+const POLL_MS: u32 = 1000;
 /// `setTimeout` takes 31 bits of milliseconds.
 const LONGEST_TIMER_MS: u32 = i32::MAX.unsigned_abs();
 
@@ -46,6 +48,8 @@ pub(crate) struct Shell {
     next_request: Cell<u64>,
     timer: RefCell<Option<Timeout>>,
     channel: RefCell<Option<Channel>>,
+    /// Looks for rows of other tabs, where there is no channel.
+    poll: RefCell<Option<Interval>>,
     leader: RefCell<Option<Leader>>,
     socket: RefCell<Option<Socket>>,
     listeners: RefCell<Vec<Listener>>,
@@ -101,6 +105,7 @@ impl Shell {
             next_request: Cell::new(1),
             timer: RefCell::default(),
             channel: RefCell::default(),
+            poll: RefCell::default(),
             leader: RefCell::default(),
             socket: RefCell::default(),
             listeners: RefCell::default(),
@@ -121,6 +126,13 @@ impl Shell {
             let channel = Channel::open(&self.name, move |announcement| {
                 handle_in(&weak, Input::Announced(announcement));
             });
+            if channel.is_none() {
+                // Nobody will say that there are rows to read.
+                let weak = Rc::downgrade(self);
+                let rows = Announcement::Rows { key: u64::MAX, after: None, bytes: Vec::new() };
+                let look = move || handle_in(&weak, Input::Announced(rows.clone()));
+                self.poll.replace(Some(Interval::new(POLL_MS, look)));
+            }
             self.channel.replace(channel);
         }
         self.stand(false);
@@ -222,6 +234,7 @@ impl Shell {
         self.leader.take();
         self.socket.take();
         self.channel.take();
+        self.poll.take();
         self.log.close();
         self.hooks.take();
         self.engine.take();

@@ -88,6 +88,22 @@ test('what other tabs write is seen without a transaction of its own, so that it
   assert.equal(await follower.evaluate(() => count), 0);
 });
 
+test('tabs without BroadcastChannel see what the others write within some seconds', async (t) => {
+  const { openTab } = await world(t);
+  const tabs = [await openTab(), await openTab()];
+  for (const tab of tabs) {
+    await tab.evaluate(async () => {
+      delete window.BroadcastChannel;
+      window.db = await openDb();
+      window.rows = [];
+      db.liveQuery('story').subscribe(({ rows: stories }) => rows.push(stories.length));
+    });
+  }
+  await tabs[0].evaluate(() => db.create('story', { id: 'a', title: 'A' }));
+  await tabs[1].evaluate(() => until(() => rows.at(-1) === 1, 'the story of the other tab', 5_000));
+  await tabs[1].evaluate(() => db.close());
+});
+
 test('sync() in a tab that does not lead pushes what it wrote and pulls what is new', async (t) => {
   const { follower, server, openDevice } = await start(t);
   const other = await (await openDevice()).openTab();
