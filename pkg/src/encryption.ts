@@ -45,6 +45,7 @@ export class Cipher {
   /** The first one seals. */
   #keys: Promise<NamedKey[]> | undefined;
   #identity = '';
+  #hasMetOthers = false;
 
   constructor(options: EncryptionOptions) {
     const keys = typeof options === 'object' && options !== null ? [options.key, ...(options.previousKeys ?? [])] : [undefined];
@@ -78,6 +79,8 @@ export class Cipher {
   /** What was sealed; as it is, what never was, or was changed since. Errors: `WRONG_KEY`. */
   readonly open = async (values: Value[]): Promise<Bytes[]> => {
     const keys = await this.#known();
+    // A tab with another key, or none, may have written it after everything was sealed.
+    this.#hasMetOthers ||= values.some(([, , sealed]) => !isSealedBy(keys[0]!, sealed));
     return await Promise.all(values.map(async (value) => (await open(keys, value)) ?? value[2]));
   };
 
@@ -90,7 +93,7 @@ export class Cipher {
       const read = <R>(store: string, request: (store: IDBObjectStore) => IDBRequest<R>) => done(request(database.transaction(store).objectStore(store)));
       const noted = await read(SEGMENTS, (store) => store.get(SEALED_KEY) as IDBRequest<Bytes | undefined>);
       // With others at hand, somebody thinks that some of it may still be sealed by them: a tab that had one wrote later, perhaps.
-      if (noted !== undefined && areEqual(noted, keys[0]!.name) && keys.length === 1) return;
+      if (noted !== undefined && areEqual(noted, keys[0]!.name) && keys.length === 1 && !this.#hasMetOthers) return;
       for (const store of [LOG, SEGMENTS]) {
         for (const key of await read(store, (store) => store.getAllKeys() as IDBRequest<number[]>)) {
           const old = key < 0 ? undefined : await read(store, (store) => store.get(key) as IDBRequest<Bytes | undefined>);
@@ -126,13 +129,25 @@ async function seal({ key, name }: NamedKey, [place, number, bytes]: Value): Pro
 
 async function open(keys: readonly NamedKey[], [place, number, sealed]: Value): Promise<Bytes | undefined> {
   if (sealed[0] !== 0x4f || sealed[1] !== 0x45) return sealed;
+  if (sealed[2]! > VERSION) throw errorWithCode('STORAGE_OUTDATED', 'it is sealed by a newer version of the package');
   const found = keys.find((key) => isSealedBy(key, sealed));
-  if (found === undefined) throw errorWithCode('WRONG_KEY', 'it is sealed by another key');
-  if (sealed[2] !== VERSION || sealed.length < HEADER_BYTES + IV_BYTES || numberOf(sealed) !== number) return undefined;
+  const isWhole = sealed.length >= HEADER_BYTES + IV_BYTES && numberOf(sealed) === number;
+  if (found !== undefined) return isWhole ? await decrypt(found, place, sealed) : undefined;
+  // It may be the key's name that was changed on the disk, and not the key.
+  for (const key of isWhole ? keys : []) {
+    const renamed = sealed.slice();
+    renamed.set(key.name, 3);
+    const bytes = await decrypt(key, place, renamed);
+    if (bytes !== undefined) return bytes;
+  }
+  throw errorWithCode('WRONG_KEY', 'it is sealed by another key');
+}
+
+async function decrypt({ key }: NamedKey, place: number, sealed: Bytes): Promise<Bytes | undefined> {
   const iv = sealed.subarray(HEADER_BYTES, HEADER_BYTES + IV_BYTES);
   const params = { name: ALGORITHM, iv, additionalData: withPlace(sealed, place) };
   try {
-    return new Uint8Array(await crypto.subtle.decrypt(params, found.key, sealed.subarray(HEADER_BYTES + IV_BYTES)));
+    return new Uint8Array(await crypto.subtle.decrypt(params, key, sealed.subarray(HEADER_BYTES + IV_BYTES)));
   } catch {
     return undefined;
   }
@@ -159,6 +174,8 @@ async function replace(database: IDBDatabase, store: string, key: number, old: B
     transaction.oncomplete = () => resolve();
     transaction.onabort = () => reject(transaction.error);
   });
+  // Whoever waits for the request hears of it.
+  ending.catch(() => undefined);
   const values = transaction.objectStore(store);
   const found = await done(values.get(key) as IDBRequest<Bytes | undefined>);
   if (old === undefined ? found === undefined : found !== undefined && areEqual(found, old)) values.put(value, key);

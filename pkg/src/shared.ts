@@ -54,7 +54,7 @@ export class SharedDatabase {
     // Where IndexedDB could not be opened, other than the settings say.
     const isInMemory = first.options.storage === 'memory';
     if (isInMemory) driver.storage = 'memory';
-    const cipher = first.options.encryption && !isInMemory ? new Cipher(first.options.encryption) : undefined;
+    const cipher = first.options.encryption !== undefined && !isInMemory ? new Cipher(first.options.encryption) : undefined;
     this.#note = isInMemory ? undefined : new EvictionNote(first.options.name);
     const began: DriverHooks['began'] = (identity) => {
       cipher?.begin(identity);

@@ -74,6 +74,8 @@ export class EvictionNote {
     const now = Date.now();
     const isSame = this.#noted?.identity === this.#identity && (this.#noted.pending > 0) === pending > 0;
     if (isSame && (this.#noted?.pending === pending || (!isLast && now - this.#at < NOTE_EVERY_MS))) return;
+    // Another tab may have destroyed the database since it was noted, and forgotten it.
+    if (this.#noted?.identity === this.#identity && read(this.#key)?.identity !== this.#identity) return;
     this.#noted = { identity: this.#identity, pending };
     this.#at = now;
     try {

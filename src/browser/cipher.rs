@@ -65,10 +65,11 @@ async fn convert(function: &Function, values: Values) -> Result<Vec<Uint8Array>,
     };
     let converted = result.map_err(|thrown| {
         let code = Reflect::get(&thrown, &JsValue::from_str("code")).ok().and_then(|code| code.as_string());
-        if code.as_deref() == Some("WRONG_KEY") {
-            return Error::WrongKey;
+        match code.as_deref() {
+            Some("WRONG_KEY") => Error::WrongKey,
+            Some("STORAGE_OUTDATED") => Error::StorageOutdated,
+            _ => Error::StorageFailed(format!("encryption: {}", describe(&thrown))),
         }
-        Error::StorageFailed(format!("encryption: {}", describe(&thrown)))
     })?;
     Ok(Array::from(&converted).iter().filter_map(|value| value.dyn_into().ok()).collect())
 }

@@ -355,10 +355,11 @@ impl LogStore {
     /// the root is another one by now: what is not of this one may be of that.
     pub(crate) async fn write_segments(
         &self,
+        epoch: u32,
         keep: Option<(u64, Vec<u64>)>,
         values: &[Uint8Array],
     ) -> Result<Option<Vec<u64>>, Error> {
-        let transaction = self.transaction(&EVERY_STORE, READ_WRITE).await?;
+        let transaction = self.transaction_in(epoch, &EVERY_STORE, READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let store = store_of(&transaction, SEGMENTS)?;
         if let Some((number, keep)) = keep {
@@ -388,8 +389,8 @@ impl LogStore {
 
     /// Puts a root in the place of the one with that number, and removes what it makes superfluous. False, and nothing is done,
     /// where the root is another one by now, or a segment is missing.
-    pub(crate) async fn compact(&self, new: &NewRoot, value: &Uint8Array) -> Result<bool, Error> {
-        let transaction = self.transaction(&EVERY_STORE, READ_WRITE).await?;
+    pub(crate) async fn compact(&self, epoch: u32, new: &NewRoot, value: &Uint8Array) -> Result<bool, Error> {
+        let transaction = self.transaction_in(epoch, &EVERY_STORE, READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let (log, store) = (store_of(&transaction, LOG)?, store_of(&transaction, SEGMENTS)?);
         let transaction = Transaction::from(transaction);
@@ -401,6 +402,11 @@ impl LogStore {
             let _ = ending.wait().await;
         }
         done
+    }
+
+    /// In which what is asked from here on is asked: another database may take the place of this one before it is done.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch.get()
     }
 
     /// Which database it is, once that was read.

@@ -1,5 +1,7 @@
 //! Where a log is: in IndexedDB, sealed or not, or in memory.
 
+use std::cell::RefCell;
+
 use js_sys::{Function, Uint8Array};
 use wasm_bindgen::JsValue;
 
@@ -29,7 +31,7 @@ pub(crate) struct Disk {
     log: LogStore,
     cipher: Option<Cipher>,
     /// Is told the identity of the database when that is known.
-    began: Option<Function>,
+    began: RefCell<Option<Function>>,
 }
 
 impl Store {
@@ -43,7 +45,7 @@ impl Store {
         match storage {
             Storage::IndexedDb(durability) => {
                 let log = LogStore::new(name.to_owned(), durability, before_writing);
-                Self::IndexedDb(Disk { log, cipher, began })
+                Self::IndexedDb(Disk { log, cipher, began: RefCell::new(began) })
             }
             Storage::Memory => Self::Memory(MemoryLog::open(name)),
         }
@@ -95,7 +97,8 @@ impl Store {
         match self {
             Self::IndexedDb(disk) => {
                 let mut beginning = disk.log.begin(may_create).await?;
-                if let Some(began) = &disk.began {
+                let began = disk.began.borrow().clone();
+                if let Some(began) = began {
                     let identity = disk.log.identity();
                     let identity = identity.map(|identity| Uint8Array::from(identity.as_slice()));
                     let _ = began.call1(&JsValue::NULL, &identity.into());
@@ -144,8 +147,9 @@ impl Store {
     ) -> Result<Option<Vec<u64>>, Error> {
         match self {
             Self::IndexedDb(disk) => {
+                let epoch = disk.log.epoch();
                 let values = disk.seal(Place::Segment, 0, &segments).await?;
-                disk.log.write_segments(keep, &values).await
+                disk.log.write_segments(epoch, keep, &values).await
             }
             Self::Memory(log) => Ok(log.write_segments(keep, segments)),
         }
@@ -155,9 +159,10 @@ impl Store {
     pub(crate) async fn compact(&self, mut new: NewRoot) -> Result<bool, Error> {
         match self {
             Self::IndexedDb(disk) => {
+                let epoch = disk.log.epoch();
                 let root = std::mem::take(&mut new.root);
                 let values = disk.seal(Place::Root, root_number(Some(&root)), &[root]).await?;
-                disk.log.compact(&new, values.first().ok_or_else(no_value)?).await
+                disk.log.compact(epoch, &new, values.first().ok_or_else(no_value)?).await
             }
             Self::Memory(log) => Ok(log.compact(new)),
         }
@@ -178,7 +183,11 @@ impl Store {
     /// Closes the log for good; what is under way is finished first.
     pub(crate) fn close(&self) {
         match self {
-            Self::IndexedDb(disk) => disk.log.close(),
+            Self::IndexedDb(disk) => {
+                // It leads to the app's objects, and these to the driver.
+                disk.began.take();
+                disk.log.close();
+            }
             Self::Memory(_) => {}
         }
     }

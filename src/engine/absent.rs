@@ -77,11 +77,6 @@ impl Absent {
         self.blocks.iter().any(|(_, block)| block.segment == segment)
     }
 
-    /// Whether the segment is lost, or not in memory, none of it.
-    pub(crate) fn has_nothing_of(&self, segment: u64) -> bool {
-        !self.is_later && (self.has(segment) || self.has_lost(segment))
-    }
-
     /// Whether the segment is lost.
     pub(crate) fn has_lost(&self, segment: u64) -> bool {
         self.lost.contains(&segment)

@@ -146,6 +146,10 @@ impl Engine {
             if !self.absent.needs_marks() {
                 self.state.forget_marks(through);
             }
+            if through < self.log.over_for {
+                // It was begun before what is lost was written down, and may have it.
+                self.begin_over();
+            }
             // About: what came since is the rest of it.
             self.compaction.tail = Tail::default();
             self.compaction.due = None;
@@ -217,6 +221,11 @@ impl Engine {
             self.log.want_tail();
             return self.postpone_compaction(now);
         }
+        if through < self.log.over_for && self.log.root != Some(replaces) {
+            // It was begun before what is lost was written down, and may have it.
+            self.begin_over();
+            return self.postpone_compaction(now);
+        }
         if !self.absent.is_empty() && (old.is_none() || self.log.root != Some(replaces)) {
             // Another tab has compacted: which blocks are in memory here is known of an older root only.
             self.log.begin_anew();
@@ -228,7 +237,7 @@ impl Engine {
         let draft =
             Draft { tail: self.compaction.tail, ..Draft::of(state, absent, self.log.folded, old, replaces) };
         if !draft.is_sound {
-            if self.compaction.failures > 0 && self.log.is_idle() {
+            if self.compaction.failures > 0 {
                 // What is in memory and what is stored do not agree, and will not by themselves.
                 self.begin_over();
             }

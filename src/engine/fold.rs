@@ -30,12 +30,6 @@ pub(crate) struct Folded {
     /// What turned out to be lost, and the segments that are.
     pub(crate) lost: Vec<String>,
     pub(crate) lost_segments: Vec<u64>,
-    /// Whether that is to be told although the database is not open: this tab found it out while it opened it.
-    pub(crate) is_untold_loss: bool,
-    /// Whether sequences may be.
-    pub(crate) has_lost_sequences: bool,
-    /// The mutations that are, as JSON, as far as they are known.
-    pub(crate) lost_mutations: Vec<String>,
     /// Whether two mutations of one record in one request conflicted with each other.
     pub(crate) has_self_conflict: bool,
     /// The records whose base or pending mutations changed. What is seen of one is computed once, when all that changes it
@@ -160,7 +154,6 @@ pub(crate) fn fold(state: &mut State, key: u64, row: &Row) -> Folded {
                 state.mend(client_id.clone(), objects);
                 folded.lost.extend(details.iter().cloned());
                 folded.lost_segments.extend(segments);
-                folded.has_lost_sequences |= client_id.is_some();
             }
             Event::Decided { sequence, instead } => {
                 state.rejected.retain(|rejected| rejected.sequence != *sequence);

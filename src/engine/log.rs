@@ -96,8 +96,10 @@ pub(crate) struct Log {
     pub(crate) missing: Vec<u64>,
     /// Whether all of it is read again, of the same database.
     is_over: bool,
-    /// The last row for which that was done.
-    over_for: u64,
+    /// The last row for which that was done: what is lost is said there. A root of an earlier row knows nothing of it.
+    pub(crate) over_for: u64,
+    /// Whether all is to be read again when nothing is under way.
+    wants_over: bool,
     phase: Phase,
     queue: VecDeque<Job>,
     /// An append of which it is not known whether it was made: the tail will tell.
@@ -115,6 +117,8 @@ pub(crate) struct Log {
     /// How often it was tried again since then although nobody wanted anything, and when that is next.
     failures: u32,
     retry_at: Option<Duration>,
+    /// Whether the last append failed.
+    is_append_failing: bool,
     /// What the store was asked for last, by its number, and when; none once it has answered.
     asked: Option<(u64, Duration)>,
     /// Whether it has not answered for long.
@@ -212,8 +216,12 @@ impl Log {
         rows
     }
 
-    /// All of it is read again.
+    /// All of it is read again, when nothing is under way.
     pub(crate) fn begin_over(&mut self) {
+        self.wants_over = matches!(self.phase, Phase::Appending(_));
+        if self.wants_over {
+            return;
+        }
         self.folded = 0;
         self.root = None;
         (self.gap_under, self.gap_at, self.sure_at) = (None, None, None);
@@ -227,11 +235,6 @@ impl Log {
         let is_first = self.folded > self.over_for;
         self.over_for = self.over_for.max(self.folded);
         is_first
-    }
-
-    /// Whether nothing is under way.
-    pub(crate) const fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Idle)
     }
 
     /// What there is has to be looked at anew: the root that is known is not the one in the store any more.
@@ -254,8 +257,20 @@ impl Log {
         self.error = Some(error);
     }
 
+    /// The store can be read. That there is no room any more, only a write can tell, and how a write will fare.
+    fn reads(&mut self) {
+        if !matches!(self.error, Some(Error::QuotaExceeded)) {
+            self.error = None;
+        }
+        if !self.is_append_failing {
+            self.failures = 0;
+        }
+        self.retry_at = None;
+    }
+
     /// The store does what it is asked.
     fn works(&mut self) {
+        self.is_append_failing = false;
         self.error = None;
         self.failures = 0;
         self.retry_at = None;
@@ -359,6 +374,10 @@ impl Engine {
             self.go_on_folding(now);
         }
         while let Phase::Idle = self.log.phase {
+            if self.log.wants_over {
+                self.begin_over();
+                break;
+            }
             self.advance_mending();
             let rows = self.log.take_heard(self.state.writers.first().copied());
             if !rows.is_empty() {
@@ -496,6 +515,8 @@ impl Engine {
         self.damage.append(std::mem::take(&mut loading.damage));
         let (state, absent) = loading.finish();
         self.begin_with(now, state, absent);
+        // A root that was written meanwhile may have the row that said so in it.
+        self.tell_loss();
         self.log.phase = Phase::Reading { read };
         self.handle_rows(now, read, rows, is_last);
     }
@@ -619,15 +640,14 @@ impl Engine {
         self.log.phase = Phase::Idle;
         let key = self.log.folded;
         let after = self.state.writers.first().copied();
-        let mut folded = fold(&mut self.state, key, &append.row);
+        let folded = fold(&mut self.state, key, &append.row);
         self.note_tail(append.bytes);
-        let begins_over = self.follow_mended(now, &mut folded);
+        let begins_over = self.follow_mended(now, &folded, true);
         self.show(&folded);
         self.note_writes(now, &append.row, &folded);
         self.tell(&folded, true);
         self.finish(now, append, &folded);
         if begins_over {
-            self.damage.is_untold = true;
             self.begin_over();
         }
         self.outputs.push_back(Output::Announce(Announcement::Rows { key, after, bytes: copy }));
@@ -652,6 +672,7 @@ impl Engine {
     pub(crate) fn handle_append_failed(&mut self, now: Now, append: u64, error: Error) {
         let Some(append) = self.take_append(append) else { return };
         self.log.phase = Phase::Idle;
+        self.log.is_append_failing = true;
         self.log.fail(now, error.clone());
         if append.jobs.iter().any(|job| matches!(job, Job::Mend)) {
             // Nothing is written before what is lost is; opening needs no row.
@@ -735,7 +756,7 @@ impl Engine {
             return self.read();
         }
         self.log.phase = Phase::Idle;
-        self.log.works();
+        self.log.reads();
         self.open_if_lost();
         match self.log.unsure.take() {
             Some(Unsure { append, .. }) if self.log.attempts < MAX_ATTEMPTS => self.requeue(append.jobs),
@@ -774,8 +795,8 @@ impl Engine {
     fn fold_row(&mut self, now: Now, key: u64, bytes: usize, row: &Row) {
         self.log.folded = key;
         self.note_tail(bytes);
-        let mut folded = fold(&mut self.state, key, row);
-        if self.follow_mended(now, &mut folded) {
+        let folded = fold(&mut self.state, key, row);
+        if self.follow_mended(now, &folded, false) {
             return self.begin_over();
         }
         self.show(&folded);
@@ -783,8 +804,6 @@ impl Engine {
         if self.is_open {
             self.note_writes(now, row, &folded);
             self.tell(&folded, unsure.is_some());
-        } else if folded.is_untold_loss {
-            self.tell(&folded, true);
         }
         if self.log.unsure.as_ref().is_none_or(|unsure| unsure.error.is_none()) {
             // Being behind is no failure as long as there is something to read.

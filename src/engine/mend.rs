@@ -8,13 +8,14 @@
 
 use std::fmt::Display;
 
-use objectql_sync_protocol::ClientId;
+use objectql_sync_protocol::{ClientId, MutationId, array_text};
 
 use super::fold::Folded;
 use super::log::Job;
+use super::report::data_loss;
 use super::row::Event;
 use super::stored::Kind;
-use super::{Engine, Now};
+use super::{Engine, Now, Output};
 
 /// So many details are written down and told.
 const MOST_DETAILS: usize = 100;
@@ -29,8 +30,6 @@ pub(crate) struct Damage {
     is_of_sequences: bool,
     /// Whether a job is on its way that writes it down.
     is_wanted: bool,
-    /// Whether it is written down, and the app not told yet.
-    pub(crate) is_untold: bool,
 }
 
 impl Damage {
@@ -112,27 +111,27 @@ impl Engine {
         vec![Event::Mended { client_id, objects, segments, details }]
     }
 
-    /// A row is folded that says what is lost. Gives whether this tab has some of that in memory, so that all has to be read again: its
-    /// state would be another than that of whoever opens the database.
-    pub(crate) fn follow_mended(&mut self, now: Now, folded: &mut Folded) -> bool {
+    /// A row is folded that says what is lost; it may be this tab's own. Gives whether all has to be read again: it is, by every tab, once
+    /// for each such row. A root may have been written meanwhile by a tab that had what is lost in memory still, or this tab has some
+    /// of it: its state would be another than that of whoever opens the database.
+    pub(crate) fn follow_mended(&mut self, now: Now, folded: &Folded, is_own: bool) -> bool {
         if folded.lost.is_empty() {
             return false;
         }
-        let has_some = folded.has_lost_sequences
-            && folded.lost.iter().any(|detail| !self.damage.details.contains(detail))
-            || !folded.lost_segments.iter().all(|segment| self.absent.has_nothing_of(*segment));
-        if has_some && self.log.is_first_time() {
-            // It is told when the row is folded again.
-            folded.lost.clear();
+        if self.log.is_first_time() {
+            if self.is_open || is_own {
+                let pending = self.state.pending.iter();
+                self.untold = Some(Untold {
+                    at: self.log.folded,
+                    details: folded.lost.clone(),
+                    pending: pending
+                        .map(|pending| (pending.recorded.id, self.pending_report(pending)))
+                        .collect(),
+                });
+            }
             return true;
         }
-        for (mutation, json) in std::mem::take(&mut self.before_loss) {
-            let is_there = self.state.find_pending(mutation).is_some();
-            if !is_there && self.state.find_rejected(mutation).is_none() {
-                folded.lost_mutations.push(json);
-            }
-        }
-        folded.is_untold_loss = std::mem::take(&mut self.damage.is_untold);
+        self.tell_loss();
         let Damage { details, segments, .. } = &mut self.damage;
         // What was said to be more was not named.
         details.retain(|detail| folded.lost.len() <= MOST_DETAILS && !folded.lost.contains(detail));
@@ -147,14 +146,30 @@ impl Engine {
         false
     }
 
-    /// Reads all that is stored again.
+    /// Tells the app of a loss that was found, once what is left was read again.
+    pub(crate) fn tell_loss(&mut self) {
+        let Some(untold) = self.untold.take_if(|untold| untold.at <= self.log.folded) else { return };
+        let is_lost = |(mutation, _): &(MutationId, String)| {
+            self.state.find_pending(*mutation).is_none() && self.state.find_rejected(*mutation).is_none()
+        };
+        let lost = untold.pending.into_iter().filter(is_lost).map(|(_, json)| json);
+        let notice = data_loss("damaged", &array_text(lost), &untold.details);
+        self.outputs.push_back(Output::Notice(notice));
+    }
+
+    /// Reads all that is stored again, as soon as nothing is under way.
     pub(crate) fn begin_over(&mut self) {
-        if self.is_open {
-            let pending = self.state.pending.iter();
-            self.before_loss =
-                pending.map(|pending| (pending.recorded.id, self.pending_report(pending))).collect();
-        }
         self.compaction.start_over();
         self.log.begin_over();
     }
+}
+
+/// A loss that the app was not told of yet.
+#[derive(Debug)]
+pub(crate) struct Untold {
+    /// The row that says so.
+    at: u64,
+    details: Vec<String>,
+    /// What was pending before, as JSON.
+    pending: Vec<(MutationId, String)>,
 }

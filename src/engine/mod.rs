@@ -87,7 +87,7 @@ use self::compact::Compaction;
 use self::export::Export;
 use self::fold::Folded;
 use self::log::{Heard, Job, Log};
-use self::mend::Damage;
+use self::mend::{Damage, Untold};
 use self::random::Random;
 use self::sync::realtime::Realtime;
 use self::sync::{Asker, Sync};
@@ -391,8 +391,7 @@ pub struct Engine {
     loader: Loader,
     /// What of it cannot be read.
     damage: Damage,
-    /// The mutations that were pending before all was read again because some of it is lost, as JSON.
-    before_loss: Vec<(MutationId, String)>,
+    untold: Option<Untold>,
     sync: Sync,
     realtime: Realtime,
     /// Whether the log was read to its end and is not empty: what an app may see starts then.
@@ -429,7 +428,7 @@ impl Engine {
             absent: Absent::default(),
             loader: Loader::default(),
             damage: Damage::default(),
-            before_loss: Vec::new(),
+            untold: None,
             sync: Sync::default(),
             realtime: Realtime::default(),
             is_open: false,

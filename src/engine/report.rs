@@ -328,10 +328,6 @@ impl Engine {
     /// What an app is told of a folded row.
     pub(crate) fn notices(&self, folded: &Folded, is_own: bool) -> Vec<Notice> {
         let mut notices = Vec::new();
-        if !folded.lost.is_empty() {
-            let mutations = array_text(folded.lost_mutations.iter().cloned());
-            notices.push(data_loss("damaged", &mutations, &folded.lost));
-        }
         if !folded.touched.is_empty() {
             let origin = match (folded.is_from_server, is_own) {
                 (true, _) => Origin::Server,

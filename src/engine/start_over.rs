@@ -33,7 +33,7 @@ impl Engine {
         self.compaction.start_over();
         self.log.start_over();
         openings.into_iter().for_each(|job| self.log.push(job));
-        self.before_loss.clear();
+        self.untold = None;
         self.begin_with(now, State::default(), Absent::default());
         self.start_syncing_over();
         if std::mem::replace(&mut self.is_open, false) {

@@ -715,3 +715,158 @@ fn random_damage_leaves_all_tabs_with_one_state() {
         assert!(world.removed > before, "seed {seed}: no compaction");
     }
 }
+
+#[test]
+fn what_was_pushed_is_not_told_as_lost_later() {
+    let (mut world, tab) = reopened(by_hand(), 300);
+    world.write(tab, create("task", json!({ "id": "mine" }))).unwrap();
+    // As a compaction does whose draft is unsound twice.
+    world.tabs[tab].engine.begin_over();
+    world.give(tab, Input::Nudge);
+    world.settle();
+    world.start_sync(tab);
+    world.apply_all(tab, 5_000, json!([]), "c5000");
+    assert!(world.pending(tab).is_empty());
+    assert!(damage_segments(&mut world, |kind| *kind == Kind::Records(object_name("story"))) > 0);
+    world.load(tab, Need::Object(object_name("story"))).unwrap();
+    let losses = losses(&world, tab);
+    assert_eq!(losses[0]["mutations"], json!([]));
+}
+
+#[test]
+fn a_loss_is_told_by_a_tab_that_was_left_behind_by_a_compaction_meanwhile() {
+    let mut world =
+        World::leading(Config { compact_after: CompactAfter { rows: 10, bytes: 1 << 30 }, ..by_hand() });
+    for n in 0..3 {
+        world.write(0, story(n)).unwrap();
+    }
+    let last = world.disk.len() - 1;
+    damage_row(&mut world, last);
+    // Another one finds it, and tab 0, which alone knows what was in it, begins over ...
+    let (tab, _) = world.start_tab();
+    world.serve_store(tab);
+    while world.tabs[tab].store.is_some() {
+        world.serve_store(tab);
+    }
+    let all: Vec<_> = std::mem::take(&mut world.tabs[0].inbox).into();
+    for announcement in all {
+        world.give(0, Input::Announced(announcement));
+    }
+    world.serve_store(0);
+    assert!(matches!(world.tabs[0].store, Some(StoreCall::Begin { may_create: false, .. })));
+    // ... while the other one leads and compacts.
+    world.tabs[0].is_alive = false;
+    world.give(tab, Input::Leader(true));
+    for n in 20..40 {
+        world.write(tab, story(n)).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    assert!(world.stored.root.is_some());
+    world.tabs[0].is_alive = true;
+    world.settle();
+    assert_eq!(ids(&world, 0, "story"), ids(&world, tab, "story"));
+    let losses = losses(&world, 0);
+    assert_eq!(
+        (losses.len(), losses.first().map(|loss| loss["mutations"][0]["recordId"].clone())),
+        (1, Some(json!("s2")))
+    );
+}
+
+/// A leader compacts a row that is damaged on the disk, and that it has in memory, while another tab is about to write down that it is lost.
+fn raced() -> (World, usize) {
+    let mut world =
+        World::leading(Config { compact_after: CompactAfter { rows: 6, bytes: 1 << 30 }, ..local() });
+    for n in 0..8 {
+        world
+            .write(0, create("draft", json!({ "id": format!("s{n}"), "n": n, "text": "x".repeat(200_000) })))
+            .unwrap();
+    }
+    world.now += Duration::from_secs(2);
+    world.give(0, Input::Wake);
+    while !matches!(world.tabs[0].compaction, Some(Output::Compact { .. })) {
+        world.serve_step(0);
+    }
+    damage_row(&mut world, 3);
+    let (x, open) = world.start_tab();
+    world.serve_store(x);
+    assert!(matches!(world.tabs[x].store, Some(StoreCall::Append { .. })), "that row 4 is lost");
+    world.serve_step(0);
+    world.settle();
+    assert_eq!(world.reply(x, open), Ok(Reply::Done));
+    (world, x)
+}
+
+#[test]
+fn the_one_who_writes_a_loss_down_sees_what_the_others_see() {
+    let (mut world, x) = raced();
+    let later = world.open_tab();
+    assert_eq!(ids(&world, 0, "draft"), ids(&world, later, "draft"));
+    assert_eq!(ids(&world, x, "draft"), ids(&world, later, "draft"));
+}
+
+#[test]
+fn the_one_who_wrote_a_loss_down_compacts() {
+    let (mut world, x) = raced();
+    world.crash(0);
+    world.give(x, Input::Leader(true));
+    world.settle();
+    for n in 0..8 {
+        world.write(x, update("draft", "s4", json!({ "n": 100 + n }))).unwrap();
+    }
+    world.write(x, create("draft", json!({ "id": "new" }))).unwrap();
+    world.advance(Duration::from_secs(100));
+    let later = world.open_tab();
+    let text = |tab: usize| {
+        world
+            .find(tab, "draft")
+            .iter()
+            .map(|it| format!("{}={}", it["id"].as_str().unwrap(), it["n"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(text(x), text(later));
+}
+
+#[test]
+fn a_compaction_is_under_way_when_a_loss_is_written_down() {
+    let mut world =
+        World::leading(Config { compact_after: CompactAfter { rows: 6, bytes: 1 << 30 }, ..local() });
+    for n in 0..8 {
+        world
+            .write(0, create("draft", json!({ "id": format!("s{n}"), "n": n, "text": "x".repeat(200_000) })))
+            .unwrap();
+    }
+    world.now += Duration::from_secs(2);
+    world.give(0, Input::Wake);
+    while !matches!(world.tabs[0].compaction, Some(Output::Compact { .. })) {
+        world.serve_step(0);
+    }
+    damage_row(&mut world, 3);
+    let (x, _) = world.start_tab();
+    while world.tabs[x].store.is_some() {
+        world.serve_store(x);
+    }
+    // The leader hears of it, and reads everything again, while its root is on its way to the disk.
+    while let Some(announcement) = world.tabs[0].inbox.pop_front() {
+        world.give(0, Input::Announced(announcement));
+    }
+    while world.tabs[0].store.is_some() || !world.tabs[0].reading.is_empty() {
+        world.serve_store(0);
+    }
+    world.serve_step(0);
+    world.settle();
+    let later = world.open_tab();
+    world.crash(later);
+    for _ in 0..8 {
+        world.write(0, update("draft", "s4", json!({ "n": 100 }))).unwrap();
+    }
+    world.advance(Duration::from_secs(100));
+    let last = world.open_tab();
+    let text = |tab: usize| {
+        world
+            .find(tab, "draft")
+            .iter()
+            .map(|it| format!("{}={}", it["id"].as_str().unwrap(), it["n"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(text(0), text(last));
+}

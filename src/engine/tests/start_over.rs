@@ -299,3 +299,45 @@ fn a_database_that_is_cleared_while_it_is_opened_is_opened_all_the_same() {
     assert_eq!(world.reply(tab, open), Ok(Reply::Done));
     assert!(world.write(tab, story("new")).is_ok());
 }
+
+/// Goal: a store that can be read and not written to is tried ever more rarely, though each read goes well.
+#[test]
+fn appends_that_fail_while_reads_work_are_tried_ever_more_rarely() {
+    let mut world = World::leading(by_hand());
+    for n in 0..3 {
+        world.write(0, story(&n.to_string())).unwrap();
+    }
+    world.crash(0);
+    *world.disk[2].last_mut().unwrap() ^= 1;
+    let (tab, _) = world.start_tab();
+    let mut at = Vec::new();
+    for _ in 0..60 {
+        match world.tabs[tab].store {
+            Some(StoreCall::Append { .. }) => {
+                at.push(world.now.as_secs());
+                world.fail_append(tab, Error::StorageFailed("it cannot be written".to_owned()));
+            }
+            Some(_) => world.serve_store(tab),
+            None => {
+                let Some(wake) = world.tabs[tab].wake_at.take() else { break };
+                world.now = world.now.max(wake);
+                world.give(tab, Input::Wake);
+            }
+        }
+    }
+    let waits: Vec<u64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.len() > 6 && waits.last().unwrap() >= &50, "{waits:?}");
+}
+
+/// Goal: that there is room again, only a write can tell.
+#[test]
+fn a_read_does_not_say_that_there_is_room_again() {
+    let mut world = World::leading(by_hand());
+    world.start_write(0, story("a"));
+    world.fail_append(0, Error::QuotaExceeded);
+    world.give(0, Input::Nudge);
+    world.settle();
+    assert_eq!(world.tabs[0].engine.status().error.unwrap().code, "QUOTA_EXCEEDED");
+    world.write(0, story("b")).unwrap();
+    assert_eq!(world.tabs[0].engine.status().error, None);
+}
