@@ -3,7 +3,7 @@
 //! | version | stores |
 //! | --- | --- |
 //! | 1 | `log`: rows under keys of a generator. Keys are never used twice, not even after rows are deleted |
-//! | 2 | `segments`: segments likewise, the root under the key 0, and since 0.10 the identity of the database under the key -1 |
+//! | 2 | `segments`: segments likewise, the root under the key 0, the identity of the database under -1 (early builds wrote none), and under -2 by which key all is sealed (`pkg/src/encryption.ts`) |
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -146,7 +146,7 @@ impl Engine {
             if !self.absent.needs_marks() {
                 self.state.forget_marks(through);
             }
-            if through < self.log.over_for {
+            if through < self.log.reread_for {
                 // It was begun before what is lost was written down, and may have it.
                 self.begin_over();
             }
@@ -221,7 +221,7 @@ impl Engine {
             self.log.want_tail();
             return self.postpone_compaction(now);
         }
-        if through < self.log.over_for && self.log.root != Some(replaces) {
+        if through < self.log.reread_for && self.log.root != Some(replaces) {
             // It was begun before what is lost was written down, and may have it.
             self.begin_over();
             return self.postpone_compaction(now);

@@ -32,7 +32,7 @@ pub(crate) struct Loading {
     /// The rows that came with the root.
     pub(crate) rows: Vec<(u64, Vec<u8>)>,
     pub(crate) is_last: bool,
-    /// Whether what is not there is lost, and not in another root.
+    /// The segments that were not there before, under the same root: they are lost, and not in another root.
     pub(crate) missing: Vec<u64>,
     /// What cannot be read.
     pub(crate) damage: Damage,
@@ -71,17 +71,22 @@ impl Loading {
 
     /// The segments to read next, where all records of these objects are to be there; none when everything is here.
     pub(crate) fn wanted(&mut self, whole: &[ObjectName]) -> Vec<u64> {
-        if !self.others.is_empty() {
-            return self.others.iter().rev().take(PORTION).map(|(_, block)| block.segment).collect();
-        }
-        if self.records.is_empty() {
+        if self.others.is_empty() && self.records.is_empty() {
             // What is pending lies on top of records.
             let pending = self.parts.pending.iter().map(|pending| Need::Record(pending.recorded.key()));
             let needs: Vec<Need> = whole.iter().cloned().map(Need::Object).chain(pending).collect();
             self.records = sorted(needs.iter().flat_map(|need| self.absent.holding(need)).collect());
             self.records.reverse();
         }
-        self.records.iter().rev().take(PORTION).copied().collect()
+        self.portion()
+    }
+
+    /// The next of those that are known to be wanted.
+    fn portion(&self) -> Vec<u64> {
+        let others = self.others.iter().rev().map(|(_, block)| block.segment);
+        // What is pending tells which records are wanted.
+        let records = self.records.iter().rev().copied().filter(|_| self.others.is_empty());
+        others.chain(records).take(PORTION).collect()
     }
 
     /// Takes in the segments that were wanted. False where one is not there any more: another tab has compacted, and what there
@@ -90,15 +95,9 @@ impl Loading {
     /// # Errors
     /// `STORAGE_OUTDATED`
     pub(crate) fn take(&mut self, segments: Vec<Option<Vec<u8>>>) -> Result<bool, Error> {
-        let others = self.others.iter().rev().map(|(_, block)| block.segment);
-        let wanted: Vec<u64> = if self.others.is_empty() {
-            self.records.iter().rev().copied().collect()
-        } else {
-            others.collect()
-        };
-        let gone =
-            wanted.iter().zip(&segments).filter(|(_, bytes)| bytes.is_none()).map(|(segment, _)| *segment);
-        let gone: Vec<u64> = gone.filter(|segment| !self.missing.contains(segment)).collect();
+        let gone = self.portion().into_iter().zip(&segments).filter(|(_, bytes)| bytes.is_none());
+        let gone = gone.map(|(segment, _)| segment).filter(|segment| !self.missing.contains(segment));
+        let gone: Vec<u64> = gone.collect();
         if !gone.is_empty() {
             self.missing.extend(gone);
             return Ok(false);

@@ -95,11 +95,11 @@ pub(crate) struct Log {
     /// The segments that were not there under the root `gap_under`.
     pub(crate) missing: Vec<u64>,
     /// Whether all of it is read again, of the same database.
-    is_over: bool,
+    is_rereading: bool,
     /// The last row for which that was done: what is lost is said there. A root of an earlier row knows nothing of it.
-    pub(crate) over_for: u64,
+    pub(crate) reread_for: u64,
     /// Whether all is to be read again when nothing is under way.
-    wants_over: bool,
+    wants_reread: bool,
     phase: Phase,
     queue: VecDeque<Job>,
     /// An append of which it is not known whether it was made: the tail will tell.
@@ -157,6 +157,21 @@ pub(super) struct Append {
     jobs: Vec<Job>,
     /// Refusals wait for the row too: they may rest on what it writes.
     replies: Vec<(RequestId, Result<Reply, Error>)>,
+}
+
+impl Append {
+    /// One that is not encoded yet.
+    fn of(row: Row, jobs: Vec<Job>, replies: Vec<(RequestId, Result<Reply, Error>)>) -> Self {
+        Self { row, bytes: 0, copy: Vec::new(), jobs, replies }
+    }
+
+    /// Takes out those who wait for the database to be opened, and what they were to be told.
+    fn take_openings(&mut self) -> Vec<RequestId> {
+        let opening = |job: &mut Job| if let Job::Open { request } = job { request.take() } else { None };
+        let requests: Vec<RequestId> = self.jobs.iter_mut().filter_map(opening).collect();
+        self.replies.retain(|(request, _)| !requests.contains(request));
+        requests
+    }
 }
 
 #[derive(Debug)]
@@ -218,22 +233,22 @@ impl Log {
 
     /// All of it is read again, when nothing is under way.
     pub(crate) fn begin_over(&mut self) {
-        self.wants_over = matches!(self.phase, Phase::Appending(_));
-        if self.wants_over {
+        self.wants_reread = matches!(self.phase, Phase::Appending(_));
+        if self.wants_reread {
             return;
         }
         self.folded = 0;
         self.root = None;
         (self.gap_under, self.gap_at, self.sure_at) = (None, None, None);
         self.missing.clear();
-        self.is_over = true;
+        self.is_rereading = true;
         self.phase = Phase::Unread;
     }
 
     /// Whether the last row is one for which nothing was read again yet; it counts as one from here on.
     pub(crate) fn is_first_time(&mut self) -> bool {
-        let is_first = self.folded > self.over_for;
-        self.over_for = self.over_for.max(self.folded);
+        let is_first = self.folded > self.reread_for;
+        self.reread_for = self.reread_for.max(self.folded);
         is_first
     }
 
@@ -272,8 +287,7 @@ impl Log {
     fn works(&mut self) {
         self.is_append_failing = false;
         self.error = None;
-        self.failures = 0;
-        self.retry_at = None;
+        self.reads();
     }
 
     /// Whether the store is asked for something.
@@ -346,15 +360,10 @@ impl Engine {
                 if self.log.is_stalled && !self.is_open {
                     // Who opens the database need not wait for ever.
                     self.fail_all(now, &Error::StorageStalled);
-                    let mut requests = Vec::new();
-                    if let Phase::Appending(append) = &mut self.log.phase {
-                        for job in &mut append.jobs {
-                            if let Job::Open { request } = job {
-                                requests.extend(request.take());
-                            }
-                        }
-                        append.replies.retain(|(request, _)| !requests.contains(request));
-                    }
+                    let requests = match &mut self.log.phase {
+                        Phase::Appending(append) => append.take_openings(),
+                        _ => Vec::new(),
+                    };
                     for request in requests {
                         self.reply(request, Err(Error::StorageStalled));
                     }
@@ -374,7 +383,7 @@ impl Engine {
             self.go_on_folding(now);
         }
         while let Phase::Idle = self.log.phase {
-            if self.log.wants_over {
+            if self.log.wants_reread {
                 self.begin_over();
                 break;
             }
@@ -433,7 +442,7 @@ impl Engine {
         self.log.phase = Phase::Reading { read };
         self.outputs.push_back(match self.log.root {
             Some(_) => Output::Read { read, after: self.log.folded },
-            None => Output::Begin { read, may_create: self.log.folded == 0 && !self.log.is_over },
+            None => Output::Begin { read, may_create: self.log.folded == 0 && !self.log.is_rereading },
         });
     }
 
@@ -455,7 +464,7 @@ impl Engine {
         if self.log.gap_under != Some(number) {
             self.log.missing.clear();
         }
-        self.log.is_over = false;
+        self.log.is_rereading = false;
         let root = bytes.map(Root::decode);
         if self.log.folded == 0 && self.state.has_begun() && !matches!(root, Some(Ok(_))) {
             self.begin_with(now, State::default(), Absent::default());
@@ -551,7 +560,7 @@ impl Engine {
                 let jobs = self.log.queue.pop_front().into_iter().collect();
                 let events = self.decide_mending(now);
                 let row = Row { tab: self.tab, number: self.log.number(), events };
-                Some(Append { row, bytes: 0, copy: Vec::new(), jobs, replies: Vec::new() })
+                Some(Append::of(row, jobs, Vec::new()))
             }
             _ => Some(self.decide_next_writes(now)),
         };
@@ -602,7 +611,7 @@ impl Engine {
             }
         };
         let row = Row { tab: self.tab, number: self.log.number(), events };
-        Some(Append { row, bytes: 0, copy: Vec::new(), jobs: vec![Job::Sync(job)], replies: Vec::new() })
+        Some(Append::of(row, vec![Job::Sync(job)], Vec::new()))
     }
 
     /// All writes that wait go into one row, each decided on top of those before it.
@@ -627,7 +636,7 @@ impl Engine {
         }
         let events = staged.events;
         let row = Row { tab: self.tab, number: self.log.number(), events };
-        Append { row, bytes: 0, copy: Vec::new(), jobs, replies }
+        Append::of(row, jobs, replies)
     }
 
     /// The row is durable: it is folded, and those who waited for it are told.

@@ -3,8 +3,9 @@
 //! The fold passes over a damaged row; a damaged segment holds nothing. Nothing else is given up. The tab that finds damage says so in
 //! a row of its own, before it writes anything else: it names what is lost, has the server's records collected anew, and where
 //! sequences may have been used that nobody knows of any more, the database writes under another client id from there on: the
-//! server would take a second mutation with the same sequence for a copied profile's. All tabs go by that row: one that has some of
-//! what is lost in memory still reads everything again. The next compaction leaves behind what cannot be read. What was not pushed and was in it is lost; the app is told.
+//! server would take a second mutation with the same sequence for a copied profile's. Every tab reads everything again once for each such
+//! row, so that all have the state that the store has, whatever some of them had in memory still. The next compaction leaves behind
+//! what cannot be read. What was in it and not pushed is lost; the app is told.
 
 use std::fmt::Display;
 
@@ -94,7 +95,6 @@ impl Engine {
 
     /// What is written down of the damage, unless another tab was faster.
     pub(crate) fn decide_mending(&mut self, now: Now) -> Vec<Event> {
-        // What is written down twice is lost once.
         let Damage { details, segments, is_of_sequences, .. } = &self.damage;
         if details.is_empty() {
             return Vec::new();

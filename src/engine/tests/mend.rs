@@ -772,14 +772,13 @@ fn a_loss_is_told_by_a_tab_that_was_left_behind_by_a_compaction_meanwhile() {
     );
 }
 
-/// A leader compacts a row that is damaged on the disk, and that it has in memory, while another tab is about to write down that it is lost.
-fn raced() -> (World, usize) {
-    let mut world =
-        World::leading(Config { compact_after: CompactAfter { rows: 6, bytes: 1 << 30 }, ..local() });
+/// A leader whose new root is on its way to the disk, with a row in it that is damaged there, and that it has in memory.
+fn compacting_a_damaged_row() -> World {
+    let after = CompactAfter { rows: 6, bytes: 1 << 30 };
+    let mut world = World::leading(Config { compact_after: after, ..local() });
     for n in 0..8 {
-        world
-            .write(0, create("draft", json!({ "id": format!("s{n}"), "n": n, "text": "x".repeat(200_000) })))
-            .unwrap();
+        let record = json!({ "id": format!("s{n}"), "n": n, "text": "x".repeat(200_000) });
+        world.write(0, create("draft", record)).unwrap();
     }
     world.now += Duration::from_secs(2);
     world.give(0, Input::Wake);
@@ -787,6 +786,12 @@ fn raced() -> (World, usize) {
         world.serve_step(0);
     }
     damage_row(&mut world, 3);
+    world
+}
+
+/// The root lands while another tab is about to write down that the row is lost.
+fn raced() -> (World, usize) {
+    let mut world = compacting_a_damaged_row();
     let (x, open) = world.start_tab();
     world.serve_store(x);
     assert!(matches!(world.tabs[x].store, Some(StoreCall::Append { .. })), "that row 4 is lost");
@@ -794,6 +799,12 @@ fn raced() -> (World, usize) {
     world.settle();
     assert_eq!(world.reply(x, open), Ok(Reply::Done));
     (world, x)
+}
+
+/// The drafts of a tab in their order, with what they hold.
+fn drafts(world: &World, tab: usize) -> Vec<String> {
+    let drafts = world.find(tab, "draft");
+    drafts.iter().map(|it| format!("{}={}", it["id"].as_str().unwrap(), it["n"])).collect()
 }
 
 #[test]
@@ -816,31 +827,12 @@ fn the_one_who_wrote_a_loss_down_compacts() {
     world.write(x, create("draft", json!({ "id": "new" }))).unwrap();
     world.advance(Duration::from_secs(100));
     let later = world.open_tab();
-    let text = |tab: usize| {
-        world
-            .find(tab, "draft")
-            .iter()
-            .map(|it| format!("{}={}", it["id"].as_str().unwrap(), it["n"]))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(text(x), text(later));
+    assert_eq!(drafts(&world, x), drafts(&world, later));
 }
 
 #[test]
 fn a_compaction_is_under_way_when_a_loss_is_written_down() {
-    let mut world =
-        World::leading(Config { compact_after: CompactAfter { rows: 6, bytes: 1 << 30 }, ..local() });
-    for n in 0..8 {
-        world
-            .write(0, create("draft", json!({ "id": format!("s{n}"), "n": n, "text": "x".repeat(200_000) })))
-            .unwrap();
-    }
-    world.now += Duration::from_secs(2);
-    world.give(0, Input::Wake);
-    while !matches!(world.tabs[0].compaction, Some(Output::Compact { .. })) {
-        world.serve_step(0);
-    }
-    damage_row(&mut world, 3);
+    let mut world = compacting_a_damaged_row();
     let (x, _) = world.start_tab();
     while world.tabs[x].store.is_some() {
         world.serve_store(x);
@@ -861,12 +853,5 @@ fn a_compaction_is_under_way_when_a_loss_is_written_down() {
     }
     world.advance(Duration::from_secs(100));
     let last = world.open_tab();
-    let text = |tab: usize| {
-        world
-            .find(tab, "draft")
-            .iter()
-            .map(|it| format!("{}={}", it["id"].as_str().unwrap(), it["n"]))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(text(0), text(last));
+    assert_eq!(drafts(&world, 0), drafts(&world, last));
 }
