@@ -5,11 +5,12 @@
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use super::absent::{Absent, Need};
 use super::command::{Command, Reply};
 use super::fold::{Folded, fold};
+use super::health::Health;
+use super::heard::{Heard, HeardRow, MOST_SENT_ALONG};
 use super::load::Loading;
 use super::row::{Event, Row, TabId};
 use super::seal::FormatError;
@@ -28,26 +29,8 @@ use objectql_sync_protocol::defect::{Defect, has};
 pub(crate) const ROW_BYTES_WANTED: usize = 8 << 20;
 /// The most bytes of data of one command; with the 8 MiB at which a row takes no more, it fits in one row.
 pub const MAX_COMMAND_BYTES: usize = 16 << 20;
-/// A row of no more bytes goes along with the announcement of it: 64 KiB.
-const MOST_SENT_ALONG: usize = 64 << 10;
-/// Where so many rows wait, they are read.
-const MOST_HEARD: usize = 64;
-/// How long it is until a store that failed is tried again although nobody wants anything, at first and at most.
-const RETRY: Duration = Duration::from_secs(1);
-const MOST_RETRY: Duration = Duration::from_secs(60);
-/// A store that does not answer for so long is told about: a frozen tab may be holding a transaction, which no browser ends.
-const STALL: Duration = Duration::from_secs(20);
 /// How often a failing read or an unknown commit is tried again before those who wait are told.
 pub(crate) const MAX_ATTEMPTS: u32 = 3;
-
-/// A row that another tab appended.
-#[derive(Debug)]
-pub(crate) struct Heard {
-    pub(crate) key: u64,
-    /// Who appended the one before it.
-    pub(crate) after: Option<(TabId, u64)>,
-    pub(crate) bytes: Vec<u8>,
-}
 
 /// Something that wants to be in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,23 +89,12 @@ pub(crate) struct Log {
     pub(super) unsure: Option<Unsure>,
     /// Whether somebody says that there are rows to read.
     is_tail_wanted: bool,
-    /// Rows that other tabs appended and sent along, by key; nothing that has to be read.
-    heard: Vec<Heard>,
+    heard: Heard,
     attempts: u32,
     next_number: u64,
     /// Whether the database is to be made before anything is written, and nobody waits for it.
     must_open: bool,
-    /// The last failure, until something succeeds.
-    pub(crate) error: Option<Error>,
-    /// How often it was tried again since then although nobody wanted anything, and when that is next.
-    failures: u32,
-    retry_at: Option<Duration>,
-    /// Whether the last append failed.
-    is_append_failing: bool,
-    /// What the store was asked for last, by its number, and when; none once it has answered.
-    asked: Option<(u64, Duration)>,
-    /// Whether it has not answered for long.
-    pub(crate) is_stalled: bool,
+    pub(crate) health: Health,
 }
 
 #[derive(Debug, Default)]
@@ -196,38 +168,18 @@ impl Log {
     }
 
     /// Another tab has appended a row.
-    pub(crate) fn hear(&mut self, heard: Heard) {
-        if heard.bytes.is_empty() || self.heard.len() >= MOST_HEARD {
-            self.is_tail_wanted = true;
-            self.heard.clear();
-        } else {
-            self.heard.push(heard);
-        }
+    pub(crate) fn hear(&mut self, row: HeardRow) {
+        self.is_tail_wanted |= self.heard.hear(row);
     }
 
-    /// The rows that follow those that are folded, the last of which that tab appended, if they were heard. Where others were, there is
-    /// something to read.
-    fn take_heard(&mut self, mut last: Option<(TabId, u64)>) -> VecDeque<(u64, Vec<u8>)> {
-        let mut rows = VecDeque::new();
-        let mut heard = std::mem::take(&mut self.heard);
-        if heard.is_empty() || self.is_tail_wanted || self.error.is_some() {
-            self.is_tail_wanted |= !heard.is_empty();
-            return rows;
+    /// The next rows, the one before which that tab appended, as far as they were heard and need not be read.
+    fn take_heard(&mut self, last: Option<(TabId, u64)>) -> VecDeque<(u64, Vec<u8>)> {
+        if self.is_tail_wanted || self.health.error.is_some() {
+            self.is_tail_wanted |= self.heard.clear();
+            return VecDeque::new();
         }
-        let mut next = self.folded + 1;
-        while let Some(place) = heard.iter().position(|heard| heard.key == next && heard.after == last) {
-            let Heard { key, bytes, .. } = heard.swap_remove(place);
-            // What cannot be read here may be readable in the store.
-            let Ok(row) = Row::decode(&bytes) else {
-                self.is_tail_wanted = true;
-                break;
-            };
-            last = Some((row.tab, row.number));
-            rows.push_back((key, bytes));
-            next += 1;
-        }
-        // Of another database, perhaps, that has taken the place of this one: whoever looks will see.
-        self.is_tail_wanted |= heard.iter().any(|heard| heard.key >= next);
+        let (rows, has_others) = self.heard.take(self.folded, last);
+        self.is_tail_wanted |= has_others;
         rows
     }
 
@@ -260,34 +212,6 @@ impl Log {
             // What its rows change cannot be read.
             self.phase = Phase::Unread;
         }
-    }
-
-    /// Something failed. Whether a broken store works again shows only when it is tried; whether there is room, only a write can tell.
-    fn fail(&mut self, now: Now, error: Error) {
-        if let (None, Error::StorageFailed(_) | Error::StorageUnknown(_)) = (self.retry_at, &error) {
-            let wait = RETRY.saturating_mul(1 << self.failures.min(8)).min(MOST_RETRY);
-            self.retry_at = Some(now.monotonic + wait);
-            self.failures += 1;
-        }
-        self.error = Some(error);
-    }
-
-    /// The store can be read. That there is no room any more, only a write can tell, and how a write will fare.
-    fn reads(&mut self) {
-        if !matches!(self.error, Some(Error::QuotaExceeded)) {
-            self.error = None;
-        }
-        if !self.is_append_failing {
-            self.failures = 0;
-        }
-        self.retry_at = None;
-    }
-
-    /// The store does what it is asked.
-    fn works(&mut self) {
-        self.is_append_failing = false;
-        self.error = None;
-        self.reads();
     }
 
     /// Whether the store is asked for something.
@@ -342,43 +266,24 @@ impl Log {
 }
 
 impl Engine {
-    /// When something is to be done without a further input.
-    pub(crate) fn next_log_wake(&self) -> Option<Duration> {
-        let stalls = self.log.asked.filter(|_| !self.log.is_stalled).map(|(_, since)| since + STALL);
-        [self.log.retry_at, stalls].into_iter().flatten().min()
-    }
-
-    /// Takes note of how long the store takes to answer.
+    /// Takes note of how long the store takes to answer. Who opens the database need not wait for ever.
     pub(crate) fn watch_store(&mut self, now: Now) {
-        let Some(asks) = self.log.asks().or(self.loader.asks()) else {
-            (self.log.asked, self.log.is_stalled) = (None, false);
-            return;
-        };
-        match self.log.asked {
-            Some((asked, since)) if asked == asks => {
-                self.log.is_stalled = now.monotonic >= since + STALL;
-                if self.log.is_stalled && !self.is_open {
-                    // Who opens the database need not wait for ever.
-                    self.fail_all(now, &Error::StorageStalled);
-                    let requests = match &mut self.log.phase {
-                        Phase::Appending(append) => append.take_openings(),
-                        _ => Vec::new(),
-                    };
-                    for request in requests {
-                        self.reply(request, Err(Error::StorageStalled));
-                    }
-                }
+        let asks = self.log.asks().or(self.loader.asks());
+        if self.log.health.watch(now, asks) && !self.is_open {
+            self.fail_all(now, &Error::StorageStalled);
+            let openings = match &mut self.log.phase {
+                Phase::Appending(append) => append.take_openings(),
+                _ => Vec::new(),
+            };
+            for request in openings {
+                self.reply(request, Err(Error::StorageStalled));
             }
-            _ => (self.log.asked, self.log.is_stalled) = (Some((asks, now.monotonic)), false),
         }
     }
 
     /// Reads or appends, if one of them is to be done and nothing is under way.
     pub(crate) fn advance_log(&mut self, now: Now) {
-        if self.log.retry_at.is_some_and(|at| at <= now.monotonic) {
-            self.log.retry_at = None;
-            self.log.is_tail_wanted = true;
-        }
+        self.log.is_tail_wanted |= self.log.health.takes_retry(now);
         if let Phase::Folding { .. } = self.log.phase {
             self.go_on_folding(now);
         }
@@ -404,7 +309,7 @@ impl Engine {
                 || !self.log.queue.is_empty()
                 || self.log.unsure.is_some()
                 || (self.log.root.is_none() && self.loader.is_wanted());
-            if self.log.error.is_none() || is_wanted {
+            if self.log.health.error.is_none() || is_wanted {
                 self.read();
             }
         }
@@ -429,7 +334,7 @@ impl Engine {
         match self.log.phase {
             Phase::Folding { .. } => self.fail_read(now, error),
             Phase::Idle => {
-                self.log.fail(now, error.clone());
+                self.log.health.fail(now, error.clone());
                 self.fail_all(now, &error);
             }
             _ => {}
@@ -645,7 +550,7 @@ impl Engine {
         let copy = std::mem::take(&mut append.copy);
         self.log.folded += 1;
         self.log.attempts = 0;
-        self.log.works();
+        self.log.health.writes();
         self.log.phase = Phase::Idle;
         let key = self.log.folded;
         let after = self.state.writers.first().copied();
@@ -672,7 +577,7 @@ impl Engine {
             return self.fail_jobs(now, append.jobs, &failed);
         }
         self.log.attempts += 1;
-        self.log.error.clone_from(&error);
+        self.log.health.error.clone_from(&error);
         self.log.unsure = Some(Unsure { append, error });
         self.log.phase = Phase::Unread;
     }
@@ -681,8 +586,7 @@ impl Engine {
     pub(crate) fn handle_append_failed(&mut self, now: Now, append: u64, error: Error) {
         let Some(append) = self.take_append(append) else { return };
         self.log.phase = Phase::Idle;
-        self.log.is_append_failing = true;
-        self.log.fail(now, error.clone());
+        self.log.health.fail_append(now, error.clone());
         if append.jobs.iter().any(|job| matches!(job, Job::Mend)) {
             // Nothing is written before what is lost is; opening needs no row.
             let queue = std::mem::take(&mut self.log.queue);
@@ -765,7 +669,7 @@ impl Engine {
             return self.read();
         }
         self.log.phase = Phase::Idle;
-        self.log.reads();
+        self.log.health.reads();
         self.open_if_lost();
         match self.log.unsure.take() {
             Some(Unsure { append, .. }) if self.log.attempts < MAX_ATTEMPTS => self.requeue(append.jobs),
@@ -780,7 +684,7 @@ impl Engine {
                     },
                 };
                 self.log.attempts = 0;
-                self.log.fail(now, error.clone());
+                self.log.health.fail(now, error.clone());
                 self.fail_jobs(now, append.jobs, &error);
             }
             None => self.log.attempts = 0,
@@ -789,7 +693,7 @@ impl Engine {
 
     /// What was read makes no sense: nobody who waits can be served.
     fn fail_read(&mut self, now: Now, error: Error) {
-        self.log.fail(now, error.clone());
+        self.log.health.fail(now, error.clone());
         self.log.phase = Phase::Unread;
         self.fail_all(now, &error);
     }
@@ -838,7 +742,7 @@ impl Engine {
             return self.start_over(now);
         }
         self.log.phase = Phase::Unread;
-        self.log.fail(now, error.clone());
+        self.log.health.fail(now, error.clone());
         self.log.attempts += 1;
         if self.log.attempts < MAX_ATTEMPTS {
             return self.read();

@@ -75,7 +75,7 @@ impl Damage {
 impl Engine {
     /// Has damage written down before anything else is, once the log can be written to.
     pub(crate) fn advance_mending(&mut self) {
-        if self.log.error.is_none() {
+        if self.log.health.error.is_none() {
             self.mend_first();
         }
     }

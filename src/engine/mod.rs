@@ -30,6 +30,8 @@ mod compact;
 mod config;
 mod export;
 mod fold;
+mod health;
+mod heard;
 mod history;
 mod inspect;
 mod load;
@@ -86,7 +88,8 @@ use self::absent::{Absent, Loader};
 use self::compact::Compaction;
 use self::export::Export;
 use self::fold::Folded;
-use self::log::{Heard, Job, Log};
+use self::heard::HeardRow;
+use self::log::{Job, Log};
 use self::mend::{Damage, Untold};
 use self::random::Random;
 use self::sync::realtime::Realtime;
@@ -691,7 +694,7 @@ impl Engine {
 
     fn handle_announcement(&mut self, now: Now, announcement: Announcement) {
         match announcement {
-            Announcement::Rows { key, after, bytes } => self.log.hear(Heard { key, after, bytes }),
+            Announcement::Rows { key, after, bytes } => self.log.hear(HeardRow { key, after, bytes }),
             Announcement::Compacted { through } => self.handle_compacted_elsewhere(through),
             Announcement::Ping { is_visible } => {
                 if is_visible {
@@ -719,8 +722,12 @@ impl Engine {
 
     /// When something is to be done without a further input.
     fn next_wake(&self) -> Option<Duration> {
-        let wakes =
-            [self.next_sync_wake(), self.next_realtime_wake(), self.next_compaction(), self.next_log_wake()];
+        let wakes = [
+            self.next_sync_wake(),
+            self.next_realtime_wake(),
+            self.next_compaction(),
+            self.log.health.next_wake(),
+        ];
         wakes.into_iter().flatten().min()
     }
 

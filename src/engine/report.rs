@@ -219,16 +219,12 @@ impl Engine {
                 Phase::Waiting { until, .. } => until.map(|until| until.wall),
                 _ => None,
             },
-            error: self.storage_error().or(self.sync.error.as_ref()).map(ErrorReport::from),
+            error: self.log.health.trouble().or(self.sync.error.as_ref()).map(ErrorReport::from),
         }
     }
 
-    fn storage_error(&self) -> Option<&Error> {
-        self.log.error.as_ref().or(self.log.is_stalled.then_some(&Error::StorageStalled))
-    }
-
     fn sync_state(&self) -> SyncState {
-        if self.storage_error().is_some() {
+        if self.log.health.trouble().is_some() {
             return SyncState::StorageFailed;
         }
         match self.sync.phase {
