@@ -5,6 +5,7 @@ import { exportLines, readLines } from './export.js';
 import { LiveQuery, type Watch } from './live-query.js';
 import type { Reading } from './reading.js';
 import { type Expanding, objectName, Records } from './records.js';
+import { readStatus } from './shared.js';
 import { Transaction } from './transaction.js';
 import type {
   AnySchema,
@@ -254,7 +255,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
 
   /** How the database is, at this moment; `on('status', ...)` tells when that changes. */
   get status(): Status {
-    return this.#lastStatus ?? (JSON.parse(this.#handle.driver.ask('status', '', '', '')) as Status);
+    return this.#lastStatus ?? readStatus(this.#handle.driver);
   }
 
   /**

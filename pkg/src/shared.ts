@@ -2,10 +2,11 @@ import type { Driver, DriverClass, DriverHooks } from './driver.js';
 import { Cipher } from './encryption.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { type Events, report } from './events.js';
+import { EvictionNote } from './eviction.js';
 import { renewJournal } from './journal.js';
 import { Reading } from './reading.js';
 import { connect } from './realtime.js';
-import { askForPersistence, estimateStorage, EvictionNote, StorageWatch } from './storage.js';
+import { askForPersistence, estimateStorage, StorageWatch } from './storage.js';
 import type { Conflict, DatabaseEvents, ObjectDefinition, OpenOptions, Status, StorageReport } from './types.js';
 import { encodeResolution } from './values.js';
 
@@ -83,7 +84,7 @@ export class SharedDatabase {
           for (const { events } of shared.users) events.emit('storage', warning);
         });
       }
-      const { pending } = JSON.parse(driver.ask('status', '', '', '')) as Status;
+      const { pending } = readStatus(driver);
       const lost = shared.#note?.lost();
       shared.#note?.note(pending);
       if (lost !== undefined) {
@@ -113,7 +114,7 @@ export class SharedDatabase {
   async storage(): Promise<StorageReport> {
     const driver = await this.#opening;
     const said = this.#kept.kind === 'memory' ? { persisted: null, usage: null, quota: null } : await estimateStorage();
-    const { pending, pendingSince } = JSON.parse(driver.ask('status', '', '', '')) as Status;
+    const { pending, pendingSince } = readStatus(driver);
     return { ...this.#kept, ...said, pending, pendingSince };
   }
 
@@ -121,7 +122,7 @@ export class SharedDatabase {
   async close(): Promise<void> {
     this.#watch?.end();
     const driver = await this.#opening;
-    this.#note?.note((JSON.parse(driver.ask('status', '', '', '')) as Status).pending, true);
+    this.#note?.note(readStatus(driver).pending, true);
     await driver.close();
   }
 
@@ -190,6 +191,11 @@ export class SharedDatabase {
       if ((error as { code?: unknown } | null)?.code !== 'UNKNOWN_MUTATION') report(error);
     }
   }
+}
+
+/** How the database is. */
+export function readStatus(driver: Driver): Status {
+  return JSON.parse(driver.ask('status', '', '', '')) as Status;
 }
 
 function readPayload<K extends keyof DatabaseEvents>(kind: K, json: string): DatabaseEvents[K] {
