@@ -422,8 +422,7 @@ async fn use_store(log: &Store, output: Output) -> Input {
         | Input::ReadFailed { error, .. } => {
             log.failed(error);
         }
-        Input::CompactionFailed { .. } => {}
-        _ => log.worked(),
+        _ => {}
     }
     input
 }

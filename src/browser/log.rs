@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
 
 use idb::request::{GetAllKeysStoreRequest, GetAllStoreRequest, GetStoreRequest};
 use idb::{KeyRange, ObjectStore, Query, Transaction};
@@ -15,7 +14,6 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{IdbDatabase, IdbTransaction};
 
-use super::environment::now;
 use super::listener::Listener;
 use super::once::{Filler, Once};
 use super::schema::{self, IDENTITY, LOG, ROOT, SEGMENTS, from_exception, to_error};
@@ -30,12 +28,6 @@ const BYTES_PER_READ: usize = 1 << 20;
 /// An append that was certainly not made is made again, each time on a new connection, until it failed so often. Dexie and others do
 /// it three times; what reads is asked again by the engine, as often.
 const MAX_TRIES: u32 = 3;
-/// After so many failures in a row, which is three calls with all their tries, IndexedDB is left alone for a while: a connection that
-/// stays dead would be asked thousands of times an hour.
-const FAILURES_TO_REST: u32 = 9;
-/// How long, at first and at most: 1 and 10 seconds.
-const REST_MS: u32 = 1000;
-const MOST_REST_MS: u32 = 10_000;
 /// The stores of a transaction that writes segments, also of one that needs no rows: writes of one database must not overlap. Of a
 /// Chromium that is killed between the first flush and the commit of two that do, the next start finds two undo logs that both
 /// lock the database, takes that for damage, and deletes all databases of the origin (`LevelDBScopes::Initialize`, "Invalid
@@ -101,15 +93,6 @@ impl Connection {
     }
 }
 
-/// How IndexedDB did of late.
-#[derive(Default)]
-struct Health {
-    /// How often it failed since it did not.
-    failures: u32,
-    /// Until when it is left alone, and why.
-    rest: Option<(Duration, Error)>,
-}
-
 /// The log of one database.
 pub(crate) struct LogStore {
     name: String,
@@ -124,7 +107,6 @@ pub(crate) struct LogStore {
     /// Whether somebody deleted it on purpose.
     is_deleted: Rc<Cell<bool>>,
     is_closed: Cell<bool>,
-    health: RefCell<Health>,
     rows_per_read: Cell<u32>,
     /// How many transactions were made: for those who count them.
     transactions: Cell<u32>,
@@ -141,7 +123,6 @@ impl LogStore {
             epoch: Cell::new(0),
             is_deleted: Rc::default(),
             is_closed: Cell::new(false),
-            health: RefCell::default(),
             rows_per_read: Cell::new(ROWS_AT_FIRST),
             transactions: Cell::new(0),
         }
@@ -167,23 +148,20 @@ impl LogStore {
         if self.is_deleted.get() {
             return Err(Error::DatabaseLost);
         }
-        if let Some((until, error)) = &self.health.borrow().rest
-            && now().monotonic < *until
-        {
-            return Err(error.clone());
-        }
         let known = self.identity.borrow().clone();
         let database: IdbDatabase = schema::open(&self.name, known.is_none()).await?.into();
         let connection = Connection::new(database.clone(), Rc::clone(&self.is_deleted));
-        if let Some(known) = known
-            && read_identity(&database).await? != known
-        {
+        let refusal = match known {
+            _ if self.is_closed.get() => Some(Error::Closed),
+            Some(known) => match read_identity(&database).await {
+                Ok(identity) => (identity != known || self.epoch.get() != epoch).then_some(Error::Cleared),
+                Err(error) => Some(error),
+            },
+            None => (self.epoch.get() != epoch).then_some(Error::Cleared),
+        };
+        if let Some(refusal) = refusal.or(self.is_closed.get().then_some(Error::Closed)) {
             connection.database.close();
-            return Err(Error::Cleared);
-        }
-        if self.is_closed.get() || self.epoch.get() != epoch {
-            database.close();
-            return Err(if self.is_closed.get() { Error::Closed } else { Error::Cleared });
+            return Err(refusal);
         }
         if let Some(connection) = self.connection.borrow_mut().replace(connection) {
             // Somebody else was as fast.
@@ -192,26 +170,10 @@ impl LogStore {
         Ok(database)
     }
 
-    /// It did what was asked of it.
-    pub(crate) fn worked(&self) {
-        if self.health.borrow().failures > 0 {
-            self.health.take();
-        }
-    }
-
-    /// It did not: the next one gets a connection of its own, because a dead one may stay dead.
+    /// Something failed: the next one gets a connection of its own, because a dead one may stay dead.
     pub(crate) fn failed(&self, error: &Error) {
-        let Error::StorageFailed(_) = error else { return };
-        self.disconnect();
-        let mut health = self.health.borrow_mut();
-        if health.rest.as_ref().is_some_and(|(until, _)| now().monotonic < *until) {
-            // It was not asked.
-            return;
-        }
-        health.failures += 1;
-        if let Some(more) = health.failures.checked_sub(FAILURES_TO_REST) {
-            let rest = REST_MS.saturating_mul(1 << more.min(16)).min(MOST_REST_MS);
-            health.rest = Some((now().monotonic + Duration::from_millis(rest.into()), error.clone()));
+        if let Error::StorageFailed(_) = error {
+            self.disconnect();
         }
     }
 
@@ -309,6 +271,7 @@ impl LogStore {
     /// The root and the first rows, as they are at one moment; of any database, where one may be made.
     pub(crate) async fn begin(&self, may_create: bool) -> Result<Beginning, Error> {
         if may_create {
+            self.disconnect();
             self.identity.take();
             self.epoch.set(self.epoch.get() + 1);
         }

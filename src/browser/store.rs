@@ -78,14 +78,7 @@ impl Store {
         }
     }
 
-    /// It did what was asked of it.
-    pub(crate) fn worked(&self) {
-        if let Self::IndexedDb(disk) = self {
-            disk.log.worked();
-        }
-    }
-
-    /// It did not.
+    /// Something failed that was asked of it.
     pub(crate) fn failed(&self, error: &Error) {
         if let Self::IndexedDb(disk) = self {
             disk.log.failed(error);

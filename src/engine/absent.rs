@@ -323,6 +323,7 @@ impl Engine {
             return self.handle_loading_segments(now, read, found);
         };
         self.loader.failures = 0;
+        self.log.health.answers();
         for (segment, bytes) in segments.into_iter().zip(found) {
             let taken = match bytes {
                 Some(bytes) => self.take_segment(segment, &bytes),

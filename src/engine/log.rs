@@ -284,6 +284,11 @@ impl Engine {
     /// Reads or appends, if one of them is to be done and nothing is under way.
     pub(crate) fn advance_log(&mut self, now: Now) {
         self.log.is_tail_wanted |= self.log.health.takes_retry(now);
+        if let (Phase::Idle | Phase::Unread, None, Some(error)) =
+            (&self.log.phase, &self.log.unsure, self.log.health.rests(now).cloned())
+        {
+            return self.fail_all(now, &error);
+        }
         if let Phase::Folding { .. } = self.log.phase {
             self.go_on_folding(now);
         }

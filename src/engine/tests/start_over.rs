@@ -341,3 +341,23 @@ fn a_read_does_not_say_that_there_is_room_again() {
     world.write(0, story("b")).unwrap();
     assert_eq!(world.tabs[0].engine.status().error, None);
 }
+
+/// Goal: what stays broken is not asked for each write of an app that goes on writing, and is asked again soon.
+#[test]
+fn a_store_that_stays_broken_is_left_alone_for_a_while() {
+    let mut world = World::leading(by_hand());
+    let mut asked = 0;
+    for n in 0..100 {
+        let call = world.start_write(0, story(&n.to_string()));
+        if world.tabs[0].store.is_some() {
+            asked += 1;
+            world.fail_append(0, Error::StorageFailed("it is broken".to_owned()));
+        }
+        assert_eq!(world.reply(0, call).unwrap_err().code(), "STORAGE_FAILED");
+    }
+    assert_eq!(asked, 6);
+    world.now += Duration::from_secs(11);
+    world.tabs[0].wake_at = None;
+    assert!(world.write(0, story("again")).is_ok());
+    assert_eq!(world.tabs[0].engine.status().error, None);
+}
