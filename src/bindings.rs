@@ -238,8 +238,7 @@ fn command(shell: &Shell, kind: &str, object: &str, first: &str, second: &str) -
     }
     let object = shell.read(|engine| engine.object_name(object))?;
     Ok(match kind {
-        "create" => Command::Create { object, record: Fields::parse(first)? },
-        "bulkCreate" => Command::BulkCreate { object, records: list(first, 1, Fields::from_json)? },
+        "create" => Command::Create { object, records: list(first, 1, Fields::from_json)? },
         "update" => {
             Command::Update { object, id: RecordId::parse_json(first)?, patch: Fields::parse(second)? }
         }

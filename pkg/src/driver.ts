@@ -5,7 +5,7 @@ import type { OpenOptions } from './types.js';
 
 /** What can be written: its object, and its first and second argument as JSON text, but for the ids of mutations and transactions. */
 export type Write =
-  | 'create' | 'bulkCreate' | 'update' | 'bulkUpdate' | 'updateMany' | 'upsert' | 'delete' | 'bulkDelete' | 'deleteMany' | 'import'
+  | 'create' | 'update' | 'bulkUpdate' | 'updateMany' | 'upsert' | 'delete' | 'bulkDelete' | 'deleteMany' | 'import'
   | 'resolve' | 'retry' | 'discard' | 'commit' | 'undo' | 'redo';
 
 /** What can be asked, likewise. */
@@ -14,7 +14,10 @@ export type Question = 'status' | 'pendingMutations' | 'conflicts' | 'rejected' 
 
 /** What the wasm side offers. Queries and lists cross as JSON text, records as `Found`; what is thrown is an `Error` with a `code`. */
 export interface Driver {
-  /** In a transaction, if one is named. Resolves with the JSON of records, a number or a boolean, as the kind has it. */
+  /**
+   * In a transaction, if one is named. Resolves with the JSON of records, a number or a boolean, as the kind has it; for `create`, which takes an
+   * array of records, with the JSON of arrays of a time and the ids of those that were made at it, in their order.
+   */
   write(kind: Write, object: string, first: string | Uint8Array, second: string, within?: number): Promise<unknown>;
   /** Answers with JSON, likewise. */
   ask(kind: Question, object: string, first: string, second: string, within?: number): string;

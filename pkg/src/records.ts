@@ -21,15 +21,16 @@ import type {
   Stored,
   Where,
 } from './types.js';
-import type { EncodedQuery } from './values.js';
+import type { EncodedQuery, NewRecords } from './values.js';
 import {
   encodeAggregation,
   encodeGivenWhere,
   encodeId,
   encodeIds,
+  encodeNewRecord,
+  encodeNewRecords,
   encodeQuery,
   encodeRecord,
-  encodeRecords,
   encodeUpdates,
   encodeWhere,
 } from './values.js';
@@ -68,7 +69,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   create<Name extends ObjectName<Schema>>(object: Name, record: NewRecord<Schema[Name]>): Promise<Stored<Schema[Name]>> {
-    return this.#json('create', object, () => encodeRecord(record, object));
+    return this.#make(object, () => encodeNewRecord(record, object)).then(([made]) => made as Stored<Schema[Name]>);
   }
 
   /**
@@ -86,7 +87,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
     object: Name,
     records: readonly NewRecord<Schema[Name]>[],
   ): Promise<Stored<Schema[Name]>[]> {
-    return this.#json('bulkCreate', object, () => encodeRecords(records, object));
+    return this.#make(object, () => encodeNewRecords(records, object)) as Promise<Stored<Schema[Name]>[]>;
   }
 
   /**
@@ -320,11 +321,20 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
 
   #write<R>(kind: Write, object: string, first: () => string, second: () => string = nothing): Promise<R> {
     // Once and now: the call may have to wait, and what the app changes meanwhile is not what it wrote.
-    const encoded = attempt(() => {
-      const text = first();
-      return [objectName(object), text.length > LONG ? encoder.encode(text) : text, second()] as const;
-    });
+    const encoded = attempt(() => [objectName(object), crossing(first()), second()] as const);
     return this.run((driver) => driver.write(kind, ...encoded(), this.within) as Promise<R>);
+  }
+
+  /** Makes records, all or none. */
+  async #make(object: string, encode: () => NewRecords): Promise<object[]> {
+    const encoded = attempt(() => {
+      const { text, made } = encode();
+      return { name: objectName(object), text: crossing(text), made };
+    });
+    return await this.run(async (driver) => {
+      const { name, text, made } = encoded();
+      return made((await driver.write('create', name, text, '', this.within)) as string);
+    });
   }
 
   async #json<R>(kind: Write, object: string, first: () => string, second?: () => string): Promise<R> {
@@ -335,6 +345,11 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
     const encoded = attempt(() => [objectName(object), first(), second()] as const);
     return this.run((driver) => JSON.parse(driver.ask(kind, ...encoded(), this.within)) as R);
   }
+}
+
+/** A text as it crosses fastest. */
+function crossing(text: string): string | Uint8Array {
+  return text.length > LONG ? encoder.encode(text) : text;
 }
 
 function nothing(): string {

@@ -11,25 +11,29 @@ const MAX_DEPTH = 32;
  */
 const MAX_TEXT_LENGTH = 2 << 20;
 
+/** The longest JSON text of a call, likewise: there the driver's limit is 16 MiB. */
+const MAX_CALL_LENGTH = 32 << 20;
+
 /** How many values one record can hold at most: each takes two bytes of the text. Bounds the walk over shared values. */
 const MAX_VALUES = 1 << 20;
 
 type Key = string | number;
 type Fields = { [name: string]: unknown };
 
-/** Where a walk is, and what it has found. */
+/** Where a walk is. */
 interface Walk {
-  /** What the path in a message begins with, and the value it stands for. */
+  /** What the path in a message begins with: a name, the place in a list, and what follows it. */
   readonly root: string;
-  readonly value: unknown;
+  at: number | undefined;
+  readonly within: string;
+  /** What that stands for. */
+  value: unknown;
   /** The keys from the root to the container being looked at; entries past its depth are left over from siblings. */
   readonly path: Key[];
   /** How many values were met. */
   values: number;
   /** In a filter a forgotten value would widen what it matches, so `undefined` is refused there rather than dropped. */
   readonly refusesUndefined: boolean;
-  /** Whether something other than a `Date` was met that stands for another value (it has a `toJSON`). */
-  hasStandIns: boolean;
 }
 
 /**
@@ -42,32 +46,76 @@ interface Walk {
  * `INVALID_VALUE`, `VALUE_TOO_DEEP`, `VALUE_TOO_LARGE`, with the path of the value in the message: `story.tags[2].name`.
  */
 export function encodeRecord(record: unknown, objectName: string): string {
-  const text = encode(record, objectName);
-  if (!text.startsWith('{')) throw new ValueError('INVALID_VALUE', `${objectName} must be an object, not ${describe(record)}`);
-  return text;
+  const walk = begin(objectName, record);
+  return textOf(copyRecord(record, walk), walk);
 }
 
-/** Turns many records into the JSON text of an array; errors as {@link encodeRecord}, with the place in the array. */
-export function encodeRecords(records: unknown, objectName: string): string {
-  return encodeEach(records, objectName, encodeRecord);
+/** Records that are to be made. */
+export interface NewRecords {
+  /** The JSON text of an array of them. */
+  readonly text: string;
+  /** Them once they are made, for the app; given which they are and when that was. */
+  made(answer: string): Fields[];
+}
+
+/** Turns a record that is to be made into JSON text, as {@link encodeNewRecords}. */
+export function encodeNewRecord(record: unknown, objectName: string): NewRecords {
+  const walk = begin(objectName, record);
+  return newRecords([copyRecord(record, walk, true)], walk, MAX_TEXT_LENGTH);
+}
+
+/** Turns records that are to be made into JSON text; errors as {@link encodeRecord}, with the place in the array. */
+export function encodeNewRecords(records: unknown, objectName: string): NewRecords {
+  const walk = begin(objectName, records);
+  return newRecords(copyEach(records, walk, (record) => copyRecord(record, walk, true)), walk, MAX_CALL_LENGTH);
+}
+
+/** What was read of the app's records is what they will be, so nothing but what the driver puts in comes back. */
+function newRecords(records: Fields[], walk: Walk, most: number): NewRecords {
+  const made = (answer: string) => {
+    let at = 0;
+    // Those of one time are together: the time, and their ids.
+    for (const [time, ...ids] of JSON.parse(answer) as [string, ...RecordId[]][]) {
+      for (const id of ids) {
+        const record = records[at++] as Fields;
+        record['id'] = id;
+        record['created_at'] = time;
+        record['updated_at'] = time;
+      }
+    }
+    return records;
+  };
+  return { text: textOf(records, walk, most, () => checkEach(records, walk)), made };
 }
 
 /** Turns changes to records into JSON text: the id and the change of each. */
 export function encodeUpdates(updates: unknown, objectName: string): string {
-  return encodeEach(updates, objectName, (update, root) => {
+  const walk = begin(objectName, updates, '.data');
+  const copies = copyEach(updates, walk, (update) => {
     const { id, data } = (typeof update === 'object' && update !== null ? update : {}) as { id: RecordId; data: unknown };
-    return `[${encodeId(id)},${encodeRecord(data, `${root}.data`)}]`;
+    walk.value = data;
+    return [checkedId(id), copyRecord(data, walk)] as const;
   });
+  return textOf(copies, walk, MAX_CALL_LENGTH, () => checkEach(copies.map(([, data]) => data), walk));
 }
 
 /** Turns the ids of records into JSON text. */
 export function encodeIds(ids: unknown): string {
-  return encodeEach(ids, 'ids', (id) => encodeId(id as RecordId));
+  return JSON.stringify(copyEach(ids, begin('ids', ids), (id) => checkedId(id as RecordId)));
 }
 
-function encodeEach(items: unknown, name: string, encodeOne: (item: unknown, root: string) => string): string {
-  if (Array.isArray(items)) return `[${Array.from(items, (item, at) => encodeOne(item, `${name}[${at}]`)).join(',')}]`;
-  throw new ValueError('INVALID_VALUE', `${name} must be an array, not ${describe(items)}`);
+function copyEach<R>(items: unknown, walk: Walk, copyOne: (item: unknown) => R): R[] {
+  if (!Array.isArray(items)) throw new ValueError('INVALID_VALUE', `${walk.root} must be an array, not ${describe(items)}`);
+  const copies = new Array<R>(items.length);
+  for (let at = 0; at < items.length; at++) {
+    walk.value = items[at];
+    walk.at = at;
+    walk.values = 0;
+    copies[at] = copyOne(items[at]);
+  }
+  walk.value = items;
+  walk.at = undefined;
+  return copies;
 }
 
 /** A query as the driver takes it, and what is done with what it finds. */
@@ -144,61 +192,109 @@ export function encodePlain(value: object, root: string): string {
 
 /** Turns a record's id into JSON text. */
 export function encodeId(id: RecordId): string {
-  if (typeof id === 'string' ? id !== '' && isWellFormed(id) : Number.isSafeInteger(id)) return JSON.stringify(id);
+  return JSON.stringify(checkedId(id));
+}
+
+function checkedId(id: RecordId): RecordId {
+  if (typeof id === 'string' ? id !== '' && isWellFormed(id) : Number.isSafeInteger(id)) return id;
   const shown = typeof id === 'number' || typeof id === 'string' ? JSON.stringify(id) : describe(id);
   throw new ValueError('INVALID_ID', `a record id must be a non-empty string or a safe integer, not ${shown}`);
 }
 
 function encode(value: unknown, root: string, refusesUndefined = false): string {
-  const walk: Walk = { root, value, path: [], values: 0, refusesUndefined, hasStandIns: false };
-  check(value, walk, 0, '');
-  if (walk.hasStandIns) {
-    // `JSON.stringify` would call each `toJSON` again, and what that returns need not be what was checked.
-    return encode(withoutStandIns(value, walk, 0, ''), root, refusesUndefined);
+  const walk = begin(root, value, '', refusesUndefined);
+  return textOf(copy(value, walk, 0, ''), walk);
+}
+
+function begin(root: string, value: unknown, within = '', refusesUndefined = false): Walk {
+  return { root, at: undefined, within, value, path: [], values: 0, refusesUndefined };
+}
+
+/** The JSON text of what was copied. */
+function textOf(copied: unknown, walk: Walk, most = MAX_TEXT_LENGTH, check = () => checkTexts(copied, walk, 0, '')): string {
+  let text: string;
+  try {
+    text = JSON.stringify(copied);
+  } catch {
+    // It would be longer than a string can be.
+    throw tooLarge(walk);
   }
-  const text = JSON.stringify(value);
-  if (text.length > MAX_TEXT_LENGTH) throw tooLarge(walk);
+  if (text.length > most) throw tooLarge(walk);
+  // What no text may hold is escaped in this way, and little else: it is looked for only where there is such an escape.
+  if (text.includes('\\u')) check();
   return text;
 }
 
-/** Looks at `value`, which stands under `key` at `depth` levels below the root, and at all that is in it. */
-function check(value: unknown, walk: Walk, depth: number, key: Key): void {
+function checkEach(list: readonly Fields[], walk: Walk): void {
+  list.forEach((item, at) => {
+    checkTexts(item, Array.isArray(walk.value) ? { ...walk, at } : walk, 0, '');
+  });
+}
+
+/** Looks for text that JSON cannot carry, or the driver does not take, in a copy. */
+function checkTexts(value: unknown, walk: Walk, depth: number, key: Key): void {
+  if (typeof value === 'string') {
+    if (!isText(value)) throw refusal('INVALID_VALUE', 'is text with U+0000 or half a surrogate pair', walk, depth, key);
+  } else if (typeof value === 'object' && value !== null) {
+    enter(walk, depth, key);
+    for (const [name, inner] of Object.entries(value)) {
+      const place = Array.isArray(value) ? Number(name) : name;
+      if (!isText(name)) throw refusal('INVALID_VALUE', 'has U+0000 or half a surrogate pair in its name', walk, depth + 1, name);
+      checkTexts(inner, walk, depth + 1, place);
+    }
+  }
+}
+
+/** Copies a record, or a change to one; one that is to be made without what the driver puts in, but for the place of its id. */
+function copyRecord(record: unknown, walk: Walk, isNew = false): Fields {
+  if (typeof record === 'object' && record !== null && !Array.isArray(record) && !isStandIn(record) && isPlain(record)) {
+    return copyFields(record, walk, 1, isNew);
+  }
+  const copied = copy(record, walk, 0, '');
+  if (typeof copied === 'object' && copied !== null && !Array.isArray(copied)) return copyRecord(copied, walk, isNew);
+  throw new ValueError('INVALID_VALUE', `${show(walk, 0)} must be an object, not ${describe(record)}`);
+}
+
+/** Copies `value`, which stands under `key` at `depth` levels below the root, with all that is in it, as JSON has it. */
+function copy(value: unknown, walk: Walk, depth: number, key: Key): unknown {
   switch (typeof value) {
     case 'string':
-      if (!isText(value)) throw refusal('INVALID_VALUE', 'is text with U+0000 or half a surrogate pair', walk, depth, key);
-      return;
+    case 'boolean':
+      return value;
     case 'number':
       if (!Number.isFinite(value)) throw refusal('INVALID_VALUE', `is ${value}, which JSON cannot hold`, walk, depth, key);
-      return;
-    case 'boolean':
-      return;
+      // JSON has no negative zero.
+      return value + 0;
     case 'object':
-      if (value !== null) checkContainer(value, walk, depth, key);
-      return;
+      return value === null ? null : copyContainer(value, walk, depth, key);
     default:
       throw refusal('INVALID_VALUE', `is ${describe(value)}, which JSON cannot hold`, walk, depth, key);
   }
 }
 
-function checkContainer(value: object, walk: Walk, depth: number, key: Key): void {
+function copyContainer(value: object, walk: Walk, depth: number, key: Key): unknown {
   enter(walk, depth, key);
-  if (Array.isArray(value)) checkItems(value, walk, depth + 1);
-  else if (value instanceof Date) checkDate(value, walk, depth, key);
-  else if (isStandIn(value)) walk.hasStandIns = true;
-  else if (isPlain(value)) checkFields(value, walk, depth + 1);
-  else throw refusal('INVALID_VALUE', `is ${describe(value)}, not a plain object`, walk, depth, key);
+  if (Array.isArray(value)) return copyItems(value, walk, depth + 1);
+  if (value instanceof Date) return dateText(value, walk, depth, key);
+  if (isStandIn(value)) return copy(value.toJSON(String(key)), walk, depth + 1, 'toJSON()');
+  if (isPlain(value)) return copyFields(value, walk, depth + 1);
+  throw refusal('INVALID_VALUE', `is ${describe(value)}, not a plain object`, walk, depth, key);
 }
 
-function checkItems(items: readonly unknown[], walk: Walk, depth: number): void {
+function copyItems(items: readonly unknown[], walk: Walk, depth: number): unknown[] {
   spend(items.length, walk);
+  const copies = new Array<unknown>(items.length);
   for (let at = 0; at < items.length; at++) {
     const item = items[at];
     if (item === undefined) throw refusal('INVALID_VALUE', 'is undefined, in an array', walk, depth, at);
-    check(item, walk, depth, at);
+    copies[at] = copy(item, walk, depth, at);
   }
+  return copies;
 }
 
-function checkFields(fields: Fields, walk: Walk, depth: number): void {
+function copyFields(fields: Fields, walk: Walk, depth: number, isNew = false): Fields {
+  // Nothing is written of what is undefined.
+  const copies: Fields = isNew ? { id: undefined } : {};
   const names = Object.keys(fields);
   spend(names.length, walk);
   for (const name of names) {
@@ -207,27 +303,18 @@ function checkFields(fields: Fields, walk: Walk, depth: number): void {
       if (!walk.refusesUndefined) continue;
       throw refusal('INVALID_QUERY', 'is undefined: leave it out, or say null', walk, depth, name);
     }
-    if (!isText(name)) {
-      throw refusal('INVALID_VALUE', 'has U+0000 or half a surrogate pair in its name', walk, depth, name);
-    }
-    check(field, walk, depth, name);
+    const copied = copy(field, walk, depth, name);
+    if (isNew && (name === 'created_at' || name === 'updated_at')) continue;
+    // Set, it would be the prototype.
+    if (name === '__proto__') Object.defineProperty(copies, name, { value: copied, enumerable: true, writable: true, configurable: true });
+    else copies[name] = copied;
   }
+  return copies;
 }
 
-function checkDate(date: Date, walk: Walk, depth: number, key: Key): void {
+function dateText(date: Date, walk: Walk, depth: number, key: Key): string {
   if (Number.isNaN(date.getTime())) throw refusal('INVALID_VALUE', 'is an invalid Date', walk, depth, key);
-}
-
-/** Copies `value` with what its stand-ins stand for. Without a prototype, so that a key `__proto__` stays a key. */
-function withoutStandIns(value: unknown, walk: Walk, depth: number, key: Key): unknown {
-  if (typeof value !== 'object' || value === null || value instanceof Date) return value;
-  enter(walk, depth, key);
-  if (isStandIn(value)) return withoutStandIns(value.toJSON(String(key)), walk, depth + 1, 'toJSON()');
-  if (Array.isArray(value)) return value.map((item, at) => withoutStandIns(item, walk, depth + 1, at));
-  if (!isPlain(value)) return value;
-  const copy = Object.create(null) as Fields;
-  for (const [name, field] of Object.entries(value)) copy[name] = withoutStandIns(field, walk, depth + 1, name);
-  return copy;
+  return date.toISOString();
 }
 
 /** Notes the way to a container, and ends a walk that goes too deep; one through a cycle always does. */
@@ -243,6 +330,7 @@ function spend(values: number, walk: Walk): void {
   if (walk.values > MAX_VALUES) throw tooLarge(walk);
 }
 
+/** Whether something stands for another value; a `Date` does as well. */
 function isStandIn(value: object): value is { toJSON(key: string): unknown } {
   return typeof (value as { toJSON?: unknown }).toJSON === 'function';
 }
@@ -264,7 +352,7 @@ const isWellFormed: (text: string) => boolean =
     : (text) => !/\p{Surrogate}/u.test(text);
 
 function tooLarge(walk: Walk): ObjectqlError {
-  return errorWithCode('VALUE_TOO_LARGE', `${walk.root} is too large: a record's JSON text may have 1 MiB`);
+  return errorWithCode('VALUE_TOO_LARGE', `${show(walk, 0)} is too large: a record's JSON text may have 1 MiB, that of a call 16 MiB`);
 }
 
 function tooDeep(walk: Walk, depth: number): ObjectqlError {
@@ -272,7 +360,7 @@ function tooDeep(walk: Walk, depth: number): ObjectqlError {
   let value = walk.value;
   for (let level = 0; level <= depth; level++) {
     const before = places.get(value);
-    if (before !== undefined) {
+    if (before !== undefined && typeof value === 'object') {
       const [to, from] = [show(walk, before), show(walk, level)];
       return errorWithCode('VALUE_TOO_DEEP', `${from} refers back to ${to}, which JSON cannot hold`);
     }
@@ -293,7 +381,7 @@ function show(walk: Walk, depth: number): string {
     if (typeof key === 'number') return `[${key}]`;
     return /^[\w$]+(\(\))?$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
   });
-  return walk.root + steps.join('');
+  return `${walk.root}${walk.at === undefined ? '' : `[${walk.at}]${walk.within}`}${steps.join('')}`;
 }
 
 /** What kind of thing a refused value is, for messages; never what it holds. */

@@ -48,12 +48,15 @@ export class FakeDriver {
     return this[kind](...(object === '' ? [] : [object]), first, second);
   }
 
-  async create(object, recordJson) {
-    const record = { id: `made-${this.#records.size}`, ...JSON.parse(recordJson), created_at: 'now', updated_at: 'now' };
-    if (this.#records.has(record.id)) throw coded('ALREADY_EXISTS', `there is a ${object} with this id`);
-    this.#records.set(record.id, { object, record, stamp: ++this.#lastStamp });
-    await this.#write(object, [record.id]);
-    return JSON.stringify(record);
+  async create(object, recordsJson) {
+    const ids = JSON.parse(recordsJson).map((given) => {
+      const record = { id: `made-${this.#records.size}`, ...given, created_at: 'now', updated_at: 'now' };
+      if (this.#records.has(record.id)) throw coded('ALREADY_EXISTS', `there is a ${object} with this id`);
+      this.#records.set(record.id, { object, record, stamp: ++this.#lastStamp });
+      return record.id;
+    });
+    await this.#write(object, ids);
+    return JSON.stringify(ids.length > 0 ? [['now', ...ids]] : []);
   }
 
   async delete(object, idJson) {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import vm from 'node:vm';
-import { encodeId, encodeQuery, encodeRecord, encodeRecords, encodeWhere } from '../dist/values.js';
+import { encodeId, encodeNewRecords, encodeQuery, encodeRecord, encodeUpdates, encodeWhere } from '../dist/values.js';
 
 const nested = (levels) => (levels === 1 ? {} : { a: nested(levels - 1) });
 
@@ -32,7 +32,7 @@ test('dates, toJSON and undefined become what JSON makes of them', () => {
 test('toJSON is called once, and what it gives is what is checked', () => {
   let calls = 0;
   assert.equal(encodeRecord({ a: { toJSON: () => ++calls } }, 'story'), '{"a":1}');
-  refused({ a: { toJSON: () => [NaN] } }, 'INVALID_VALUE', /^story\.a\[0\] is NaN/);
+  refused({ a: { toJSON: () => [NaN] } }, 'INVALID_VALUE', /^story\.a\.toJSON\(\)\[0\] is NaN/);
   refused({ a: { toJSON() { return this; } } }, 'VALUE_TOO_DEEP', /./);
   refused({ toJSON: () => 'text' }, 'INVALID_VALUE', /^story must be an object/);
 });
@@ -85,10 +85,29 @@ test('names such as __proto__ are data', () => {
 });
 
 test('a list of records says which one is wrong', () => {
-  assert.equal(encodeRecords([{ a: 1 }, {}], 'story'), '[{"a":1},{}]');
-  assert.throws(() => encodeRecords([{}, { a: [NaN] }], 'story'), { code: 'INVALID_VALUE', message: /^story\[1\]\.a\[0\]/ });
-  assert.throws(() => encodeRecords([{}, , {}], 'story'), { code: 'INVALID_VALUE', message: /^story\[1\] / });
-  assert.throws(() => encodeRecords({}, 'story'), { code: 'INVALID_VALUE' });
+  assert.equal(encodeNewRecords([{ a: 1 }, {}], 'story').text, '[{"a":1},{}]');
+  for (const [records, message] of [
+    [[{}, { a: [NaN] }], /^story\[1\]\.a\[0\] is NaN/],
+    [[{}, { a: { b: 'x\0' } }], /^story\[1\]\.a\.b is text with/],
+    [[{}, { 'k\0': 1 }], /^story\[1\]\["k\\u0000"\] has U\+0000/],
+    [[{}, , {}], /^story\[1\] /],
+    [{}, /^story must be an array/],
+  ]) assert.throws(() => encodeNewRecords(records, 'story'), { code: 'INVALID_VALUE', message });
+  assert.throws(() => encodeUpdates([{ id: 1, data: {} }, { id: 2, data: { a: '\ud800' } }], 'story'), { code: 'INVALID_VALUE', message: /^story\[1\]\.data\.a is text/ });
+});
+
+test('a record that was made is what was given, with what the driver puts in', () => {
+  const tags = [{ a: -0 }];
+  const given = { title: 'C:\\users', created_at: 'never', tags, due: new Date(0), none: undefined, JSON: { toJSON: () => null } };
+  const { text, made } = encodeNewRecords([given, { id: 7 }, {}], 'story');
+  assert.equal(text, '[{"title":"C:\\\\users","tags":[{"a":0}],"due":"1970-01-01T00:00:00.000Z","JSON":null},{"id":7},{}]');
+  const records = made('[["t1","a",7],["t2","b"]]');
+  assert.equal(
+    JSON.stringify(records),
+    '[{"id":"a","title":"C:\\\\users","tags":[{"a":0}],"due":"1970-01-01T00:00:00.000Z","JSON":null,"created_at":"t1","updated_at":"t1"},' +
+      '{"id":7,"created_at":"t1","updated_at":"t1"},{"id":"b","created_at":"t2","updated_at":"t2"}]',
+  );
+  assert.notEqual(records[0].tags, tags);
 });
 
 test('a query may leave out what it likes, but its filter nothing', () => {

@@ -345,6 +345,38 @@ mod tests {
             }
         }
 
+        /// Goal: there is one normalised form, however a text is written; what is in it is given back as it is, not copied. Each
+        /// character may be escaped in the text, also one that cannot be written otherwise.
+        #[test]
+        fn has_one_form(object in any_object(any_json()), escapes in prop::collection::vec(any::<bool>(), 1..9)) {
+            let given = serde_json::Value::Object(object);
+            let plain = normalise(&given.to_string(), MAX_DEPTH).unwrap().into_owned();
+            prop_assert!(matches!(normalise(&plain, MAX_DEPTH), Ok(std::borrow::Cow::Borrowed(_))), "{}", plain);
+            let spaced = serde_json::to_string_pretty(&given).unwrap();
+            prop_assert_eq!(&normalise(&spaced, MAX_DEPTH).unwrap(), &plain);
+            let (mut escaped, mut is_text, mut is_escape) = (String::new(), false, false);
+            for (place, char) in plain.chars().enumerate() {
+                let is_end = char == '"' && !is_escape;
+                // No digit of an escape that is there.
+                if is_text && !is_escape && char >= 'g' && escapes[place % escapes.len()] {
+                    for unit in char.encode_utf16(&mut [0; 2]) {
+                        escaped.push_str(&format!("\\u{unit:04X}"));
+                    }
+                } else {
+                    escaped.push(char);
+                }
+                is_text ^= is_end;
+                is_escape = char == '\\' && !is_escape;
+            }
+            prop_assert_eq!(&normalise(&escaped, MAX_DEPTH).unwrap(), &plain);
+        }
+
+        /// Goal: a number that is left as it is written is in the one form of its double.
+        #[test]
+        fn numbers_have_one_form(number in "-?(0|[1-9][0-9]{0,17})([.][0-9]{1,18})?([eE][+-]?[0-9]{1,2})?") {
+            prop_assert_eq!(normalise(&number, 0).unwrap(), crate::number_text(number.parse().unwrap()));
+        }
+
         /// Goal: our reader takes exactly what serde_json takes, and reads the same values out of it. Valid text is damaged by
         /// putting in, taking out and changing a few characters of JSON's alphabet.
         #[test]

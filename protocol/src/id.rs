@@ -96,6 +96,13 @@ fn check_checkpoint(text: &str) -> Result<(), ProtocolError> {
     Err(ProtocolError::InvalidMessage(format!("a checkpoint must have 1 to {MAX_CHECKPOINT_BYTES} bytes")))
 }
 
+fn no_id(text: &str) -> ProtocolError {
+    ProtocolError::InvalidId(format!(
+        "a record id must be a string of 1 to {MAX_ID_BYTES} bytes or a safe integer, not {}",
+        text.chars().take(40).collect::<String>()
+    ))
+}
+
 /// The id of a record: a non-empty string of at most 256 bytes, or a safe integer. `1` and `"1"` are two records.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordId {
@@ -132,14 +139,16 @@ impl RecordId {
     /// # Errors
     /// `INVALID_ID`
     pub fn parse_json(text: &str) -> Result<Self, ProtocolError> {
-        normalise(text, 0).ok().and_then(|text| Self::from_json(Json::from_normalised(&text))).ok_or_else(
-            || {
-                ProtocolError::InvalidId(format!(
-                    "a record id must be a string of 1 to {MAX_ID_BYTES} bytes or a safe integer, not {}",
-                    text.chars().take(40).collect::<String>()
-                ))
-            },
-        )
+        let id = normalise(text, 0).ok().and_then(|text| Self::from_json(Json::from_normalised(&text)));
+        id.ok_or_else(|| no_id(text))
+    }
+
+    /// The id that a value of a normalised text must be.
+    ///
+    /// # Errors
+    /// `INVALID_ID`
+    pub fn from_value(json: Json<'_>) -> Result<Self, ProtocolError> {
+        Self::from_json(json).ok_or_else(|| no_id(json.as_str()))
     }
 
     /// The id that a value of a normalised text is, if it is one.

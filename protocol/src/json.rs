@@ -18,40 +18,87 @@ use crate::scan::{plain_end, text_end};
 /// The largest integer up to which every integer is a double: 2^53.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
-/// An integer of so many digits is a double for sure, and stays as it is written.
+/// A number of so many digits is told from all others of so many by its double (C's `DBL_DIG`), and stays as it is written.
 const DIGITS_ALWAYS_EXACT: usize = 15;
 
 /// From this many keys on, duplicates are looked for in a set rather than by comparing each with each.
 const KEYS_COMPARED_ONE_BY_ONE: usize = 24;
 
-/// Reads JSON into normalised form; nothing may follow the value but white space.
+/// Reads JSON into normalised form; nothing may follow the value but white space. What is in that form already is given back.
 ///
 /// # Errors
 /// `INVALID_JSON` (also for a lone surrogate and a number outside the range of a double), `INVALID_VALUE` (U+0000, a field given
 /// twice), `VALUE_TOO_DEEP` beyond `max_depth` levels of arrays and objects.
-pub fn normalise(text: &str, max_depth: usize) -> Result<String, ProtocolError> {
-    let mut reader = Reader { text, at: 0, out: String::with_capacity(text.len()) };
+pub fn normalise(text: &str, max_depth: usize) -> Result<Cow<'_, str>, ProtocolError> {
+    let mut reader = Reader::new(text);
     reader.value(max_depth)?;
     reader.skip_space();
-    if reader.at < text.len() { Err(reader.unexpected()) } else { Ok(reader.out) }
+    if reader.at < text.len() {
+        return Err(reader.unexpected());
+    }
+    if reader.kept == 0 {
+        return Ok(Cow::Borrowed(text));
+    }
+    reader.keep(text.len());
+    Ok(Cow::Owned(reader.out))
 }
 
-/// A place in the text that is read, and what is written of it so far.
+/// A place in the text that is read. Most of what is read is in normalised form: it is copied run by run, where something else
+/// comes between.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Up to here the text is in `out`.
+    kept: usize,
     out: String,
+    /// The keys of the objects around the place, one object after the other.
+    keys: Vec<Key>,
 }
 
-impl Reader<'_> {
+/// A key, as JSON text: where it is in the text, or in `out` if it was written otherwise there.
+#[derive(Clone, Copy)]
+struct Key {
+    is_rewritten: bool,
+    from: usize,
+    to: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, at: 0, kept: 0, out: String::new(), keys: Vec::new() }
+    }
+
+    /// Copies what stands before a place and is not copied yet.
+    fn keep(&mut self, end: usize) {
+        if self.out.is_empty() {
+            self.out.reserve(self.text.len());
+        }
+        self.out.push_str(self.text.get(self.kept..end).unwrap_or_default());
+        self.kept = end;
+    }
+
+    /// Puts something in the place of what was just read, unless it is the same.
+    fn replace(&mut self, start: usize, normalised: &str) {
+        if self.text.get(start..self.at) != Some(normalised) {
+            self.keep(start);
+            self.out.push_str(normalised);
+            self.kept = self.at;
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     fn skip_space(&mut self) {
+        if !matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            return;
+        }
+        self.keep(self.at);
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
+        self.kept = self.at;
     }
 
     fn unexpected(&self) -> ProtocolError {
@@ -89,14 +136,12 @@ impl Reader<'_> {
             return Err(self.unexpected());
         }
         self.at += word.len();
-        self.out.push_str(word);
         Ok(())
     }
 
     fn array(&mut self, levels_left: usize) -> Result<(), ProtocolError> {
         let levels_left = levels_left.checked_sub(1).ok_or(ProtocolError::ValueTooDeep)?;
         self.at += 1;
-        self.out.push('[');
         self.skip_space();
         if self.peek() == Some(b']') {
             self.at += 1;
@@ -108,40 +153,64 @@ impl Reader<'_> {
                 }
             }
         }
-        self.out.push(']');
         Ok(())
     }
 
     fn object(&mut self, levels_left: usize) -> Result<(), ProtocolError> {
         let levels_left = levels_left.checked_sub(1).ok_or(ProtocolError::ValueTooDeep)?;
         self.at += 1;
-        self.out.push('{');
         self.skip_space();
         if self.peek() == Some(b'}') {
             self.at += 1;
-        } else {
-            let mut keys = Keys::default();
-            loop {
-                self.skip_space();
-                let start = self.out.len();
-                self.string()?;
-                if !keys.insert(&self.out, start) {
-                    let key = self.out.get(start..).unwrap_or_default();
-                    return Err(ProtocolError::InvalidValue(format!(
-                        "the field {key} is given more than once"
-                    )));
-                }
-                self.skip_space();
-                self.expect(b':')?;
-                self.out.push(':');
-                self.value(levels_left)?;
-                if self.is_end(b'}')? {
-                    break;
-                }
+            return Ok(());
+        }
+        let first = self.keys.len();
+        let mut many = HashSet::new();
+        loop {
+            self.skip_space();
+            self.key(first, &mut many)?;
+            self.skip_space();
+            self.expect(b':')?;
+            self.value(levels_left)?;
+            if self.is_end(b'}')? {
+                break;
             }
         }
-        self.out.push('}');
+        self.keys.truncate(first);
         Ok(())
+    }
+
+    /// Reads a key that is none of those since the first of its object.
+    fn key(&mut self, first: usize, many: &mut HashSet<String>) -> Result<(), ProtocolError> {
+        let start = self.at;
+        let start_in_out = self.out.len() + (start - self.kept);
+        self.string()?;
+        let mut key = Key { is_rewritten: false, from: start, to: self.at };
+        if self.kept > start {
+            self.keep(self.at);
+            key = Key { is_rewritten: true, from: start_in_out, to: self.out.len() };
+        }
+        let (all, text) = (self.keys.get(first..).unwrap_or_default(), self.key_text(key));
+        let is_new = if all.len() < KEYS_COMPARED_ONE_BY_ONE {
+            all.iter().all(|&other| self.key_text(other) != text)
+        } else {
+            let owned = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+            if many.is_empty() {
+                many.extend(all.iter().map(|&other| owned(self.key_text(other))));
+            }
+            many.insert(owned(text))
+        };
+        if !is_new {
+            let key = String::from_utf8_lossy(text);
+            return Err(ProtocolError::InvalidValue(format!("the field {key} is given more than once")));
+        }
+        self.keys.push(key);
+        Ok(())
+    }
+
+    fn key_text(&self, key: Key) -> &[u8] {
+        let text = if key.is_rewritten { self.out.as_bytes() } else { self.text.as_bytes() };
+        text.get(key.from..key.to).unwrap_or_default()
     }
 
     /// Goes past a comma, or past the end of the array or object.
@@ -149,7 +218,6 @@ impl Reader<'_> {
         self.skip_space();
         if self.peek() == Some(b',') {
             self.at += 1;
-            self.out.push(',');
             return Ok(false);
         }
         self.expect(end).map(|()| true)
@@ -157,28 +225,30 @@ impl Reader<'_> {
 
     fn string(&mut self) -> Result<(), ProtocolError> {
         self.expect(b'"')?;
-        self.out.push('"');
         loop {
-            let start = self.at;
-            self.at = plain_end(self.text.as_bytes(), start);
-            self.out.push_str(self.text.get(start..self.at).unwrap_or_default());
+            self.at = plain_end(self.text.as_bytes(), self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    self.out.push('"');
                     return Ok(());
                 }
-                Some(b'\\') => {
-                    self.at += 1;
-                    let char = self.escaped()?;
-                    if char == '\0' {
-                        return Err(ProtocolError::InvalidValue("a string contains U+0000".to_owned()));
-                    }
-                    push_char(&mut self.out, char);
-                }
+                Some(b'\\') => self.escape()?,
                 _ => return Err(self.unexpected()),
             }
         }
+    }
+
+    fn escape(&mut self) -> Result<(), ProtocolError> {
+        let start = self.at;
+        self.at += 1;
+        let char = self.escaped()?;
+        if char == '\0' {
+            return Err(ProtocolError::InvalidValue("a string contains U+0000".to_owned()));
+        }
+        let mut normalised = String::new();
+        push_char(&mut normalised, char);
+        self.replace(start, &normalised);
+        Ok(())
     }
 
     /// The character that an escape stands for; the place is after the backslash.
@@ -239,31 +309,35 @@ impl Reader<'_> {
             self.at = start;
             return Err(self.unexpected());
         }
-        let mut is_integer = true;
+        let mut is_plain = !(is_negative && leads_with_zero) && digits <= DIGITS_ALWAYS_EXACT;
         if self.peek() == Some(b'.') {
-            is_integer = false;
             self.at += 1;
-            self.digits()?;
+            let fraction = self.at;
+            let digits = digits + self.digits()?;
+            let fraction = self.text.as_bytes().get(fraction..self.at).unwrap_or_default();
+            // Then there is no shorter way to write this double, and none that is preferred to it.
+            is_plain = digits <= DIGITS_ALWAYS_EXACT
+                && fraction.last() != Some(&b'0')
+                && !(leads_with_zero && fraction.starts_with(b"000"));
         }
         if let Some(b'e' | b'E') = self.peek() {
-            is_integer = false;
+            is_plain = false;
             self.at += 1;
             if let Some(b'+' | b'-') = self.peek() {
                 self.at += 1;
             }
             self.digits()?;
         }
-        let text = self.text.get(start..self.at).unwrap_or_default();
-        if is_integer && digits <= DIGITS_ALWAYS_EXACT && !(is_negative && leads_with_zero) {
-            self.out.push_str(text);
+        if is_plain {
             return Ok(());
         }
+        let text = self.text.get(start..self.at).unwrap_or_default();
         let number = parse_number(text);
         if !number.is_finite() {
             let start = text.get(..40).unwrap_or(text);
             return Err(ProtocolError::InvalidJson(format!("the number {start} is out of range")));
         }
-        push_number(&mut self.out, number);
+        self.replace(start, &number_text(number));
         Ok(())
     }
 
@@ -274,35 +348,6 @@ impl Reader<'_> {
             self.at += 1;
         }
         if self.at == start { Err(self.unexpected()) } else { Ok(self.at - start) }
-    }
-}
-
-/// The keys of one object so far, as places in the output.
-#[derive(Default)]
-struct Keys {
-    places: Vec<(usize, usize)>,
-    set: HashSet<String>,
-}
-
-impl Keys {
-    /// Takes in the key that stands at the end of `out`; false when it is there already.
-    fn insert(&mut self, out: &str, start: usize) -> bool {
-        let key = out.get(start..).unwrap_or_default();
-        let is_new = if self.places.len() < KEYS_COMPARED_ONE_BY_ONE {
-            self.places.iter().all(|&(from, to)| out.get(from..to) != Some(key))
-        } else {
-            if self.set.is_empty() {
-                self.set = self
-                    .places
-                    .iter()
-                    .filter_map(|&(from, to)| out.get(from..to))
-                    .map(str::to_owned)
-                    .collect();
-            }
-            self.set.insert(key.to_owned())
-        };
-        self.places.push((start, out.len()));
-        is_new
     }
 }
 
@@ -342,10 +387,6 @@ fn push_char(out: &mut String, char: char) {
         }
         plain => out.push(plain),
     }
-}
-
-fn push_number(out: &mut String, number: f64) {
-    out.push_str(&number_text(number));
 }
 
 /// The normalised JSON text of a number; null for one that JSON cannot hold.
@@ -564,20 +605,16 @@ pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
     if !inner.contains('\\') {
         return Cow::Borrowed(inner);
     }
-    let mut reader = Reader { text: inner, at: 0, out: String::with_capacity(inner.len()) };
-    while let Some(byte) = reader.peek() {
-        if byte == b'\\' {
-            reader.at += 1;
-            let Ok(char) = reader.escaped() else { break };
-            reader.out.push(char);
-        } else {
-            let start = reader.at;
-            while !matches!(reader.peek(), None | Some(b'\\')) {
-                reader.at += 1;
-            }
-            reader.out.push_str(inner.get(start..reader.at).unwrap_or_default());
-        }
+    let mut reader = Reader::new(inner);
+    while let Some(at) = inner.get(reader.at..).and_then(|rest| rest.find('\\')) {
+        reader.at += at;
+        reader.keep(reader.at);
+        reader.at += 1;
+        let Ok(char) = reader.escaped() else { break };
+        reader.out.push(char);
+        reader.kept = reader.at;
     }
+    reader.keep(inner.len());
     Cow::Owned(reader.out)
 }
 

@@ -1,5 +1,6 @@
 //! Reading the wire's objects out of normalised text.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use crate::json::{Json, normalise};
@@ -15,7 +16,7 @@ const MAX_MESSAGE_DEPTH: usize = MAX_DEPTH + 5;
 ///
 /// # Errors
 /// As [`normalise`](crate::normalise), and `INVALID_JSON` for bytes that are no UTF-8.
-pub(crate) fn read(body: &[u8]) -> Result<String, ProtocolError> {
+pub(crate) fn read(body: &[u8]) -> Result<Cow<'_, str>, ProtocolError> {
     let text = std::str::from_utf8(body).map_err(|error| ProtocolError::InvalidJson(error.to_string()))?;
     normalise(text, MAX_MESSAGE_DEPTH)
 }

@@ -1,5 +1,6 @@
 //! What is said on the realtime socket: a doorbell. No frame carries data or moves a checkpoint; a ring leads to a pull.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ impl fmt::Debug for Hello {
 
 const TYPE: &str = "\"type\"";
 
-fn read(text: &str) -> Result<String, ProtocolError> {
+fn read(text: &str) -> Result<Cow<'_, str>, ProtocolError> {
     if text.len() > MAX_FRAME_BYTES {
         return Err(ProtocolError::InvalidMessage(format!("a frame has more than {MAX_FRAME_BYTES} bytes")));
     }

@@ -109,13 +109,33 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Timestamp {
+    /// Appends it as it is written. Every record has two: `write!` takes several times as long.
+    pub fn push_to(self, out: &mut String) {
         let (year, month, day) = civil_from_days(self.0.div_euclid(DAY_MS));
         let rest = self.0.rem_euclid(DAY_MS);
-        let (hour, minute, second, millis) =
-            (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
-        write!(formatter, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+        let mut push = |number: i64, digits: u32, end: char| {
+            for place in (0..digits).rev() {
+                let digit = number / 10_i64.pow(place) % 10;
+                out.push(char::from(b'0' + u8::try_from(digit).unwrap_or_default()));
+            }
+            out.push(end);
+        };
+        push(year, 4, '-');
+        push(month, 2, '-');
+        push(day, 2, 'T');
+        push(rest / 3_600_000, 2, ':');
+        push(rest / 60_000 % 60, 2, ':');
+        push(rest / 1000 % 60, 2, '.');
+        push(rest % 1000, 3, 'Z');
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(24);
+        self.push_to(&mut text);
+        formatter.write_str(&text)
     }
 }
 

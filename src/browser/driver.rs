@@ -8,7 +8,7 @@ use std::time::Duration;
 use gloo_timers::callback::{Interval, Timeout};
 use hashbrown::HashMap;
 use js_sys::{Function, Promise};
-use objectql_sync_protocol::ClientId;
+use objectql_sync_protocol::{ClientId, Fields};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
@@ -28,6 +28,8 @@ use crate::error::Error;
 const TIMER_SLACK_MS: u32 = 1;
 /// How often a page without `BroadcastChannel` looks whether other tabs wrote: every second.
 const POLL_MS: u32 = 1000;
+/// How long a time is, with its quotes.
+const TIME_BYTES: usize = 26;
 /// `setTimeout` takes 31 bits of milliseconds.
 const LONGEST_TIMER_MS: u32 = i32::MAX.unsigned_abs();
 
@@ -441,6 +443,7 @@ fn handle_in(shell: &Weak<Shell>, input: Input) {
 pub(crate) fn reply_to_js(reply: &Reply) -> JsValue {
     match reply {
         Reply::Record(record) => JsValue::from_str(record.as_str()),
+        Reply::Made(records) => JsValue::from_str(&ids_by_time(records)),
         Reply::Records(records) => {
             let mut text = String::with_capacity(
                 records.iter().map(|record| record.as_str().len() + 1).sum::<usize>() + 2,
@@ -461,6 +464,26 @@ pub(crate) fn reply_to_js(reply: &Reply) -> JsValue {
         Reply::Settled(outcome) => JsValue::from_str(outcome.as_str()),
         Reply::Done => JsValue::UNDEFINED,
     }
+}
+
+/// The ids of records that were made, as JSON: those of one time in an array that begins with it. What else is in them the page
+/// knows, and hundreds of bytes of each need not cross back.
+fn ids_by_time(records: &[Fields]) -> String {
+    let (mut text, mut last) = (String::from("["), "");
+    for record in records {
+        let all = record.as_str();
+        // What was made ends with its time.
+        let time = all.get(all.len().saturating_sub(TIME_BYTES + 1)..all.len() - 1).unwrap_or("null");
+        if time != last {
+            text.push_str(if last.is_empty() { "[" } else { "],[" });
+            text.push_str(time);
+            last = time;
+        }
+        text.push(',');
+        text.push_str(record.get_quoted("\"id\"").map_or("null", |id| id.as_str()));
+    }
+    text.push_str(if last.is_empty() { "]" } else { "]]" });
+    text
 }
 
 /// An `Error` with a `code`.

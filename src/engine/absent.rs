@@ -521,10 +521,8 @@ impl Engine {
 
     fn needs_of_command(&self, command: &Command, needs: &mut Vec<Need>) {
         let (object, ids): (&ObjectName, Vec<RecordId>) = match command {
-            Command::Create { object, record } | Command::Upsert { object, record } => {
-                (object, ids_in([record]))
-            }
-            Command::BulkCreate { object, records } | Command::Import { object, records } => {
+            Command::Upsert { object, record } => (object, ids_in([record])),
+            Command::Create { object, records } | Command::Import { object, records } => {
                 (object, ids_in(records))
             }
             Command::Update { object, id, .. } | Command::Delete { object, id } => (object, vec![id.clone()]),

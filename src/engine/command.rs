@@ -10,15 +10,8 @@ use super::transaction::Read;
 /// One write of an app. Each is recorded as a whole or not at all.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Makes a record; replies with it. An id that is not given is made.
+    /// Makes records, all or none; replies with them. An id that is not given is made.
     Create {
-        /// The object's name.
-        object: ObjectName,
-        /// The fields.
-        record: Fields,
-    },
-    /// Makes records, all or none; replies with them.
-    BulkCreate {
         /// The object's name.
         object: ObjectName,
         /// The fields of each record.
@@ -133,8 +126,10 @@ pub enum Resolution {
 pub enum Reply {
     /// The record as it now is.
     Record(Fields),
-    /// The records made.
+    /// The records as they now are.
     Records(Vec<Fields>),
+    /// The records that were made.
+    Made(Vec<Fields>),
     /// Whether there was something to delete, to undo or to redo.
     Existed(bool),
     /// How many records were changed or deleted.

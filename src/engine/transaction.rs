@@ -165,11 +165,7 @@ impl Engine {
 
     /// Names the records that are to be made, so that what is told of them holds.
     fn give_ids(&mut self, now: Now, command: &mut Command) {
-        let records = match command {
-            Command::Create { record, .. } => std::slice::from_mut(record),
-            Command::BulkCreate { records, .. } => records,
-            _ => return,
-        };
+        let Command::Create { records, .. } = command else { return };
         for record in records.iter_mut().filter(|record| record.get("id").is_none()) {
             let id = self.random.uuid(now.wall).to_string();
             *record = record.framed(&[("id", &objectql_sync_protocol::quoted(&id))], &[]);
@@ -187,10 +183,8 @@ fn looked_at(command: &Command) -> Result<(ObjectName, Vec<RecordId>), Error> {
             (object, updates.iter().map(|(id, _)| id.clone()).collect())
         }
         Command::BulkDelete { object, ids } => (object, ids.clone()),
-        Command::Create { object, record } | Command::Upsert { object, record } => {
-            (object, id_of(record).into_iter().collect())
-        }
-        Command::BulkCreate { object, records } | Command::Import { object, records } => {
+        Command::Upsert { object, record } => (object, id_of(record).into_iter().collect()),
+        Command::Create { object, records } | Command::Import { object, records } => {
             (object, records.iter().filter_map(id_of).collect())
         }
         Command::UpdateMany { object, .. } | Command::DeleteMany { object, .. } => (object, Vec::new()),

@@ -7,7 +7,7 @@ mod write;
 use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{
     ClientId, Fields, MAX_FIELDS_BYTES, ObjectDefinition, ObjectName, Operation, ProtocolError, RecordId,
-    RecordKey, Sequence, Timestamp, quoted,
+    RecordKey, Sequence, Timestamp,
 };
 
 use super::clock::Clock;
@@ -32,6 +32,8 @@ pub(crate) struct Staged<'a> {
     now: Timestamp,
     clock: Clock,
     last_sequence: Sequence,
+    /// The text of a record while it is put together.
+    text: String,
     pub(crate) views: Views,
     pub(crate) taken: Taken,
     decided: Vec<Sequence>,
@@ -84,6 +86,7 @@ impl<'a> Staged<'a> {
             now,
             clock: state.clock,
             last_sequence: state.last_sequence,
+            text: String::new(),
             views: Views::default(),
             taken: Taken::default(),
             decided: Vec::new(),
@@ -126,10 +129,9 @@ impl<'a> Staged<'a> {
 
     fn decide_one(&mut self, command: &Command) -> Result<Reply, Error> {
         match command {
-            Command::Create { object, record } => self.create(object, record).map(Reply::Record),
-            Command::BulkCreate { object, records } => {
+            Command::Create { object, records } => {
                 let made = records.iter().map(|record| self.create(object, record));
-                made.collect::<Result<_, _>>().map(Reply::Records)
+                made.collect::<Result<_, _>>().map(Reply::Made)
             }
             Command::Update { object, id, patch } => self.update(object, id, patch).map(Reply::Record),
             Command::BulkUpdate { object, updates } => {
@@ -294,13 +296,29 @@ fn is_set_by_driver(quoted_name: &str) -> bool {
     matches!(quoted_name, "\"id\"" | "\"created_at\"" | "\"updated_at\"")
 }
 
-/// The record with its id first and the driver's times last.
-fn stamped(record: &Fields, id: &RecordId, created: Timestamp, updated: Timestamp) -> Result<Fields, Error> {
-    let rest = record.filtered(|name, _| !is_set_by_driver(name));
-    let stamped = rest.framed(
-        &[("id", &id.to_json())],
-        &[("created_at", &quoted(&created.to_string())), ("updated_at", &quoted(&updated.to_string()))],
-    );
+/// The record with its id first and the driver's times last, written by way of `text`.
+fn stamped(
+    text: &mut String,
+    record: &Fields,
+    id: &RecordId,
+    created: Timestamp,
+    updated: Timestamp,
+) -> Result<Fields, Error> {
+    text.clear();
+    text.push_str("{\"id\":");
+    text.push_str(&id.to_json());
+    for (name, value) in record.iter().filter(|(name, _)| !is_set_by_driver(name)) {
+        text.push(',');
+        text.push_str(name);
+        text.push(':');
+        text.push_str(value.as_str());
+    }
+    text.push_str(",\"created_at\":\"");
+    created.push_to(text);
+    text.push_str("\",\"updated_at\":\"");
+    updated.push_to(text);
+    text.push_str("\"}");
+    let stamped = Fields::from_normalised(text.as_str())?;
     check_size(&stamped)?;
     Ok(stamped)
 }

@@ -53,7 +53,7 @@ impl Staged<'_> {
             (Some(before), None, None) => {
                 let stamp = self.clock.issue(self.now);
                 let created = time_of(before, "created_at").unwrap_or(stamp);
-                let fields = stamped(before, &key.id, created, stamp)?;
+                let fields = stamped(&mut self.text, before, &key.id, created, stamp)?;
                 self.take_unique(key, &fields)?;
                 (Operation::Create, Some(fields))
             }

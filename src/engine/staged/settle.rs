@@ -34,7 +34,7 @@ impl Staged<'_> {
             };
             let stamp = self.clock.issue(self.now);
             let data = match operation {
-                Operation::Create => Some(stamped(&data?, &key.id, stamp, stamp).ok()?),
+                Operation::Create => Some(stamped(&mut self.text, &data?, &key.id, stamp, stamp).ok()?),
                 Operation::Update => data.map(|data| data.with("updated_at", &quoted(&stamp.to_string()))),
                 Operation::Delete => None,
             };

@@ -14,7 +14,7 @@ impl Staged<'_> {
     pub(super) fn create(&mut self, object: &ObjectName, record: &Fields) -> Result<Fields, Error> {
         self.writable(object)?;
         let id = match record.get("id") {
-            Some(id) => RecordId::parse_json(id.as_str())?,
+            Some(id) => RecordId::from_value(id)?,
             None => RecordId::string(self.random.uuid(self.now).to_string())?,
         };
         let key = RecordKey { object: object.clone(), id };
@@ -22,7 +22,7 @@ impl Staged<'_> {
             return Err(Error::AlreadyExists { object: object.to_string(), id: key.id.to_json() });
         }
         let stamp = self.clock.issue(self.now);
-        let fields = stamped(record, &key.id, stamp, stamp)?;
+        let fields = stamped(&mut self.text, record, &key.id, stamp, stamp)?;
         self.take_unique(&key, &fields)?;
         let recorded = self.recorded(key, Operation::Create, Some(fields.clone()));
         self.stage(recorded)?;
@@ -64,7 +64,7 @@ impl Staged<'_> {
     /// Changes the record with that id, or makes it.
     pub(super) fn upsert(&mut self, object: &ObjectName, record: &Fields) -> Result<Fields, Error> {
         let id = match record.get("id") {
-            Some(id) => RecordId::parse_json(id.as_str())?,
+            Some(id) => RecordId::from_value(id)?,
             None => {
                 return Err(
                     ProtocolError::InvalidId("an upsert needs the id of the record".to_owned()).into()
@@ -80,8 +80,8 @@ impl Staged<'_> {
     /// Makes a record as it is given, with its times, or changes what is different in the one that is there; gives whether anything
     /// is.
     pub(super) fn import(&mut self, object: &ObjectName, record: &Fields) -> Result<bool, Error> {
-        let id = record.get("id").map_or("null", Json::as_str);
-        let key = RecordKey { object: object.clone(), id: RecordId::parse_json(id)? };
+        let id = record.get("id").unwrap_or(Json::from_normalised("null"));
+        let key = RecordKey { object: object.clone(), id: RecordId::from_value(id)? };
         if let Some(now) = self.view(&key).cloned() {
             let is_other = |name: &str, value: Json<'_>| {
                 !is_set_by_driver(name) && now.get_quoted(name).is_none_or(|it| !it.deep_equals(value))
@@ -96,7 +96,8 @@ impl Staged<'_> {
         self.writable(object)?;
         let stamp = self.clock.issue(self.now);
         let time = |name: &str| time_of(record, name).unwrap_or(stamp);
-        let fields = stamped(record, &key.id, time("created_at"), time("updated_at"))?;
+        let (created, updated) = (time("created_at"), time("updated_at"));
+        let fields = stamped(&mut self.text, record, &key.id, created, updated)?;
         self.take_unique(&key, &fields)?;
         let recorded = self.recorded(key, Operation::Create, Some(fields));
         self.stage(recorded)?;

@@ -15,9 +15,7 @@ pub(super) fn reopened(config: Config, count: usize) -> (World, usize) {
             )
         });
         for part in all.collect::<Vec<_>>().chunks(5000) {
-            world
-                .write(0, Command::BulkCreate { object: object_name(object), records: part.to_vec() })
-                .unwrap();
+            world.write(0, Command::Create { object: object_name(object), records: part.to_vec() }).unwrap();
         }
     }
     world.write(0, create("task", json!({ "id": "t" }))).unwrap();

@@ -177,7 +177,7 @@ fn a_compaction_writes_in_proportion_to_what_changed() {
     let mut world = World::leading(with(20, local()));
     let all =
         (0..5000).map(|n| fields(&json!({ "id": format!("r{n}"), "value": 0, "text": "x".repeat(300) })));
-    world.write(0, Command::BulkCreate { object: object_name("draft"), records: all.collect() }).unwrap();
+    world.write(0, Command::Create { object: object_name("draft"), records: all.collect() }).unwrap();
     for n in 0..20 {
         world.write(0, set_draft(n, 1)).unwrap();
     }
@@ -203,7 +203,7 @@ fn a_compaction_writes_in_proportion_to_what_changed() {
 fn deleted_records_make_room() {
     let mut world = World::leading(with(10, local()));
     let all = (0..4000).map(|n| fields(&json!({ "id": format!("r{n}"), "text": "x".repeat(300) })));
-    world.write(0, Command::BulkCreate { object: object_name("draft"), records: all.collect() }).unwrap();
+    world.write(0, Command::Create { object: object_name("draft"), records: all.collect() }).unwrap();
     let ids = (0..4000)
         .filter(|n| n % 8 != 0)
         .map(|n| RecordId::string(format!("r{n}")).unwrap())
@@ -282,7 +282,7 @@ fn an_unknown_append_that_was_compacted_is_known_again() {
         world.tabs[other].is_alive = true;
         world.settle();
         let reply = world.reply(other, call);
-        assert!(matches!(reply, Ok(Reply::Record(_))), "{reply:?}");
+        assert!(matches!(reply, Ok(Reply::Made(_))), "{reply:?}");
         let creates = world.recorded.iter().filter(|recorded| recorded.operation == Operation::Create);
         assert_eq!(creates.filter(|recorded| recorded.record_id.to_json() == "\"r100\"").count(), 1);
         world.check(other);
@@ -361,7 +361,7 @@ fn much_is_written_and_read_in_slices() {
     // What a call wrote is one entry of what can be undone: these are not large.
     for part in 0..40 {
         let all = (0..250).map(|n| fields(&json!({ "id": format!("r{part}-{n}"), "text": "x".repeat(900) })));
-        world.write(0, Command::BulkCreate { object: object_name("story"), records: all.collect() }).unwrap();
+        world.write(0, Command::Create { object: object_name("story"), records: all.collect() }).unwrap();
     }
     world.now += Duration::from_secs(5);
     world.give(0, Input::Wake);

@@ -24,7 +24,7 @@ fn a_thousand_concurrent_creates_cost_two_appends() {
     world.settle();
     assert!(world.appends - before <= 2, "{} appends", world.appends - before);
     for call in calls {
-        assert!(matches!(world.reply(0, call), Ok(Reply::Record(_))));
+        assert!(matches!(world.reply(0, call), Ok(Reply::Made(_))));
     }
     assert_eq!(world.find(0, "story").len(), 1000);
     assert_gapless(&world);
@@ -128,7 +128,7 @@ fn a_bulk_create_is_all_or_nothing() {
     world.write(0, numbered(1)).unwrap();
     for ids in [["x", "s1"], ["x", "x"]] {
         let records = ids.map(|id| fields(&json!({ "id": id })));
-        let command = Command::BulkCreate { object: object_name("story"), records: records.into() };
+        let command = Command::Create { object: object_name("story"), records: records.into() };
         assert_eq!(world.write(0, command).unwrap_err().code(), "ALREADY_EXISTS");
     }
     assert_eq!(world.find(0, "story").len(), 1);
@@ -494,7 +494,7 @@ fn an_oversized_command_is_refused_alone() {
     let records = (0..17)
         .map(|n| Fields::parse(&format!("{{\"id\":{n},\"t\":\"{}\"}}", "x".repeat(1_000_000))).unwrap())
         .collect();
-    let huge = world.start_write(0, Command::BulkCreate { object: object_name("story"), records });
+    let huge = world.start_write(0, Command::Create { object: object_name("story"), records });
     let better = world.start_write(0, numbered(2));
     world.settle();
     assert_eq!(world.reply(0, huge).unwrap_err().code(), "VALUE_TOO_LARGE");
@@ -536,8 +536,8 @@ fn values_outside_the_rules_are_refused_with_nothing_written() {
 fn the_driver_sets_the_id_and_the_times() {
     let mut world = World::new(by_hand());
     let given = json!({ "created_at": "mine", "updated_at": 7, "n": 1, "__proto__": { "x": 1 } });
-    let Ok(Reply::Record(record)) = world.write(0, create("story", given)) else { panic!("no record") };
-    let record: Value = serde_json::from_str(record.as_str()).unwrap();
+    let Ok(Reply::Made(made)) = world.write(0, create("story", given)) else { panic!("no record") };
+    let record: Value = serde_json::from_str(made[0].as_str()).unwrap();
     let id = record["id"].as_str().unwrap();
     assert_eq!(id.len(), 36);
     assert_eq!(record["created_at"], record["updated_at"]);

@@ -318,7 +318,12 @@ impl World {
                 }
             }
             Output::Reply { request, result } => {
-                if let Ok(Reply::Record(record)) = &result {
+                let records = match &result {
+                    Ok(Reply::Record(record)) => std::slice::from_ref(record),
+                    Ok(Reply::Records(records) | Reply::Made(records)) => records,
+                    _ => &[],
+                };
+                for record in records {
                     let id = record.get("id").unwrap();
                     assert!(self.written.contains(id.as_str()), "a promise before the row was durable");
                 }
@@ -694,7 +699,7 @@ fn fields(value: &Value) -> Fields {
 }
 
 fn create(object: &str, record: Value) -> Command {
-    Command::Create { object: object_name(object), record: fields(&record) }
+    Command::Create { object: object_name(object), records: vec![fields(&record)] }
 }
 
 fn update(object: &str, id: &str, patch: Value) -> Command {

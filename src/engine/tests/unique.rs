@@ -80,7 +80,7 @@ fn of_many_that_are_made_at_once_none_is_when_two_share_a_value() {
     let mut world = people();
     let bulk = |emails: [&str; 3]| {
         let records = emails.map(|email| fields(&json!({ "email": email }))).into();
-        Command::BulkCreate { object: object_name("person"), records }
+        Command::Create { object: object_name("person"), records }
     };
     assert_eq!(code(&mut world, bulk(["1", "2", "1"])), TAKEN);
     assert_eq!(code(&mut world, bulk(["1", "2", "3"])), None);

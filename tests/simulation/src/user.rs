@@ -102,7 +102,7 @@ impl World {
         let fields = fields(kind, value, token);
         let command = match kind {
             WriteKind::Create | WriteKind::BadCreate => {
-                Command::Create { object, record: with_id(&id, &fields) }
+                Command::Create { object, records: vec![with_id(&id, &fields)] }
             }
             WriteKind::Update | WriteKind::BadUpdate => {
                 Command::Update { object, id, patch: without_id(&fields) }
@@ -112,7 +112,7 @@ impl World {
             WriteKind::Bulk => {
                 let ids = (0..3).map(|more| record_id(OWN_RECORDS + token * 3 + more));
                 let records = ids.map(|id| with_id(&id, &fields)).collect();
-                Command::BulkCreate { object, records }
+                Command::Create { object, records }
             }
             WriteKind::Transaction => {
                 match self.transact(at, tab, &RecordKey { object, id }, &fields, token) {
@@ -159,7 +159,7 @@ impl World {
             let record = with_id(&key.id, fields).with("found", &found.to_string());
             engine.stage(now, number, Command::Upsert { object: key.object.clone(), record })?;
             let more = with_id(&record_id(OWN_RECORDS + token * 3), fields);
-            engine.stage(now, number, Command::Create { object: key.object.clone(), record: more })
+            engine.stage(now, number, Command::Create { object: key.object.clone(), records: vec![more] })
         };
         let staged = stage();
         let command = engine.take_transaction(number)?;
