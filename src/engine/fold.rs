@@ -205,10 +205,7 @@ fn subscribe(state: &mut State, subscriptions: &[Subscription]) {
 fn record_all(state: &mut State, mutations: &[Recorded], folded: &mut Folded) -> Unit {
     let mut befores = Views::default();
     for recorded in mutations {
-        let key = recorded.key();
-        if befores.get(&key).is_none() {
-            befores.set(&key, state.visible(&key).cloned());
-        }
+        befores.add(recorded.key(), |key| state.visible(key));
         record(state, recorded, folded);
     }
     let steps = befores.into_all().filter_map(|(key, before)| {

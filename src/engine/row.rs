@@ -14,6 +14,9 @@ const MAGIC: [u8; 2] = *b"OQ";
 /// The newest version. 1: without `Reverted`. 2: without `Mended`.
 const VERSION: u8 = 3;
 
+/// About how many bytes a mutation has beside its data.
+const RECORDED_BYTES: usize = 128;
+
 /// The most bytes one row may have: 32 MiB. Chromium refuses IndexedDB values of about 128 MiB.
 pub const MAX_ROW_BYTES: usize = 32 << 20;
 
@@ -244,8 +247,13 @@ impl Row {
             _ => 1,
         };
         let version = self.events.iter().map(since).max().unwrap_or(1);
-        let bytes =
-            postcard::to_extend(self, seal::begin(MAGIC, version)).map_err(|_| FormatError::BadBody)?;
+        let recorded = self.events.iter().flat_map(Event::recorded);
+        let bytes = recorded
+            .map(|recorded| RECORDED_BYTES + recorded.data.as_ref().map_or(0, |data| data.as_str().len()));
+        // Growing in steps, it would be copied over and over, and leave its memory to nobody.
+        let mut begun = seal::begin(MAGIC, version);
+        begun.reserve(bytes.sum());
+        let bytes = postcard::to_extend(self, begun).map_err(|_| FormatError::BadBody)?;
         if bytes.len() > MAX_ROW_BYTES {
             return Err(FormatError::TooLarge);
         }

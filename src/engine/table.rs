@@ -103,8 +103,11 @@ const FEW_SLOTS: usize = 64;
 
 impl Table {
     fn slot_of(&self, id: &RecordId) -> Option<usize> {
-        let slot = self.by_id.find(self.by_id.hash(id), &|slot| self.holds(slot as usize, id));
-        slot.map(|slot| slot as usize)
+        self.slot_by(self.by_id.hash(id), id)
+    }
+
+    fn slot_by(&self, hash: u32, id: &RecordId) -> Option<usize> {
+        self.by_id.find(hash, &|slot| self.holds(slot as usize, id)).map(|slot| slot as usize)
     }
 
     fn holds(&self, slot: usize, id: &RecordId) -> bool {
@@ -123,12 +126,13 @@ impl Table {
 
     /// The record with that id, made if need be.
     pub(crate) fn entry(&mut self, id: &RecordId) -> &mut Record {
-        let slot = self.slot_of(id).unwrap_or_else(|| {
+        let hash = self.by_id.hash(id);
+        let slot = self.slot_by(hash, id).unwrap_or_else(|| {
             let slot = self.slots.len();
             self.slots.push(Some(Record::new(id.clone())));
             self.numbers.push(self.next);
             self.next += 1;
-            self.by_id.insert(self.by_id.hash(id), slot);
+            self.by_id.insert(hash, slot);
             slot
         });
         self.mark(slot);

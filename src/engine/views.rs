@@ -25,9 +25,9 @@ struct Entry {
 pub(crate) type Before = Option<Option<Fields>>;
 
 impl Views {
-    fn place(&self, key: &RecordKey) -> Option<usize> {
+    fn place(&self, hash: u32, key: &RecordKey) -> Option<usize> {
         let is_it = |place: u32| self.list.get(place as usize).is_some_and(|entry| entry.key == *key);
-        self.places.find(self.places.hash(key), &is_it).map(|place| place as usize)
+        self.places.find(hash, &is_it).map(|place| place as usize)
     }
 
     /// How a record will look; none where it is not among them.
@@ -37,7 +37,8 @@ impl Views {
 
     /// Likewise, with its id.
     pub(crate) fn get_pair(&self, key: &RecordKey) -> Option<(&RecordId, Option<&Fields>)> {
-        self.list.get(self.place(key)?).map(|entry| (&entry.key.id, entry.view.as_ref()))
+        let place = self.place(self.places.hash(key), key)?;
+        self.list.get(place).map(|entry| (&entry.key.id, entry.view.as_ref()))
     }
 
     /// Begins a turn.
@@ -47,15 +48,25 @@ impl Views {
 
     /// Changes how a record will look; gives how it looked before the turn, the first time in it.
     pub(crate) fn set(&mut self, key: &RecordKey, view: Option<Fields>) -> Option<Before> {
-        let turn = self.turn;
-        if let Some(entry) = self.place(key).and_then(|place| self.list.get_mut(place)) {
+        let (turn, hash) = (self.turn, self.places.hash(key));
+        if let Some(entry) = self.place(hash, key).and_then(|place| self.list.get_mut(place)) {
             let is_first = std::mem::replace(&mut entry.turn, turn) != turn;
             let old = std::mem::replace(&mut entry.view, view);
             return is_first.then_some(Some(old));
         }
-        self.places.insert(self.places.hash(key), self.list.len());
+        self.places.insert(hash, self.list.len());
         self.list.push(Entry { key: key.clone(), view, turn });
         Some(None)
+    }
+
+    /// Takes a record in that is not among them yet.
+    pub(crate) fn add<'a>(&mut self, key: RecordKey, view: impl FnOnce(&RecordKey) -> Option<&'a Fields>) {
+        let hash = self.places.hash(&key);
+        if self.place(hash, &key).is_none() {
+            self.places.insert(hash, self.list.len());
+            let view = view(&key).cloned();
+            self.list.push(Entry { key, view, turn: self.turn });
+        }
     }
 
     /// Takes back what a turn did to a record, given what the first [`set`](Self::set) gave; the last record comes first.

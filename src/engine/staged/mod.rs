@@ -271,7 +271,11 @@ impl<'a> Staged<'a> {
             return Err(Error::CallTooLarge("a call may write 16 MiB: split it"));
         }
         let key = recorded.key();
-        let view = apply(self.view(&key).cloned(), recorded.operation, recorded.data.as_ref());
+        let before = match recorded.operation {
+            Operation::Create => None,
+            Operation::Update | Operation::Delete => self.view(&key).cloned(),
+        };
+        let view = apply(before, recorded.operation, recorded.data.as_ref());
         self.set_view(&key, view);
         match self.events.last_mut() {
             Some(Event::Recorded(list)) if self.has_recorded => list.push(recorded),
