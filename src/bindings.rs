@@ -80,9 +80,14 @@ impl Driver {
         second: &str,
         within: Option<u32>,
     ) -> Promise {
-        let command = text(first).and_then(|first| command(&self.0, kind, object, &first, second));
+        let first = text(first);
+        if kind == "createEach" {
+            let commands = first.and_then(|records| creates(&self.0, object, &records));
+            return or_rejected(commands.and_then(|commands| self.0.call_each(commands)));
+        }
+        let command = first.and_then(|first| command(&self.0, kind, object, &first, second));
         or_rejected(command.and_then(|command| match within {
-            None => self.0.call(true, |request: RequestId| Input::Write { request, command }),
+            None => self.0.call(true, |request: RequestId| Input::Write(vec![(request, command)])),
             Some(transaction) => {
                 let reply = self.0.read(|engine| engine.stage(now(), transaction, command))?;
                 Ok(Promise::resolve(&reply_to_js(&reply)))
@@ -209,6 +214,14 @@ fn text(value: &JsValue) -> Result<String, Error> {
         None => value.as_string(),
     };
     text.ok_or_else(|| Error::Internal("a text is wanted".to_owned()))
+}
+
+/// Creates that are made or refused each by itself.
+fn creates(shell: &Shell, object: &str, records: &str) -> Result<Vec<Command>, Error> {
+    let object = shell.read(|engine| engine.object_name(object))?;
+    let records = list(records, 1, Fields::from_json)?;
+    let create = |record| Command::Create { object: object.clone(), records: vec![record] };
+    Ok(records.into_iter().map(create).collect())
 }
 
 /// The command for a kind of write. `first` and `second` are JSON text but for the ids of mutations.

@@ -1,3 +1,4 @@
+import type { Creates } from './creates.js';
 import { type Driver, type Question, whenLoaded } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import type { Events } from './events.js';
@@ -30,7 +31,7 @@ import type {
   SyncReport,
   TransactionOptions,
 } from './types.js';
-import { encodeQuery, encodeRecord, encodeResolution } from './values.js';
+import { encodeQuery, encodeRecord, encodeResolution, type RecordDraft } from './values.js';
 
 /** How many records `import` deletes in one commit: a call may write 16 MiB. */
 const MOST_DELETED = 10_000;
@@ -40,6 +41,7 @@ export interface Handle {
   readonly name: string;
   readonly driver: Driver;
   readonly reading: Reading;
+  readonly creates: Creates;
   readonly events: Events;
   storage(): Promise<StorageReport>;
   close(): Promise<void>;
@@ -357,6 +359,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
    * after the commit that is under way. What is pending stays and is pushed the next time. Calling it again changes nothing.
    */
   close(): Promise<void> {
+    this.#handle.creates.flush();
     this.#handle.events.end();
     this.#closing ??= this.#handle.close();
     return this.#closing;
@@ -370,6 +373,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
    * `STORAGE_BLOCKED` when another tab keeps it open.
    */
   destroy(): Promise<void> {
+    this.#handle.creates.flush();
     this.#handle.events.end();
     return this.#handle.destroy();
   }
@@ -385,10 +389,21 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
   }
 
   /** @internal */
+  protected make(encoded: () => readonly [object: string, record: RecordDraft]): Promise<object> {
+    try {
+      this.#throwIfClosed();
+      return this.#handle.creates.make(...encoded());
+    } catch (thrown) {
+      return Promise.reject(toObjectqlError(thrown));
+    }
+  }
+
+  /** @internal */
   protected async run<R>(task: (driver: Driver) => R | Promise<R>): Promise<R> {
-    const { driver } = this.#handle;
+    const { creates, driver } = this.#handle;
     for (;;) {
       this.#throwIfClosed();
+      creates.flush();
       try {
         return await task(driver);
       } catch (thrown) {

@@ -5,7 +5,7 @@ import type { OpenOptions } from './types.js';
 
 /** What can be written: its object, and its first and second argument as JSON text, but for the ids of mutations and transactions. */
 export type Write =
-  | 'create' | 'update' | 'bulkUpdate' | 'updateMany' | 'upsert' | 'delete' | 'bulkDelete' | 'deleteMany' | 'import'
+  | 'create' | 'createEach' | 'update' | 'bulkUpdate' | 'updateMany' | 'upsert' | 'delete' | 'bulkDelete' | 'deleteMany' | 'import'
   | 'resolve' | 'retry' | 'discard' | 'commit' | 'undo' | 'redo';
 
 /** What can be asked, likewise. */
@@ -15,8 +15,9 @@ export type Question = 'status' | 'pendingMutations' | 'conflicts' | 'rejected' 
 /** What the wasm side offers. Queries and lists cross as JSON text, records as `Found`; what is thrown is an `Error` with a `code`. */
 export interface Driver {
   /**
-   * In a transaction, if one is named. Resolves with the JSON of records, a number or a boolean, as the kind has it; for `create`, which takes an
-   * array of records, with the JSON of arrays of a time and the ids of those that were made at it, in their order.
+   * In a transaction, if one is named. Resolves with the JSON of records, a number or a boolean, as the kind has it. `create` makes an array of
+   * records, all or none, and `createEach` makes each by itself: they resolve with the JSON of arrays of a time and the ids of those that were made
+   * then, in their order; with `createEach`, what was not made has an object with `code` and `message` in its place.
    */
   write(kind: Write, object: string, first: string | Uint8Array, second: string, within?: number): Promise<unknown>;
   /** Answers with JSON, likewise. */

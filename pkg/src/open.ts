@@ -25,11 +25,12 @@ export class Databases {
     const user: User = { events: new Events(), options: { ...options, name } };
     return await this.#inTurn(name, async () => {
       const shared = await this.#join(name, settings, user);
-      const [driver, reading] = await Promise.all([shared.driver(), shared.reading()]);
+      const [driver, { reading, creates }] = await Promise.all([shared.driver(), shared.ends()]);
       return new Database<Schema>({
         name: options.name,
         driver,
         reading,
+        creates,
         events: user.events,
         storage: () => shared.storage(),
         close: () => this.#leave(name, shared, user),

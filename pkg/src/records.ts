@@ -21,18 +21,18 @@ import type {
   Stored,
   Where,
 } from './types.js';
-import type { EncodedQuery, NewRecords } from './values.js';
+import type { EncodedQuery } from './values.js';
 import {
   encodeAggregation,
   encodeGivenWhere,
   encodeId,
   encodeIds,
-  encodeNewRecord,
   encodeNewRecords,
   encodeQuery,
   encodeRecord,
   encodeUpdates,
   encodeWhere,
+  RecordDraft,
 } from './values.js';
 
 /** From this length on, in UTF-16 units, a text crosses faster as bytes. */
@@ -55,6 +55,9 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
   /** The transaction's number. @internal */
   protected abstract readonly within: number | undefined;
 
+  /** Makes a record; `encoded` gives its object and the record, or throws. @internal */
+  protected abstract make(encoded: () => readonly [object: string, record: RecordDraft]): Promise<object>;
+
   /** Runs `task` at once: what a write takes is encoded before the call returns. @internal */
   protected abstract run<R>(task: (driver: Driver) => R | Promise<R>): Promise<R>;
 
@@ -69,7 +72,8 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   create<Name extends ObjectName<Schema>>(object: Name, record: NewRecord<Schema[Name]>): Promise<Stored<Schema[Name]>> {
-    return this.#make(object, () => encodeNewRecord(record, object)).then(([made]) => made as Stored<Schema[Name]>);
+    const encoded = attempt(() => [objectName(object), new RecordDraft(record, object)] as const);
+    return this.make(encoded) as Promise<Stored<Schema[Name]>>;
   }
 
   /**
@@ -87,7 +91,14 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
     object: Name,
     records: readonly NewRecord<Schema[Name]>[],
   ): Promise<Stored<Schema[Name]>[]> {
-    return this.#make(object, () => encodeNewRecords(records, object)) as Promise<Stored<Schema[Name]>[]>;
+    const encoded = attempt(() => {
+      const { text, complete } = encodeNewRecords(records, object);
+      return { name: objectName(object), text: crossing(text), complete };
+    });
+    return this.run(async (driver) => {
+      const { name, text, complete } = encoded();
+      return complete((await driver.write('create', name, text, '', this.within)) as string) as Stored<Schema[Name]>[];
+    });
   }
 
   /**
@@ -323,18 +334,6 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
     // Once and now: the call may have to wait, and what the app changes meanwhile is not what it wrote.
     const encoded = attempt(() => [objectName(object), crossing(first()), second()] as const);
     return this.run((driver) => driver.write(kind, ...encoded(), this.within) as Promise<R>);
-  }
-
-  /** Makes records, all or none. */
-  async #make(object: string, encode: () => NewRecords): Promise<object[]> {
-    const encoded = attempt(() => {
-      const { text, made } = encode();
-      return { name: objectName(object), text: crossing(text), made };
-    });
-    return await this.run(async (driver) => {
-      const { name, text, made } = encoded();
-      return made((await driver.write('create', name, text, '', this.within)) as string);
-    });
   }
 
   async #json<R>(kind: Write, object: string, first: () => string, second?: () => string): Promise<R> {

@@ -1,3 +1,4 @@
+import { Creates } from './creates.js';
 import type { Driver, DriverClass, DriverHooks } from './driver.js';
 import { Cipher } from './encryption.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
@@ -39,6 +40,7 @@ export class SharedDatabase {
   readonly users = new Set<User>();
   readonly #opening: Promise<Driver>;
   #reading: Reading | undefined;
+  #creates: Creates | undefined;
   /** The conflicts that the app was asked about. */
   readonly #asked = new Set<string>();
   /** Where and how the log is kept. */
@@ -126,10 +128,12 @@ export class SharedDatabase {
     await driver.close();
   }
 
-  /** Reads records; once the driver is open. */
-  async reading(): Promise<Reading> {
+  /** What all handles read and create by, once the driver is open. */
+  async ends(): Promise<{ reading: Reading; creates: Creates }> {
     const driver = await this.#opening;
-    return (this.#reading ??= new Reading(driver, (JSON.parse(this.settings) as Settings).driver.objects));
+    this.#reading ??= new Reading(driver, (JSON.parse(this.settings) as Settings).driver.objects);
+    this.#creates ??= new Creates(driver);
+    return { reading: this.#reading, creates: this.#creates };
   }
 
   #hooks(options: OpenOptions, realtimeUrl: string | undefined): DriverHooks {

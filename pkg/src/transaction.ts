@@ -1,8 +1,8 @@
 import type { Driver } from './driver.js';
 import type { Reading } from './reading.js';
 import { Records, type Source } from './records.js';
-import type { AnySchema, SchemaOf } from './types.js';
-import { encodeId } from './values.js';
+import type { AnySchema, RecordId, SchemaOf } from './types.js';
+import { encodeId, forEachMade, type RecordDraft } from './values.js';
 
 /**
  * Reads and writes that become one commit, or nothing. It reads what it wrote; others see it when it is committed. Made by
@@ -64,6 +64,17 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
   #end(): void {
     this.#isEnded = true;
     this.#forget();
+  }
+
+  /** @internal */
+  protected make(encoded: () => readonly [object: string, record: RecordDraft]): Promise<object> {
+    return this.run(async (driver) => {
+      const [object, record] = encoded();
+      const answer = (await driver.write('create', object, `[${record.text()}]`, '', this.within)) as string;
+      let made: object = {};
+      forEachMade(answer, (id, time) => (made = record.complete(id as RecordId, time)));
+      return made;
+    });
   }
 
   /** One after the other: a call may have to wait for records to be read, and those after it build on it. @internal */

@@ -50,42 +50,70 @@ export function encodeRecord(record: unknown, objectName: string): string {
   return textOf(copyRecord(record, walk), walk);
 }
 
-/** Records that are to be made. */
+/** A record that is to be made, as it was when that was asked for. */
+export class RecordDraft {
+  readonly #walk: Walk;
+  readonly #fields: Fields;
+
+  /** Reads the app's record. Errors: as {@link encodeRecord}, but for those of `text`. */
+  constructor(record: unknown, objectName: string) {
+    this.#walk = begin(objectName, record);
+    this.#fields = copyRecord(record, this.#walk, true);
+  }
+
+  /** Its JSON text. Errors: those of {@link encodeRecord} for text that is too long, or cannot be. */
+  text(): string {
+    return textOf(this.#fields, this.#walk);
+  }
+
+  /** The text of an array of records; nothing where one of them has to be looked at by itself. */
+  static texts(records: readonly RecordDraft[]): string | undefined {
+    const text = stringify(records.map((record) => record.#fields));
+    return text === undefined || text.length > MAX_TEXT_LENGTH || text.includes('\\u') ? undefined : text;
+  }
+
+  /** The record as it was stored. Nothing but what the driver puts in was not known before, so nothing else has to come back. */
+  complete(id: RecordId, time: string): object {
+    return complete(this.#fields, id, time);
+  }
+}
+
+/** Records that are to be made, all or none. */
 export interface NewRecords {
   /** The JSON text of an array of them. */
   readonly text: string;
-  /** Them once they are made, for the app; given which they are and when that was. */
-  made(answer: string): Fields[];
-}
-
-/** Turns a record that is to be made into JSON text, as {@link encodeNewRecords}. */
-export function encodeNewRecord(record: unknown, objectName: string): NewRecords {
-  const walk = begin(objectName, record);
-  return newRecords([copyRecord(record, walk, true)], walk, MAX_TEXT_LENGTH);
+  /** The records as they were stored, given what the driver says. */
+  complete(answer: string): object[];
 }
 
 /** Turns records that are to be made into JSON text; errors as {@link encodeRecord}, with the place in the array. */
 export function encodeNewRecords(records: unknown, objectName: string): NewRecords {
   const walk = begin(objectName, records);
-  return newRecords(copyEach(records, walk, (record) => copyRecord(record, walk, true)), walk, MAX_CALL_LENGTH);
+  const copies = copyEach(records, walk, (record) => copyRecord(record, walk, true));
+  const text = textOf(copies, walk, MAX_CALL_LENGTH, () => checkEach(copies, walk));
+  return {
+    text,
+    complete(answer) {
+      let at = 0;
+      forEachMade(answer, (id, time) => complete(copies[at++] as Fields, id as RecordId, time));
+      return copies;
+    },
+  };
 }
 
-/** What was read of the app's records is what they will be, so nothing but what the driver puts in comes back. */
-function newRecords(records: Fields[], walk: Walk, most: number): NewRecords {
-  const made = (answer: string) => {
-    let at = 0;
-    // Those of one time are together: the time, and their ids.
-    for (const [time, ...ids] of JSON.parse(answer) as [string, ...RecordId[]][]) {
-      for (const id of ids) {
-        const record = records[at++] as Fields;
-        record['id'] = id;
-        record['created_at'] = time;
-        record['updated_at'] = time;
-      }
-    }
-    return records;
-  };
-  return { text: textOf(records, walk, most, () => checkEach(records, walk)), made };
+function complete(fields: Fields, id: RecordId, time: string): object {
+  fields['id'] = id;
+  fields['created_at'] = time;
+  fields['updated_at'] = time;
+  return fields;
+}
+
+/** Goes through what became of records, in their order: of each its id and its time, or why it was not made. */
+export function forEachMade(answer: string, tell: (outcome: RecordId | { code: string; message: string }, time: string) => void): void {
+  // Those of one time are together, behind it.
+  for (const [time, ...outcomes] of JSON.parse(answer) as [string, ...Parameters<typeof tell>[0][]][]) {
+    for (const outcome of outcomes) tell(outcome, time);
+  }
 }
 
 /** Turns changes to records into JSON text: the id and the change of each. */
@@ -212,17 +240,20 @@ function begin(root: string, value: unknown, within = '', refusesUndefined = fal
 
 /** The JSON text of what was copied. */
 function textOf(copied: unknown, walk: Walk, most = MAX_TEXT_LENGTH, check = () => checkTexts(copied, walk, 0, '')): string {
-  let text: string;
-  try {
-    text = JSON.stringify(copied);
-  } catch {
-    // It would be longer than a string can be.
-    throw tooLarge(walk);
-  }
-  if (text.length > most) throw tooLarge(walk);
+  const text = stringify(copied);
+  if (text === undefined || text.length > most) throw tooLarge(walk);
   // What no text may hold is escaped in this way, and little else: it is looked for only where there is such an escape.
   if (text.includes('\\u')) check();
   return text;
+}
+
+/** The JSON text of a copy; nothing where it is longer than a string can be. */
+function stringify(copied: unknown): string | undefined {
+  try {
+    return JSON.stringify(copied);
+  } catch {
+    return undefined;
+  }
 }
 
 function checkEach(list: readonly Fields[], walk: Walk): void {

@@ -114,10 +114,27 @@ test('what the driver throws arrives as an error with its code, class and cause'
   const db = await open();
   await db.create('story', { id: 'a' });
   await assert.rejects(db.create('story', { id: 'a' }), (error) => {
-    return error instanceof StateError && error.code === 'ALREADY_EXISTS' && error.name === 'StateError' && error.cause instanceof Error;
+    return error instanceof StateError && error.code === 'ALREADY_EXISTS' && error.name === 'StateError';
   });
+  await assert.rejects(db.bulkCreate('story', [{ id: 'a' }]), (error) => error.code === 'ALREADY_EXISTS' && error.cause instanceof Error);
   FakeDriver.opened[0].find = () => { throw new WebAssembly.RuntimeError('unreachable'); };
   await assert.rejects(db.find('story'), (error) => error instanceof WasmError && error.code === 'INTERNAL');
+});
+
+test('creates that are made together succeed or fail each by itself, in the order of all writes', async () => {
+  const db = await open();
+  const driver = FakeDriver.opened[0];
+  const calls = [];
+  const { write } = driver;
+  driver.write = (kind, object, first, ...rest) => { calls.push(kind); return write.call(driver, kind, object, first, ...rest); };
+  const made = [db.create('story', { id: 1, title: 'one' }), db.create('story', { id: 1 }), db.create('story', { id: 2, text: '\ud800' }), db.create('story', { id: 3 })];
+  const deleted = db.delete('story', 3);
+  const task = db.create('task', { id: 4 });
+  const outcomes = await Promise.allSettled([...made, deleted, task]);
+  assert.deepEqual(outcomes.map(({ value, reason }) => value?.id ?? value ?? reason.code), [1, 'ALREADY_EXISTS', 'INVALID_VALUE', 3, true, 4]);
+  assert.deepEqual(outcomes[0].value, { id: 1, title: 'one', created_at: 'now', updated_at: 'now' });
+  // The one with the odd text made the others go alone.
+  assert.deepEqual(calls, ['createEach', 'createEach', 'createEach', 'delete', 'createEach']);
 });
 
 test('what a write takes is read before the call returns', async () => {

@@ -56,7 +56,12 @@ export class FakeDriver {
       return record.id;
     });
     await this.#write(object, ids);
-    return JSON.stringify(ids.length > 0 ? [['now', ...ids]] : []);
+    return JSON.stringify([['now', ...ids]]);
+  }
+
+  async createEach(object, recordsJson) {
+    const made = (record) => this.create(object, JSON.stringify([record])).then((text) => JSON.parse(text)[0][1], ({ code, message }) => ({ code, message }));
+    return JSON.stringify([['now', ...(await Promise.all(JSON.parse(recordsJson).map(made)))]]);
   }
 
   async delete(object, idJson) {

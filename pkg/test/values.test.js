@@ -99,9 +99,9 @@ test('a list of records says which one is wrong', () => {
 test('a record that was made is what was given, with what the driver puts in', () => {
   const tags = [{ a: -0 }];
   const given = { title: 'C:\\users', created_at: 'never', tags, due: new Date(0), none: undefined, JSON: { toJSON: () => null } };
-  const { text, made } = encodeNewRecords([given, { id: 7 }, {}], 'story');
+  const { text, complete } = encodeNewRecords([given, { id: 7 }, {}], 'story');
   assert.equal(text, '[{"title":"C:\\\\users","tags":[{"a":0}],"due":"1970-01-01T00:00:00.000Z","JSON":null},{"id":7},{}]');
-  const records = made('[["t1","a",7],["t2","b"]]');
+  const records = complete('[["t1","a",7],["t2","b"]]');
   assert.equal(
     JSON.stringify(records),
     '[{"id":"a","title":"C:\\\\users","tags":[{"a":0}],"due":"1970-01-01T00:00:00.000Z","JSON":null,"created_at":"t1","updated_at":"t1"},' +

@@ -21,7 +21,7 @@ use super::log::{Beginning, NewRoot, Outcome};
 use super::realtime::{Happening, Socket};
 use super::store::{Storage, Store};
 use super::transport::Transport;
-use crate::engine::{Announcement, Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId};
+use crate::engine::{Announcement, Command, Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId};
 use crate::error::Error;
 
 /// A browser may fire a timer a little early: without this the engine would be woken twice.
@@ -47,6 +47,7 @@ pub(crate) struct Shell {
     /// no collector of garbage sees.
     hooks: RefCell<Option<Rc<Hooks>>>,
     calls: RefCell<HashMap<RequestId, Call>>,
+    groups: RefCell<Vec<Group>>,
     next_request: Cell<u64>,
     timer: RefCell<Option<Timeout>>,
     channel: RefCell<Option<Channel>>,
@@ -67,6 +68,16 @@ struct Call {
     reject: Function,
     /// Whether `close` waits for it.
     is_write: bool,
+}
+
+/// Writes that were made together and have each its own outcome. It is one promise for all of them, which the page takes apart.
+struct Group {
+    /// Their numbers begin here.
+    first: u64,
+    /// How many outcomes are missing.
+    left: usize,
+    results: Vec<Option<Result<Reply, Error>>>,
+    resolve: Function,
 }
 
 /// What the shell is started with.
@@ -104,6 +115,7 @@ impl Shell {
             name,
             hooks: RefCell::new(Some(Rc::new(hooks))),
             calls: RefCell::default(),
+            groups: RefCell::default(),
             next_request: Cell::new(1),
             timer: RefCell::default(),
             channel: RefCell::default(),
@@ -204,6 +216,22 @@ impl Shell {
         Ok(promise)
     }
 
+    /// Makes writes that have each its own outcome; the promise is kept when all have it.
+    pub(crate) fn call_each(self: &Rc<Self>, commands: Vec<Command>) -> Result<Promise, Error> {
+        if self.is_closed.get() {
+            return Err(Error::Closed);
+        }
+        let first = self.next_request.get();
+        let writes: Vec<_> = (first..).map(RequestId).zip(commands).collect();
+        self.next_request.set(first + writes.len() as u64);
+        let promise = Promise::new(&mut |resolve, _| {
+            let results = vec![None; writes.len()];
+            self.groups.borrow_mut().push(Group { first, left: writes.len(), results, resolve });
+        });
+        self.handle(Input::Write(writes));
+        Ok(promise)
+    }
+
     fn wait_for(&self, request: RequestId, is_write: bool) -> Promise {
         Promise::new(&mut |resolve, reject| {
             self.calls.borrow_mut().insert(request, Call { resolve, reject, is_write });
@@ -228,7 +256,10 @@ impl Shell {
     }
 
     fn close_if_done(&self) {
-        if !self.is_closed.get() || self.calls.borrow().values().any(|call| call.is_write) {
+        if !self.is_closed.get()
+            || self.calls.borrow().values().any(|call| call.is_write)
+            || !self.groups.borrow().is_empty()
+        {
             return;
         }
         self.listeners.borrow_mut().clear();
@@ -348,13 +379,38 @@ impl Shell {
 
     fn reply(&self, request: RequestId, result: Result<Reply, Error>) {
         let call = self.calls.borrow_mut().remove(&request);
-        if let Some(call) = call {
-            // What the app does with it runs after this, as a microtask of its own.
-            let _ = match &result {
-                Ok(reply) => call.resolve.call1(&JsValue::NULL, &reply_to_js(reply)),
-                Err(error) => call.reject.call1(&JsValue::NULL, &to_js(error)),
-            };
+        let Some(call) = call else { return self.reply_in_group(request, result) };
+        // What the app does with it runs after this, as a microtask of its own.
+        let _ = match &result {
+            Ok(reply) => call.resolve.call1(&JsValue::NULL, &reply_to_js(reply)),
+            Err(error) => call.reject.call1(&JsValue::NULL, &to_js(error)),
+        };
+    }
+
+    fn reply_in_group(&self, request: RequestId, result: Result<Reply, Error>) {
+        let mut groups = self.groups.borrow_mut();
+        let place = |group: &Group| request.0.checked_sub(group.first).and_then(|at| usize::try_from(at).ok());
+        let Some(at) = groups.iter().position(|group| place(group).is_some_and(|at| at < group.results.len()))
+        else {
+            return;
+        };
+        if let Some(group) = groups.get_mut(at) {
+            if let Some(slot) = place(group).and_then(|at| group.results.get_mut(at)) {
+                *slot = Some(result);
+                group.left -= 1;
+            }
+            if group.left > 0 {
+                return;
+            }
         }
+        let group = groups.remove(at);
+        drop(groups);
+        let mut results = group.results.iter().flatten().map(|result| match result {
+            Ok(Reply::Made(records)) => Ok(records.as_slice()),
+            Ok(_) => Ok([].as_slice()),
+            Err(error) => Err(error),
+        });
+        let _ = group.resolve.call1(&JsValue::NULL, &JsValue::from_str(&made_by_time(&mut results)));
     }
 
     fn tell(&self, notice: &Notice) {
@@ -443,7 +499,9 @@ fn handle_in(shell: &Weak<Shell>, input: Input) {
 pub(crate) fn reply_to_js(reply: &Reply) -> JsValue {
     match reply {
         Reply::Record(record) => JsValue::from_str(record.as_str()),
-        Reply::Made(records) => JsValue::from_str(&ids_by_time(records)),
+        Reply::Made(records) => {
+            JsValue::from_str(&made_by_time(&mut std::iter::once(Ok(records.as_slice()))))
+        }
         Reply::Records(records) => {
             let mut text = String::with_capacity(
                 records.iter().map(|record| record.as_str().len() + 1).sum::<usize>() + 2,
@@ -466,23 +524,33 @@ pub(crate) fn reply_to_js(reply: &Reply) -> JsValue {
     }
 }
 
-/// The ids of records that were made, as JSON: those of one time in an array that begins with it. What else is in them the page
-/// knows, and hundreds of bytes of each need not cross back.
-fn ids_by_time(records: &[Fields]) -> String {
-    let (mut text, mut last) = (String::from("["), "");
-    for record in records {
-        let all = record.as_str();
-        // What was made ends with its time.
-        let time = all.get(all.len().saturating_sub(TIME_BYTES + 1)..all.len() - 1).unwrap_or("null");
-        if time != last {
-            text.push_str(if last.is_empty() { "[" } else { "],[" });
-            text.push_str(time);
-            last = time;
+/// The ids of records that were made, as JSON: those of one time in an array that begins with it; an error in the place of what was
+/// not made. What else is in the records the page knows, and hundreds of bytes of each need not cross back.
+fn made_by_time<'a>(results: &mut dyn Iterator<Item = Result<&'a [Fields], &'a Error>>) -> String {
+    let (mut text, mut last) = (String::from("[[\"\""), "\"\"");
+    for result in results {
+        match result {
+            Ok(records) => {
+                for record in records {
+                    let all = record.as_str();
+                    // What was made ends with its time.
+                    let time = all.get(all.len().saturating_sub(TIME_BYTES + 1)..all.len() - 1).unwrap_or(last);
+                    if time != last {
+                        text.push_str("],[");
+                        text.push_str(time);
+                        last = time;
+                    }
+                    text.push(',');
+                    text.push_str(record.get_quoted("\"id\"").map_or("null", |id| id.as_str()));
+                }
+            }
+            Err(error) => {
+                text.push(',');
+                text.push_str(&ErrorReport::from(error).to_json());
+            }
         }
-        text.push(',');
-        text.push_str(record.get_quoted("\"id\"").map_or("null", |id| id.as_str()));
     }
-    text.push_str(if last.is_empty() { "]" } else { "]]" });
+    text.push_str("]]");
     text
 }
 

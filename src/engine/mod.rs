@@ -124,13 +124,8 @@ pub struct RequestId(pub u64);
 /// What happens to the engine.
 #[derive(Debug)]
 pub enum Input {
-    /// The app writes; answered by a reply.
-    Write {
-        /// The call.
-        request: RequestId,
-        /// What to write.
-        command: Command,
-    },
+    /// The app writes; each call is answered by a reply.
+    Write(Vec<(RequestId, Command)>),
     /// The app calls `sync()`; answered by a reply.
     Sync {
         /// The call.
@@ -449,7 +444,9 @@ impl Engine {
     /// Takes an input. Take the outputs next.
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
-            Input::Write { request, command } => self.log.push(Job::Write { request, command }),
+            Input::Write(writes) => {
+                writes.into_iter().for_each(|(request, command)| self.log.push(Job::Write { request, command }));
+            }
             Input::Load { request, need } => self.handle_load(request, need),
             Input::Watch { request, mutation } => self.watch(request, mutation),
             Input::Sync { request } => self.log.push(Job::Ask(Asker::Here(request))),

@@ -538,7 +538,7 @@ impl World {
     fn start_write(&mut self, tab: usize, command: Command) -> u64 {
         let request = self.request();
         self.tabs[tab].waiting.insert(request);
-        self.give(tab, Input::Write { request: RequestId(request), command });
+        self.give(tab, Input::Write(vec![(RequestId(request), command)]));
         request
     }
 

@@ -169,7 +169,7 @@ impl World {
     fn call(&mut self, at: usize, tab: usize, call: Call, command: Command) {
         let request = self.clients[at].request();
         self.clients[at].tabs[tab].calls.insert(request, call);
-        self.give(at, tab, Input::Write { request: RequestId(request), command });
+        self.give(at, tab, Input::Write(vec![(RequestId(request), command)]));
     }
 
     /// Decides on one of the conflicts, or of the rejected mutations.

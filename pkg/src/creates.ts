@@ -1,0 +1,73 @@
+import type { Driver } from './driver.js';
+import { errorWithCode, toObjectqlError } from './errors.js';
+import { forEachMade, RecordDraft } from './values.js';
+
+/** How many records cross at once. */
+const MOST = 256;
+
+/** A record that somebody waits for. */
+interface Entry {
+  readonly record: RecordDraft;
+  readonly resolve: (made: object) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Creates that are made without waiting for each other. They cross into the wasm together, and their outcomes come back together: one by one,
+ * the crossing takes longer than all else that is done for a record.
+ */
+export class Creates {
+  readonly #driver: Driver;
+  #object = '';
+  #waiting: Entry[] = [];
+
+  constructor(driver: Driver) {
+    this.#driver = driver;
+  }
+
+  /** Makes a record, in this task. */
+  make(object: string, record: RecordDraft): Promise<object> {
+    return new Promise((resolve, reject) => {
+      if (object !== this.#object) this.flush();
+      this.#object = object;
+      if (this.#waiting.length === 0) queueMicrotask(() => this.flush());
+      this.#waiting.push({ record, resolve, reject });
+      if (this.#waiting.length === MOST) this.flush();
+    });
+  }
+
+  /** Hands over what waits: whoever calls the driver next comes after it. */
+  flush(): void {
+    if (this.#waiting.length === 0) return;
+    const entries = this.#waiting;
+    this.#waiting = [];
+    const text = RecordDraft.texts(entries.map(({ record }) => record));
+    if (text !== undefined) void this.#write(entries, text);
+    else for (const entry of entries) this.#writeAlone(entry);
+  }
+
+  #writeAlone(entry: Entry): void {
+    let text: string;
+    try {
+      text = entry.record.text();
+    } catch (error) {
+      return entry.reject(error);
+    }
+    void this.#write([entry], `[${text}]`);
+  }
+
+  async #write(entries: readonly Entry[], text: string): Promise<void> {
+    try {
+      const answer = (await this.#driver.write('createEach', this.#object, text, '')) as string;
+      let at = 0;
+      forEachMade(answer, (outcome, time) => {
+        const { record, resolve, reject } = entries[at++] as Entry;
+        if (typeof outcome === 'object') reject(errorWithCode(outcome.code, outcome.message));
+        else resolve(record.complete(outcome, time));
+      });
+    } catch (thrown) {
+      const error = toObjectqlError(thrown);
+      for (const { reject } of entries) reject(error);
+    }
+  }
+}
