@@ -42,6 +42,7 @@ const PARTS = {
   ],
   browser: [
     ...buildSteps,
+    ['Bundlers', async () => nodeTest(testsIn('tests/bundlers'), { CHROMIUM: await ensureChromium() })],
     ['Servers', async () => (await buildServer(), await buildPlainServer())],
     ['Browser tests against objectql-sync-server', () => testInBrowser('real', 'tests/browser')],
     ['Browser tests against the plain server', () => testInBrowser('plain', 'tests/browser')],
