@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { npm, ROOT, run, runAsScript } from './process.mjs';
 import { ensureNpmPackages, ensureRust, ensureWasmBindgen, ensureWasmTarget } from './setup.mjs';
 
@@ -16,7 +16,7 @@ const BUILT_WASM = join(WASM, 'objectql_offline_bg.wasm');
 /** What Rust's compiler uses and every browser since 2023 has; `wasm-opt` must know to read its output. */
 const WASM_FEATURES = ['bulk-memory', 'multivalue', 'mutable-globals', 'nontrapping-float-to-int', 'reference-types', 'sign-ext'];
 /** -O3, -Os and -Oz differ by less than half a percent once compressed, so it may as well be the fastest. */
-const OPTIMISE = ['-O3', '--strip-debug', '--strip-producers', ...WASM_FEATURES.map((name) => `--enable-${name}`)];
+const OPTIMISE = ['-O3', '--strip-producers', ...WASM_FEATURES.map((name) => `--enable-${name}`)];
 
 /** The places of panics name files: relative ones, the same on every machine and nobody else's business. */
 const CARGO_HOME = process.env.CARGO_HOME ?? join(homedir(), '.cargo');
@@ -56,24 +56,47 @@ async function buildProgram(name, profile) {
 }
 
 async function buildWasm(wasmBindgen) {
-  // Cargo knows best whether anything changed, its compiler included; it says so in a fraction of a second.
-  await run('cargo', ['build', '--quiet', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', 'objectql-offline'], {
-    env: { CARGO_ENCODED_RUSTFLAGS: RELATIVE_PATHS },
-  });
-  const compiled = join(TARGET, 'wasm32-unknown-unknown/wasm/objectql_offline.wasm');
+  const compiled = await compileWasm();
   const outputs = ['objectql_offline.js', 'objectql_offline.d.ts', 'objectql_offline_bg.wasm'].map((name) => `pkg/wasm/${name}`);
   await unlessDone('wasm', [readFileSync(compiled), hashOf('package-lock.json', 'scripts/build.mjs')], outputs, async () => {
     console.log('Building the driver for the browser.');
     rmSync(WASM, { recursive: true, force: true });
-    // The package says itself where the wasm is (pkg/src/driver.ts); twice would have bundlers copy it twice.
-    const flags = ['--target', 'web', '--omit-default-module-path', '--out-dir', WASM, '--out-name', 'objectql_offline'];
-    await run(wasmBindgen, [...flags, compiled]);
+    await bind(wasmBindgen, compiled, WASM);
     // A .gitignore in here would keep the files from being packed, and a package.json would be taken for the package's.
     for (const name of ['.gitignore', 'package.json', 'README.md']) rmSync(join(WASM, name), { force: true });
-    const optimised = `${BUILT_WASM}.tmp`;
-    await run(process.execPath, [join(ROOT, 'node_modules/binaryen/bin/wasm-opt'), ...OPTIMISE, BUILT_WASM, '-o', optimised]);
-    renameSync(optimised, BUILT_WASM);
+    await optimise(BUILT_WASM, '--strip-debug');
   });
+}
+
+/** Builds the wasm as it is shipped, but with the names of its functions, into a folder; returns its path. */
+export async function buildWasmWithNames(folder) {
+  await ensureNpmPackages();
+  await ensureRust();
+  await ensureWasmTarget();
+  await bind(await ensureWasmBindgen(), await compileWasm(), folder);
+  const path = join(folder, basename(BUILT_WASM));
+  await optimise(path, '--debuginfo');
+  return path;
+}
+
+async function compileWasm() {
+  // Cargo knows best whether anything changed, its compiler included; it says so in a fraction of a second.
+  await run('cargo', ['build', '--quiet', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', 'objectql-offline'], {
+    env: { CARGO_ENCODED_RUSTFLAGS: RELATIVE_PATHS },
+  });
+  return join(TARGET, 'wasm32-unknown-unknown/wasm/objectql_offline.wasm');
+}
+
+async function bind(wasmBindgen, compiled, folder) {
+  // The package says itself where the wasm is (pkg/src/driver.ts); twice would have bundlers copy it twice.
+  const flags = ['--target', 'web', '--omit-default-module-path', '--out-dir', folder, '--out-name', 'objectql_offline'];
+  await run(wasmBindgen, [...flags, compiled]);
+}
+
+async function optimise(path, names) {
+  const optimised = `${path}.tmp`;
+  await run(process.execPath, [join(ROOT, 'node_modules/binaryen/bin/wasm-opt'), ...OPTIMISE, names, path, '-o', optimised]);
+  renameSync(optimised, path);
 }
 
 async function buildTypeScript() {

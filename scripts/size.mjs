@@ -1,9 +1,15 @@
-// Prints what the package weighs in an app, as Vite bundles it, and fails above the limit of size-limit.json.
-import { readFileSync } from 'node:fs';
+// Prints what the package weighs in an app, as Vite bundles it, and fails above the limit of size-limit.json. With `--report` it
+// prints what the wasm is made of instead.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { buildWasmWithNames } from './build.mjs';
 import { Failure, ROOT, runAsScript } from './process.mjs';
+import { crateOf, moduleOf, plainName, sumBy, wasmContents } from './wasm-contents.mjs';
 
 const ENTRY = 'an-app.js';
+const LARGEST = 30;
 
 /** Bundles an app that uses the whole package; returns the bytes of its JavaScript and of the wasm. */
 export async function bundle() {
@@ -27,7 +33,9 @@ export async function bundle() {
   return { wasm: Buffer.from(wasm[0].source), javaScript: Buffer.from(javaScript) };
 }
 
-await runAsScript(import.meta.url, async () => {
+await runAsScript(import.meta.url, async ([option]) => {
+  if (option === '--report') return report();
+  if (option !== undefined) throw new Failure(`there is no option ${option}: take --report or none`);
   const { gzipBytes: limit } = JSON.parse(readFileSync(`${ROOT}scripts/size-limit.json`, 'utf8'));
   const sizes = Object.entries(await bundle()).map(([name, bytes]) => ({
     name,
@@ -45,3 +53,28 @@ await runAsScript(import.meta.url, async () => {
   }
   console.log(`${(limit - total.gzip).toLocaleString('en')} bytes below the limit of ${limit.toLocaleString('en')} (gzip).`);
 });
+
+/** The wasm by section, crate and module, and its largest functions, from a build with names. */
+async function report() {
+  const folder = mkdtempSync(join(tmpdir(), 'objectql-size-'));
+  try {
+    const { sections, functions } = wasmContents(readFileSync(await buildWasmWithNames(folder)));
+    const total = functions.reduce((sum, { bytes }) => sum + bytes, 0);
+    const own = functions.filter(({ name }) => /^objectql_/.test(crateOf(name)));
+    print('Sections', sections.filter(({ name }) => name !== 'name'), total);
+    print('Functions by the crate that their code is from', sumBy(functions, crateOf), total);
+    print('Those of our own crates by module', sumBy(own, moduleOf), total);
+    const largest = functions.map(({ name, bytes }) => ({ name: plainName(name), bytes })).sort((one, two) => two.bytes - one.bytes);
+    print(`The ${LARGEST} largest functions`, largest.slice(0, LARGEST), total);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function print(title, rows, total) {
+  console.log(`\n${title}: bytes before compression, and their share of all functions`);
+  for (const { name, bytes, count } of rows) {
+    const share = `${((100 * bytes) / total).toFixed(1)} %`;
+    console.log(`${bytes.toLocaleString('en').padStart(9)}${share.padStart(8)}  ${name}${count === undefined ? '' : ` (${count})`}`);
+  }
+}
