@@ -156,6 +156,8 @@ impl Shell {
                 let weak = Rc::downgrade(self);
                 listeners.push(Listener::new(global.clone(), event, move |_| handle_in(&weak, Input::Nudge)));
             }
+            let weak = Rc::downgrade(self);
+            listeners.push(Listener::new(global, "pagehide", move |_| handle_in(&weak, Input::Leaving)));
         }
         if let Some(document) = document() {
             let weak = Rc::downgrade(self);
@@ -184,7 +186,8 @@ impl Shell {
             }
         });
         if leader.is_none() {
-            self.handle(Input::Leader(true));
+            let has_channel = self.channel.borrow().is_some();
+            self.handle(Input::Lockless { has_channel });
         }
         self.leader.replace(leader);
     }
@@ -251,7 +254,7 @@ impl Shell {
     pub(crate) fn close(self: &Rc<Self>) -> Promise {
         self.is_closed.set(true);
         let promise = Promise::new(&mut |resolve, _| self.closing.borrow_mut().push(resolve));
-        self.close_if_done();
+        self.handle(Input::Leaving);
         promise
     }
 

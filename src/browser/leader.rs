@@ -33,8 +33,7 @@ pub(crate) struct Leader {
 
 impl Leader {
     /// Waits in line for the lock, or takes it from the tab that holds it; `on_change` hears when it is won, and when it is
-    /// lost. None where the browser has no Web Locks (a page that is not served securely): then every tab leads, which costs
-    /// requests and is safe, because an answer that meets another tab's row is dropped and the server knows a mutation it has seen.
+    /// lost. None where the browser has no Web Locks (a page that is not served securely).
     pub(crate) fn stand(name: &str, steals: bool, on_change: impl Fn(bool) + 'static) -> Option<Self> {
         let navigator = Reflect::get(&js_sys::global(), &JsValue::from_str("navigator")).ok()?;
         let locks =

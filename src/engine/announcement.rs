@@ -29,7 +29,14 @@ pub enum Announcement {
         is_visible: bool,
     },
     /// It is.
-    Alive,
+    Alive {
+        /// The leader.
+        tab: TabId,
+        /// The number of its election, where there are no Web Locks; else 0.
+        election: u64,
+    },
+    /// The leader goes, and nothing keeps its place for it.
+    Gone,
     /// `sync()` was called in a tab that does not lead.
     SyncWanted {
         /// That tab.
@@ -65,9 +72,9 @@ impl Announcement {
             }
             Self::Compacted { through } => format!(r#"{{"kind":"compacted","through":{through}}}"#),
             Self::Ping { is_visible } => format!(r#"{{"kind":"ping","visible":{is_visible}}}"#),
-            Self::Alive => r#"{"kind":"alive"}"#.to_owned(),
-            // A tab's number has more digits than a JSON number keeps.
-            Self::SyncWanted { tab, ask } => format!(r#"{{"kind":"sync","tab":"{}","ask":{ask}}}"#, tab.0),
+            Self::Alive { tab, election } => said_by("alive", *tab, *election),
+            Self::Gone => r#"{"kind":"gone"}"#.to_owned(),
+            Self::SyncWanted { tab, ask } => said_by("sync", *tab, *ask),
             Self::Synced { tab, ask, result } => {
                 let result = match result {
                     Ok(report) => format!(r#""report":{}"#, report.to_json()),
@@ -100,11 +107,12 @@ impl Announcement {
                 let is_visible = json.member("\"visible\"").is_some_and(|visible| visible.as_str() == "true");
                 return Some(Self::Ping { is_visible });
             }
-            "\"alive\"" => return Some(Self::Alive),
+            "\"gone\"" => return Some(Self::Gone),
             _ => {}
         }
         let (tab, ask) = caller(json)?;
         match kind.as_str() {
+            "\"alive\"" => Some(Self::Alive { tab, election: ask }),
             "\"sync\"" => Some(Self::SyncWanted { tab, ask }),
             "\"synced\"" => {
                 let result = match json.member("\"report\"") {
@@ -121,7 +129,13 @@ impl Announcement {
     }
 }
 
-/// A tab, and the number of its call or row.
+/// What a tab says, with a number.
+fn said_by(kind: &str, tab: TabId, number: u64) -> String {
+    // A tab's number has more digits than a JSON number keeps.
+    format!(r#"{{"kind":"{kind}","tab":"{}","ask":{number}}}"#, tab.0)
+}
+
+/// A tab, and the number of its call, row or election.
 fn caller(json: Json<'_>) -> Option<(TabId, u64)> {
     let tab = TabId(json.member("\"tab\"")?.as_text()?.parse().ok()?);
     Some((tab, json.member("\"ask\"")?.as_safe_integer()?))
@@ -151,7 +165,8 @@ mod tests {
             Announcement::Compacted { through: 12 },
             Announcement::Ping { is_visible: true },
             Announcement::Ping { is_visible: false },
-            Announcement::Alive,
+            Announcement::Alive { tab, election: 2 },
+            Announcement::Gone,
             Announcement::SyncWanted { tab, ask: 7 },
             Announcement::Synced { tab, ask: 8, result: Ok(report) },
             Announcement::Synced {
@@ -174,6 +189,7 @@ mod tests {
             r#"{"kind":"new"}"#,
             r#"{"kind":"rows"}"#,
             r#"{"kind":"compacted"}"#,
+            r#"{"kind":"alive"}"#,
             r#"{"kind":"sync","tab":1,"ask":1}"#,
             r#"{"kind":"synced","tab":"1","ask":1}"#,
         ] {

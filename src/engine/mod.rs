@@ -243,6 +243,13 @@ pub enum Input {
     },
     /// This tab won or lost the lock of the one that syncs.
     Leader(bool),
+    /// There is no such lock in this browser: the tabs have to agree, if they can.
+    Lockless {
+        /// Whether announcements reach the other tabs.
+        has_channel: bool,
+    },
+    /// The page goes away, or the database is about to be closed. Nothing but a page that comes back may follow.
+    Leaving,
     /// The socket is open, and the hello was said.
     SocketOpened {
         /// The socket.
@@ -358,7 +365,8 @@ pub enum Output {
     },
     /// Give a `Wake` at that monotonic time, instead of any earlier such wish; none: no need.
     WakeAt(Option<Duration>),
-    /// Take the lock of the one that syncs from the tab that holds it: it does not answer any more. Answered by `Leader`.
+    /// Take the lock of the one that syncs from the tab that holds it: it does not answer any more. Answered by `Leader`. Not wanted
+    /// where there is no lock.
     Steal,
     /// Tell the other tabs.
     Announce(Announcement),
@@ -473,6 +481,8 @@ impl Engine {
             Input::Answered { send, answer } => self.handle_answer(now, send, &answer),
             Input::SendFailed { send, error } => self.handle_send_failed(now, send, error),
             Input::Leader(is_leader) => self.handle_leader(is_leader),
+            Input::Lockless { has_channel } => self.handle_lockless(has_channel),
+            Input::Leaving => self.leave(),
             Input::SocketOpened { socket } => self.handle_socket_opened(now, socket),
             Input::SocketSaid { socket, text } => self.handle_socket_said(now, socket, &text),
             Input::SocketClosed { socket } => self.handle_socket_closed(now, socket),
@@ -685,6 +695,7 @@ impl Engine {
 
     fn nudge(&mut self, now: Now) {
         self.log.want_tail();
+        self.defend_lead();
         self.nudge_sync(now);
         self.realtime.hurry();
     }
@@ -698,10 +709,11 @@ impl Engine {
                     self.handle_other_visible(now);
                 }
                 if self.sync.is_leader {
-                    self.outputs.push_back(Output::Announce(Announcement::Alive));
+                    self.say_alive();
                 }
             }
-            Announcement::Alive => self.handle_alive(),
+            Announcement::Alive { tab, election } => self.handle_alive(tab, election),
+            Announcement::Gone => self.handle_gone(now),
             Announcement::SyncWanted { tab, ask } => {
                 if self.sync.is_leader {
                     // What that tab wrote before is in the log, but perhaps not read here.

@@ -37,9 +37,9 @@ const FRESH: Duration = Duration::from_secs(2);
 /// The state of syncing in this tab.
 #[derive(Debug)]
 pub(crate) struct Sync {
-    /// Whether this tab holds the lock.
+    /// Whether this tab is the one that syncs: it holds the lock, or was elected.
     pub(crate) is_leader: bool,
-    /// How often the lock was won or lost: what was begun in another term decides nothing in this one.
+    /// How often the lead was won or lost: what was begun in another term decides nothing in this one.
     term: u64,
     pub(crate) phase: Phase,
     /// Whether a cycle is under way: it goes on until it is drained or fails.
@@ -60,6 +60,8 @@ pub(crate) struct Sync {
     is_one_per_record: bool,
     trial: Trial,
     pub(crate) watch: Watch,
+    /// The number of the last election that was heard of, which is that of the leader; none where a Web Lock decides.
+    pub(crate) election: Option<u64>,
     pub(crate) error: Option<Error>,
     pub(crate) last_done: Option<Now>,
     /// How many mutations the server said it takes in one request.
@@ -133,6 +135,7 @@ impl Default for Sync {
             is_one_per_record: false,
             trial: Trial::default(),
             watch: Watch::default(),
+            election: None,
             error: None,
             last_done: None,
             server_takes: DEFAULT_MAX_MUTATIONS,
@@ -179,7 +182,7 @@ impl Engine {
     /// The leader in another tab answered a `sync()` of this one. The call is answered when this tab has read what that sync did:
     /// the announcement may be faster than the rows.
     pub(crate) fn handle_synced(&mut self, ask: u64, result: Result<SyncReport, Error>) {
-        self.handle_alive();
+        self.sync.watch.unanswered = 0;
         if let Some(place) = self.sync.asked.iter().position(|asked| asked.ask == ask) {
             let asked = self.sync.asked.remove(place);
             self.log.want_tail();
@@ -187,7 +190,7 @@ impl Engine {
         }
     }
 
-    /// The lock was won or lost.
+    /// The lead was won or lost.
     pub(crate) fn handle_leader(&mut self, is_leader: bool) {
         if self.sync.is_leader == is_leader {
             return;
@@ -197,7 +200,7 @@ impl Engine {
         self.sync.trial = Trial::default();
         if is_leader {
             // Other followers may be about to rob the lock, too.
-            self.outputs.push_back(Output::Announce(Announcement::Alive));
+            self.say_alive();
             self.sync.phase = Phase::CatchingUp;
             self.log.want_tail();
             self.log.push(Job::Sync(SyncJob::Lead { term: self.sync.term }));

@@ -3,6 +3,7 @@
 
 mod absent;
 mod compact;
+mod election;
 mod fold;
 mod log;
 mod mend;
