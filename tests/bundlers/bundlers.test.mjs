@@ -29,6 +29,9 @@ const POLICY = [
 let folder;
 let browser;
 
+/** An origin that browsers do not hold for secure: it has no Web Locks, no `crypto.subtle` and no `crypto.randomUUID`. */
+const INSECURE = 'app.example';
+
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'objectql-bundlers-'));
   npm('pack', PACKAGE, '--ignore-scripts', '--silent');
@@ -36,7 +39,7 @@ before(async () => {
   writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n');
   const { version } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8'));
   npm('install', '--prefer-offline', '--no-audit', '--no-fund', `./objectql-offline-${version}.tgz`);
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`] });
 });
 
 after(async () => {
@@ -48,18 +51,8 @@ for (const [name, build] of Object.entries(BUNDLERS)) {
   test(`with ${name} the app works, and fetches its wasm once`, async (t) => {
     const out = join(folder, 'out', name);
     await build(folder, out);
-    const { origin, paths } = await serve(t, out);
-    const context = await browser.newContext();
-    t.after(() => context.close());
-    const page = await context.newPage();
-    const complaints = [];
-    page.on('pageerror', (error) => complaints.push(String(error)));
-    // What the policy forbids is told here; and that a wasm came with another type than its own.
-    page.on('console', (message) => complaints.push(message.text()));
-    const answers = [];
-    page.on('response', (response) => answers.push(response));
-    await page.goto(origin);
-    await page.waitForFunction(() => document.title !== '');
+    const { port, paths } = await serve(t, out);
+    const { page, complaints, answers } = await open(t, `http://127.0.0.1:${port}`);
     assert.deepEqual([await page.title(), complaints], ['Kept', []]);
     const wasm = answers.filter((answer) => answer.url().endsWith('.wasm'));
     assert.deepEqual(wasm.map((answer) => [answer.status(), answer.headers()['content-type']]), [[200, 'application/wasm']]);
@@ -67,9 +60,34 @@ for (const [name, build] of Object.entries(BUNDLERS)) {
   });
 }
 
+test('a page that is not served securely works, too', async (t) => {
+  const out = join(folder, 'out', 'insecure');
+  await BUNDLERS['a plain page'](folder, out);
+  const { port } = await serve(t, out);
+  const { page, complaints } = await open(t, `http://${INSECURE}:${port}`);
+  assert.deepEqual(await page.evaluate(() => [isSecureContext, navigator.locks]), [false, undefined]);
+  assert.deepEqual([await page.title(), complaints], ['Kept', []]);
+});
+
 test('in Node.js the app works in memory, by the name of the package', () => {
   assert.equal(execFileSync(process.execPath, ['node.js'], { cwd: folder, encoding: 'utf8', timeout: 30_000 }), 'Kept\n');
 });
+
+/** A page when it has shown something, what the browser complained of, and all answers. */
+async function open(t, origin) {
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  const complaints = [];
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  // What the policy forbids is told here; and that a wasm came with another type than its own.
+  page.on('console', (message) => complaints.push(message.text()));
+  const answers = [];
+  page.on('response', (response) => answers.push(response));
+  await page.goto(origin);
+  await page.waitForFunction(() => document.title !== '');
+  return { page, complaints, answers };
+}
 
 /** Serves a folder under the policy; `paths` are those that were asked for. */
 async function serve(t, root) {
@@ -88,7 +106,7 @@ async function serve(t, root) {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  return { origin: `http://127.0.0.1:${server.address().port}`, paths };
+  return { port: server.address().port, paths };
 }
 
 function npm(...args) {
