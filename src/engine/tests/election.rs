@@ -10,31 +10,11 @@ const MISSED: Duration = Duration::from_secs(25);
 
 /// A database that so many tabs open at once, in a browser without Web Locks.
 fn lockless(config: Config, tabs: usize) -> World {
-    let mut world = World::empty(config);
+    let mut world = World { is_lockless: true, ..World::empty(config) };
     for _ in 0..tabs {
-        open(&mut world);
+        world.open_tab();
     }
     world
-}
-
-fn open(world: &mut World) -> usize {
-    let (tab, _) = world.start_tab();
-    world.give(tab, Input::Lockless { has_channel: true });
-    world.settle();
-    tab
-}
-
-fn leaders(world: &World) -> Vec<usize> {
-    let leads = |tab: &usize| world.tabs[*tab].is_alive && world.tabs[*tab].engine.sync.is_leader;
-    (0..world.tabs.len()).filter(leads).collect()
-}
-
-/// The one tab that leads.
-fn leader(world: &World) -> usize {
-    match leaders(world)[..] {
-        [tab] => tab,
-        ref tabs => panic!("these lead: {tabs:?}"),
-    }
 }
 
 /// The tab is frozen: it hears nothing, and what is said to it is lost.
@@ -51,9 +31,9 @@ fn wake(world: &mut World, tab: usize) {
 #[test]
 fn a_tab_that_is_alone_leads_soon() {
     let mut world = lockless(automatic(), 1);
-    assert!(leaders(&world).is_empty());
+    assert!(world.leaders().is_empty());
     world.advance(SOON);
-    assert_eq!(leader(&world), 0);
+    assert_eq!(world.leader(), 0);
     assert!(world.is_sending(0), "it syncs");
 }
 
@@ -61,19 +41,19 @@ fn a_tab_that_is_alone_leads_soon() {
 fn of_tabs_that_are_opened_at_once_one_leads() {
     let mut world = lockless(automatic(), 8);
     world.advance(SOON);
-    let first = leader(&world);
+    let first = world.leader();
     world.answer(first, json!({ "results": [], "serverChanges": [], "checkpoint": "c0" }));
     world.advance(Duration::from_secs(50));
-    assert_eq!(leader(&world), first, "and goes on");
+    assert_eq!(world.leader(), first, "and goes on");
 }
 
 #[test]
 fn a_tab_that_is_opened_later_follows() {
     let mut world = lockless(local(), 1);
     world.advance(SOON);
-    open(&mut world);
+    world.open_tab();
     world.advance(MISSED);
-    assert_eq!(leader(&world), 0);
+    assert_eq!(world.leader(), 0);
 }
 
 /// Goal: what a page without a server writes is made compact as well, which is the leader's work.
@@ -81,7 +61,7 @@ fn a_tab_that_is_opened_later_follows() {
 fn a_database_that_is_not_synced_has_a_leader() {
     let mut world = lockless(local(), 2);
     world.advance(SOON);
-    leader(&world);
+    world.leader();
 }
 
 #[test]
@@ -92,7 +72,7 @@ fn where_tabs_cannot_talk_each_of_them_leads() {
         world.give(tab, Input::Lockless { has_channel: false });
         world.settle();
     }
-    assert_eq!(leaders(&world), [0, 1]);
+    assert_eq!(world.leaders(), [0, 1]);
 }
 
 #[test]
@@ -100,12 +80,12 @@ fn a_leader_that_goes_is_replaced_soon() {
     let mut world = lockless(local(), 5);
     world.advance(SOON);
     for left in (1..5).rev() {
-        let old = leader(&world);
+        let old = world.leader();
         world.give(old, Input::Leaving);
         world.crash(old);
         world.settle();
         world.advance(SOON);
-        assert_ne!(leader(&world), old, "{left} are left");
+        assert_ne!(world.leader(), old, "{left} are left");
     }
 }
 
@@ -113,10 +93,10 @@ fn a_leader_that_goes_is_replaced_soon() {
 fn a_leader_that_crashes_is_missed() {
     let mut world = lockless(local(), 3);
     world.advance(SOON);
-    let old = leader(&world);
+    let old = world.leader();
     world.crash(old);
     world.advance(MISSED);
-    assert_ne!(leader(&world), old);
+    assert_ne!(world.leader(), old);
 }
 
 #[test]
@@ -124,7 +104,7 @@ fn a_call_of_sync_waits_for_the_election() {
     let mut world = lockless(by_hand(), 2);
     let call = world.start_sync(1);
     world.advance(SOON);
-    let leader = leader(&world);
+    let leader = world.leader();
     if leader != 1 {
         // The other tab did not lead when it was asked.
         world.crash(leader);
@@ -139,17 +119,17 @@ fn a_call_of_sync_waits_for_the_election() {
 fn a_leader_that_wakes_gives_way() {
     let mut world = lockless(automatic(), 3);
     world.advance(SOON);
-    let old = leader(&world);
+    let old = world.leader();
     world.answer(old, json!({ "results": [], "serverChanges": [], "checkpoint": "c0" }));
     world.write(old, create("story", json!({ "id": "a", "title": "t" }))).unwrap();
     world.start_sync(old);
     freeze(&mut world, old);
     world.advance(MISSED);
-    let new = leader(&world);
+    let new = world.leader();
     world.answer_probe(new);
     world.apply_all(new, 1, json!([]), "c1");
     wake(&mut world, old);
-    assert_eq!(leader(&world), new);
+    assert_eq!(world.leader(), new);
     let rows = world.disk.len();
     let stale = json!({ "results": [rejected("stale")], "serverChanges": [], "checkpoint": "old" });
     world.answer(old, stale);
@@ -170,26 +150,26 @@ fn a_page_that_comes_back_leads_still_if_nobody_took_its_place() {
     freeze(&mut world, 0);
     world.now += Duration::from_secs(3600);
     wake(&mut world, 0);
-    assert_eq!(leader(&world), 0);
+    assert_eq!(world.leader(), 0);
 }
 
 /// Goal: two that were elected without hearing of each other are one as soon as anything is heard.
 #[test]
 fn of_two_leaders_that_hear_of_each_other_one_stays() {
-    let mut world = World::empty(local());
+    let mut world = lockless(local(), 0);
     for _ in 0..2 {
-        let tab = open(&mut world);
+        let tab = world.open_tab();
         world.advance(SOON);
         if tab == 0 {
             freeze(&mut world, 0);
         }
     }
     world.tabs[0].is_alive = true;
-    assert_eq!(leaders(&world), [0, 1]);
-    open(&mut world);
-    leader(&world);
+    assert_eq!(world.leaders(), [0, 1]);
+    world.open_tab();
+    world.leader();
     world.advance(MISSED);
-    leader(&world);
+    world.leader();
 }
 
 /// Goal: whatever happens to tabs and to what they say, there is one leader once it has stopped.
@@ -206,7 +186,7 @@ fn after_any_faults_one_tab_leads() {
             let tab = alive.get(usize::try_from(random.up_to(9)).unwrap()).copied();
             match (random.up_to(7), tab) {
                 (0, _) if alive.len() < 6 => {
-                    open(&mut world);
+                    world.open_tab();
                 }
                 (1, Some(tab)) => {
                     world.give(tab, Input::Leaving);
@@ -239,8 +219,8 @@ fn after_any_faults_one_tab_leads() {
             wake(&mut world, tab);
         }
         world.settle();
-        open(&mut world);
+        world.open_tab();
         world.advance(MISSED);
-        assert_eq!(leaders(&world).len(), 1, "seed {seed}: {:?}", leaders(&world));
+        assert_eq!(world.leaders().len(), 1, "seed {seed}: {:?}", world.leaders());
     }
 }

@@ -63,6 +63,8 @@ struct World {
     salt: u8,
     /// How wrong the device's clock is.
     skew_ms: i64,
+    /// Whether there are no Web Locks, so that the tabs elect the one that syncs.
+    is_lockless: bool,
 }
 
 /// One engine, what it waits for and what it said.
@@ -193,6 +195,7 @@ impl World {
             next_request: 0,
             salt: 0,
             skew_ms: 0,
+            is_lockless: false,
         }
     }
 
@@ -228,6 +231,9 @@ impl World {
             appended: BTreeSet::new(),
         });
         self.give(tab, Input::Wake);
+        if self.is_lockless {
+            self.give(tab, Input::Lockless { has_channel: true });
+        }
         (tab, request)
     }
 
@@ -293,6 +299,10 @@ impl World {
                 tab.store = Some(StoreCall::Read { read, after });
             }
             Output::Send { send, body } => {
+                if self.is_lockless {
+                    // What it sent when it led before may still be under way; nobody waits for the answer.
+                    tab.sends.clear();
+                }
                 assert!(tab.sends.is_empty(), "one request at a time");
                 tab.requests += 1;
                 tab.sends.push(Sent { send, body });
@@ -555,6 +565,20 @@ impl World {
         self.give(tab, Input::Sync { request: RequestId(request) });
         self.settle();
         request
+    }
+
+    /// The tabs that lead.
+    fn leaders(&self) -> Vec<usize> {
+        let leads = |tab: &usize| self.tabs[*tab].is_alive && self.tabs[*tab].engine.sync.is_leader;
+        (0..self.tabs.len()).filter(leads).collect()
+    }
+
+    /// The one tab that leads.
+    fn leader(&self) -> usize {
+        match self.leaders()[..] {
+            [tab] => tab,
+            ref tabs => panic!("these lead: {tabs:?}"),
+        }
     }
 
     /// The answer of a call, which must be there.

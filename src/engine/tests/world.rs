@@ -224,7 +224,7 @@ fn definitions() -> Vec<ObjectDefinition> {
 }
 
 impl Net {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, is_lockless: bool) -> Self {
         let mut random = Random(Xoshiro256PlusPlus::seed_from_u64(seed));
         let (page, takes) = (1 + random.below(12), 2 + random.below(12));
         let server = Server { page, takes, ..Server::default() };
@@ -243,6 +243,7 @@ impl Net {
                 world.config.is_eager = random.chance(30);
                 // Clocks are never right: seconds, or a year.
                 world.skew_ms = [0, 3000, -20_000, 31_536_000_000][random.below(4)];
+                world.is_lockless = is_lockless;
                 world.open_tab();
                 Client {
                     world,
@@ -414,6 +415,10 @@ impl Net {
     fn change_leader(&mut self, at: usize) {
         let Some(tab) = self.any_tab(at) else { return };
         let client = &mut self.clients[at];
+        if client.world.is_lockless {
+            // A page that is left, and stays for all that.
+            return client.world.give(tab, Input::Leaving);
+        }
         if let Some(old) = client.dethroned.pop() {
             // It learns late that the lock was stolen.
             if client.world.tabs[old].is_alive && client.leader != Some(old) {
@@ -542,7 +547,7 @@ impl Net {
     /// Answers all requests of a client and decides what waits; then a few seconds pass. Whether nothing was to be done.
     fn serve_all(&mut self, at: usize) -> bool {
         let client = &mut self.clients[at];
-        let leader = client.leader.unwrap();
+        let leader = client.leading();
         client.decide(leader, 2);
         client.world.settle();
         let mut is_quiet = true;
@@ -630,7 +635,7 @@ impl Net {
             }
             for (tab, state) in world.tabs.iter().enumerate().filter(|(_, tab)| tab.is_alive) {
                 assert_eq!(world.pending(tab), Vec::<Value>::new());
-                assert_eq!(state.engine.state(), world.tabs[client.leader.unwrap()].engine.state());
+                assert_eq!(state.engine.state(), world.tabs[client.leading()].engine.state());
                 for object in ["story", "task"] {
                     let seen: BTreeMap<String, Value> = world
                         .find(tab, object)
@@ -668,6 +673,11 @@ impl Client {
         }
     }
 
+    /// The one that syncs, once all have heard of it.
+    fn leading(&self) -> usize {
+        if self.world.is_lockless { self.world.leader() } else { self.leader.unwrap() }
+    }
+
     fn decide(&mut self, tab: usize, kind: usize) {
         let (conflicts, rejected) = (self.world.conflicts(tab), self.world.rejected(tab));
         for waiting in &conflicts {
@@ -697,7 +707,9 @@ impl Client {
                 self.world.give(tab, Input::Leader(false));
             }
         }
-        if self.leader.is_none() {
+        if self.world.is_lockless {
+            self.world.advance(Duration::from_secs(25));
+        } else if self.leader.is_none() {
             let tab = self.world.tabs.iter().position(|tab| tab.is_alive).unwrap();
             self.leader = Some(tab);
             self.world.give(tab, Input::Leader(true));
@@ -708,13 +720,13 @@ impl Client {
             }
         }
         self.world.settle();
-        let leader = self.leader.unwrap();
+        let leader = self.leading();
         self.world.start_sync(leader);
     }
 }
 
-fn run(seed: u64, steps: usize) {
-    let mut net = Net::new(seed);
+fn run(seed: u64, steps: usize, is_lockless: bool) {
+    let mut net = Net::new(seed, is_lockless);
     for _ in 0..steps {
         net.step();
     }
@@ -722,14 +734,23 @@ fn run(seed: u64, steps: usize) {
     net.assert_agreement();
 }
 
-#[test]
-fn whatever_happens_is_safe_and_heals() {
+fn run_all(is_lockless: bool) {
     let (from, count) = match std::env::var("ENGINE_WORLD_SEED") {
         Ok(seed) => (seed.parse().unwrap(), 1),
         Err(_) => (0, std::env::var("ENGINE_WORLD_COUNT").map_or(12, |count| count.parse().unwrap())),
     };
     for seed in from..from + count {
-        let outcome = std::panic::catch_unwind(|| run(seed, 600));
+        let outcome = std::panic::catch_unwind(|| run(seed, 600, is_lockless));
         assert!(outcome.is_ok(), "seed {seed}: run with ENGINE_WORLD_SEED={seed}");
     }
+}
+
+#[test]
+fn whatever_happens_is_safe_and_heals() {
+    run_all(false);
+}
+
+#[test]
+fn without_locks_it_is_safe_and_heals_as_well() {
+    run_all(true);
 }
