@@ -1,22 +1,25 @@
-// One line per peer: the key names its folder in dist/ and its columns in the results.
+// One line per peer: the key names its folder in dist/ and its row in the results. Further properties: `counts`, how many operations
+// make a sample where the usual number takes minutes; `skip`, by the name of a step (`reopen10k`, `reopen100k`) the reason why it is left
+// out, which the tables say; `sync`, for an adapter with `openSynced`; `extra`, for one with steps of its own.
+// `npm run bench:peers -- --add name` makes an adapter and its line here.
 import { fileURLToPath } from 'node:url';
 
 export const PEERS = {
-  driver: { adapter: 'adapters/driver.js', alias: { 'objectql-offline': fileURLToPath(new URL('../pkg/dist/index.js', import.meta.url)) } },
-  'raw-idb': { adapter: 'adapters/raw-idb.js', extra: ['limits'] },
-  'raw-log': { adapter: 'adapters/raw-log.js' },
-  dexie: { pkg: 'dexie', adapter: 'adapters/dexie.js' },
-  rxdb: { pkg: 'rxdb', adapter: 'adapters/rxdb.js' },
-  pouchdb: { pkg: 'pouchdb-browser', adapter: 'adapters/pouchdb.js' },
-  tinybase: { pkg: 'tinybase', adapter: 'adapters/tinybase.js' },
-  replicache: { pkg: 'replicache', adapter: 'adapters/replicache.js' },
-  'wa-sqlite-idb': { pkg: '@journeyapps/wa-sqlite', adapter: 'adapters/wa-sqlite-idb.js' },
-  'wa-sqlite-opfs': { pkg: '@journeyapps/wa-sqlite', adapter: 'adapters/wa-sqlite-opfs.js' },
-  'powersync-idb': { pkg: '@powersync/web', adapter: 'adapters/powersync-idb.js', copy: { 'node_modules/@powersync/web/dist/worker': 'powersync' } },
-  'powersync-opfs': { pkg: '@powersync/web', adapter: 'adapters/powersync-opfs.js', copy: { 'node_modules/@powersync/web/dist/worker': 'powersync' } },
-  // about 0.1 s per awaited write: fewer repeats, or the run would take an hour for this peer alone
-  pglite: { pkg: '@electric-sql/pglite', adapter: 'adapters/pglite.js', repeats: 2 },
-  lokijs: { pkg: 'lokijs', adapter: 'adapters/lokijs.js' },
-  watermelondb: { pkg: '@nozbe/watermelondb', adapter: 'adapters/watermelondb.js' },
-  'tanstack-db': { pkg: '@tanstack/db', adapter: 'adapters/tanstack-db.js' },
+  driver: { label: 'objectql-offline', adapter: 'adapters/driver.js', alias: { 'objectql-offline': fileURLToPath(new URL('../pkg/dist/index.js', import.meta.url)) }, sync: true },
+  'raw-idb': { label: 'raw IndexedDB', adapter: 'adapters/raw-idb.js', extra: ['limits'] },
+  'raw-log': { label: 'raw log (sketch)', adapter: 'adapters/raw-log.js' },
+  dexie: { label: 'Dexie', pkg: 'dexie', adapter: 'adapters/dexie.js' },
+  rxdb: { label: 'RxDB', pkg: 'rxdb', adapter: 'adapters/rxdb.js' },
+  pouchdb: { label: 'PouchDB', pkg: 'pouchdb-browser', adapter: 'adapters/pouchdb.js' },
+  tinybase: { label: 'TinyBase', pkg: 'tinybase', adapter: 'adapters/tinybase.js' },
+  replicache: { label: 'Replicache', pkg: 'replicache', adapter: 'adapters/replicache.js' },
+  'wa-sqlite-idb': { label: 'SQLite, IndexedDB', pkg: '@journeyapps/wa-sqlite', adapter: 'adapters/wa-sqlite-idb.js' },
+  'wa-sqlite-opfs': { label: 'SQLite, OPFS', pkg: '@journeyapps/wa-sqlite', adapter: 'adapters/wa-sqlite-opfs.js' },
+  'powersync-idb': { label: 'PowerSync, IndexedDB', pkg: '@powersync/web', adapter: 'adapters/powersync-idb.js', copy: { 'node_modules/@powersync/web/dist/worker': 'powersync' } },
+  'powersync-opfs': { label: 'PowerSync, OPFS', pkg: '@powersync/web', adapter: 'adapters/powersync-opfs.js', copy: { 'node_modules/@powersync/web/dist/worker': 'powersync' } },
+  // It writes its files after every query, reads included: 0.1 s a write, 0.04 s a get, and 100 live queries run again at each write.
+  pglite: { label: 'PGlite', pkg: '@electric-sql/pglite', adapter: 'adapters/pglite.js', counts: { creates: 50, updates: 50, gets: 100, liveWrites: 5 } },
+  lokijs: { label: 'LokiJS', pkg: 'lokijs', adapter: 'adapters/lokijs.js' },
+  watermelondb: { label: 'WatermelonDB', pkg: '@nozbe/watermelondb', adapter: 'adapters/watermelondb.js' },
+  'tanstack-db': { label: 'TanStack DB', pkg: '@tanstack/db', adapter: 'adapters/tanstack-db.js' },
 };

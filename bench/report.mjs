@@ -1,40 +1,46 @@
 // Writes docs/benchmarks.md from the measurements (results.json) and the hand-written notes.md.
 import fs from 'node:fs';
+import { keepsWrites, losesBulk, median as med, quantile as q, summarise } from './summary.mjs';
 
 const file = process.argv[2] ?? new URL('./results.json', import.meta.url);
 const r = JSON.parse(fs.readFileSync(file, 'utf8'));
 const keys = Object.keys(r.peers);
-const sorted = (a) => [...a].sort((x, y) => x - y);
-const q = (a, p) => sorted(a)[Math.min(a.length - 1, Math.floor(a.length * p))];
-const med = (a) => { const s = sorted(a); const h = s.length >> 1; return s.length % 2 ? s[h] : (s[h - 1] + s[h]) / 2; };
 const num = (v) => (v >= 1000 ? Math.round(v).toLocaleString('en') : v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v >= 0.1 ? v.toFixed(2) : v.toFixed(3));
 const S = (k, m) => r.peers[k].samples[m];
 const val = (k, m) => { const s = S(k, m); return s && med(Array.isArray(s[0]) ? s.flat() : s); };
 const cell = (k, m, scale = 1) => {
   const s = S(k, m)?.map((v) => v * scale);
-  if (!s?.length) return '-';
+  if (!s?.length) return skipped(k, m) ?? '-';
   return s.length === 1 ? num(s[0]) : `${num(med(s))} (${num(Math.min(...s))}..${num(Math.max(...s))})`;
 };
 const pcell = (k, m) => { const s = S(k, m)?.flat(); return s?.length ? `${num(q(s, 0.5))} / ${num(q(s, 0.99))}` : '-'; };
+const num0 = (v) => Math.round(v).toLocaleString('en');
 const out = [];
 const table = (head, rows) => { out.push('| ' + head.join(' | ') + ' |', '|' + head.map((_, i) => (i ? '---:|' : '---|')).join(''), ...rows.map((x) => '| ' + x.join(' | ') + ' |'), ''); };
 const title = (k) => r.peers[k].meta?.title ?? k;
 const peers = (f, need) => keys.filter((k) => !need || S(k, need)).map((k) => [title(k), ...f(k)]);
 // peers whose awaited write was in IndexedDB or OPFS when it returned (the crash tests below)
-const durable = (k) => r.peers[k].crashPage?.last !== false;
+const durable = (k) => keepsWrites(r.peers[k]);
+// what a peer leaves out by its line in peers.mjs, with the reason
+const skipped = (k, m) => Object.entries(r.peers[k].skipped ?? {}).find(([step]) => m.startsWith(step) || m.endsWith(step.slice(6)))?.[1];
 
 const e = r.env;
-out.push('# Benchmarks', '', 'Made by `npm run bench:peers`; what it takes and how to add a peer is at the end.', '', `${e.date}. Chromium ${e.chromium} headless, on-disk profile; ${e.platform}, ${e.cpus} cores (${e.cpu}), ${e.memGiB} GiB; node ${e.node}. ` +
-  `${e.repeats} repeats, peers interleaved, each repeat in its own origin and page. Cells: median (min..max) over repeats, or p50 / p99 over all operations. Times in ms unless said otherwise. ` +
-  'Peers marked * return before the write is persisted; their write times are memory times, and "persisted" is the time until their own save has finished.', '');
-const bulkLost = (k) => durable(k) && r.peers[k].crashBulk && r.peers[k].crashBulk.earlier !== 50;
+const repeatsOf = (k) => S(k, 'bulk')?.length;
+const repeats = Math.max(...keys.map((k) => repeatsOf(k) ?? 0));
+/** Which peers were measured on another day than the newest, or with fewer repeats than most. */
+const apart = (what, is) => { const found = keys.map((k) => [k, is(k)]).filter(([, said]) => said); return found.length ? ` ${what}: ${found.map(([k, said]) => `${title(k)} ${said}`).join(', ')}.` : ''; };
+out.push('# Benchmarks', '', 'Made by `npm run bench:peers`; what it takes and how to add a peer is at the end. As charts: `npm start`, then `/benchmarks.html`.', '', `${e.date}. Chromium ${e.chromium} headless, on-disk profile; ${e.platform}, ${e.cpus} cores (${e.cpu}), ${e.memGiB} GiB; node ${e.node}. ` +
+  `${repeats} repeats, peers interleaved, each repeat in its own origin and page. Cells: median (min..max) over repeats, or p50 / p99 over all operations. Times in ms unless said otherwise. ` +
+  'Peers marked * return before the write is persisted; their write times are memory times, and "persisted" is the time until their own save has finished.' +
+  apart('Fewer repeats, because it is slow', (k) => repeatsOf(k) < repeats && `(${repeatsOf(k)})`) + apart('Measured earlier', (k) => r.peers[k].date !== undefined && r.peers[k].date !== e.date && `(${r.peers[k].date})`), '');
+const bulkLost = (k) => losesBulk(r.peers[k]);
 const mark = (k) => title(k) + (durable(k) ? '' : ' *');
-const p2 = (f, need) => keys.filter((k) => !need || S(k, need)).map((k) => [mark(k), ...f(k)]);
+const p2 = (f, need) => keys.filter((k) => !need || S(k, need) || skipped(k, need)).map((k) => [mark(k), ...f(k)]);
 
 out.push('## Writes', '');
 table(['peer', 'open → first write', 'create, awaited one by one (200) p50 / p99', '1,000 creates, Promise.all', 'creates/s', 'the same, persisted', 'bulk create 10,000', 'the same, persisted', 'update on 10,000 (200) p50 / p99', '200 updates until persisted'],
   p2((k) => [cell(k, 'firstWrite'), pcell(k, 'create'), cell(k, 'concurrent'), S(k, 'concurrent') ? num(1e6 / val(k, 'concurrent')) : '-', cell(k, 'concurrentPersisted'), cell(k, 'bulk') + (bulkLost(k) ? ' †' : ''), bulkLost(k) ? 'not measured' : cell(k, 'bulkPersisted'), pcell(k, 'update'),
-    S(k, 'update') ? num(med(S(k, 'update').map((u, i) => u.reduce((a, b) => a + b, 0) + S(k, 'updateFlush')[i]))) : '-']));
+    S(k, 'update') ? num(med(S(k, 'update').map((u, i) => (u.reduce((a, b) => a + b, 0) * 200) / u.length + S(k, 'updateFlush')[i]))) : '-']));
 out.push('† The bulk create had returned but was lost when the page was killed (see Durability).', '');
 out.push('## Reads on 10,000 records', '');
 table(['peer', 'get by id (µs)', 'equality, 20% (2,000 rows)', 'equality, 1% (100 rows)', 'top 20 by updated_at', 'count (20%)', 'full scan', 'first query after the bulk load'],
@@ -44,14 +50,18 @@ table(['peer', '10k: first get', '10k: first query', '100k: first get', '100k: f
   p2((k) => [cell(k, 'reopen10k_get'), cell(k, 'reopen10k_query'), cell(k, 'reopen100k_get'), cell(k, 'reopen100k_query'), cell(k, 'reopen100k_open'), cell(k, 'reopen100k_script'), cell(k, 'load100k', 1e-3), cell(k, 'load100kPersisted', 1e-3)], 'reopen10k_get'));
 out.push('## Live query: write → callback, on 10,000 records', '');
 table(['peer', '1 subscription p50 / p99', '100 subscriptions p50 / p99'], p2((k) => [pcell(k, 'live1'), pcell(k, 'live100')], 'live1'));
-out.push('## Memory after reopen, one get and one query (MB)', '');
+out.push('## Memory and disk after reopen, one get and one query (MB)', '');
 const MB = 1 / 1048576;
-table(['peer', 'page JS heap, 10k', 'page JS heap, 100k', 'measureUserAgentSpecificMemory, 10k', '100k', 'page process private memory, 10k', '100k'],
-  p2((k) => ['jsHeap_10k', 'jsHeap_100k', 'memory_10k', 'memory_100k', 'process_10k', 'process_100k'].map((m) => cell(k, m, MB)), 'jsHeap_10k'));
+table(['peer', 'page JS heap, 10k', 'page JS heap, 100k', 'measureUserAgentSpecificMemory, 10k', '100k', 'page process private memory, 10k', '100k', 'on disk, 10k', '100k'],
+  p2((k) => ['jsHeap_10k', 'jsHeap_100k', 'memory_10k', 'memory_100k', 'process_10k', 'process_100k', 'disk_10k', 'disk_100k'].map((m) => cell(k, m, MB)), 'jsHeap_10k'));
+const { sync } = summarise(r);
+if (sync.length) {
+  out.push('## Sync', '', 'The driver with its server (one process, SQLite in a file, the same machine), until every change is settled and on disk at both ends. No other peer brings its server.', '');
+  table(['work', 'ms', 'target', 'requests', 'MB sent and received'], sync.map(({ title, metric, target, requests, bytes }) => [title, cell('driver', metric), `below ${num(target)}`, num0(requests), (bytes / 2 ** 20).toFixed(1)]));
+}
 out.push('## Bundle: minimal app, files fetched to open, write and query (bytes)', '');
-const n0 = (v) => v.toLocaleString('en');
 table(['peer', 'version', 'JS min', 'wasm', 'data', 'total min', 'total gzip', 'total brotli'],
-  keys.map((k) => { const s = r.peers[k].size; return [title(k), r.peers[k].version ?? '-', ...(s ? [n0(s.js), n0(s.wasm), n0(s.other), n0(s.min), n0(s.gzip), n0(s.brotli)] : ['-', '-', '-', '-', '-', '-'])]; }));
+  keys.map((k) => { const s = r.peers[k].size; return [title(k), r.peers[k].version ?? '-', ...(s ? [num0(s.js), num0(s.wasm), num0(s.other), num0(s.min), num0(s.gzip), num0(s.brotli)] : ['-', '-', '-', '-', '-', '-'])]; }));
 out.push('## Durability', '', 'Crash tests: 50 records saved, one more created and awaited, then the process is killed before the page can run again. "lost" is the awaited record.', '');
 const c = (x) => (x ? (x.last ? 'kept' : 'lost') + (x.earlier === 50 ? '' : ` (and ${50 - x.earlier} of the 50 before it)`) : 'not tested');
 table(['peer', 'awaited write means', 'page process killed', 'browser killed', 'bulk create of 50 awaited, page process killed'], keys.map((k) => [title(k), r.peers[k].meta?.durability ?? '', c(r.peers[k].crashPage), c(r.peers[k].crashBrowser), r.peers[k].crashBulk ? `${r.peers[k].crashBulk.earlier} of 50 kept` : 'not tested']));

@@ -1,5 +1,6 @@
 // node run.mjs [--peers a,b] [--repeats 5] [--n 10000] [--big 100000] [--bigRepeats 5]
-//              [--steps size,cold,writes,main,limits,reopen,probe,crash] [--out results.json] [--merge]
+//              [--steps size,cold,writes,main,limits,reopen,sync,probe,crash] [--out results.json] [--merge]
+// With --merge a peer that was measured before keeps what this run does not measure again; without it the file begins anew.
 import fs from 'node:fs';
 import os from 'node:os';
 import { PEERS } from './peers.mjs';
@@ -7,28 +8,37 @@ import { buildPeer, sizes } from './build.mjs';
 import { serve } from './harness/server.mjs';
 import { startBrowser, newProfile } from './harness/browser.mjs';
 import { makeDocs } from './harness/data.js';
+import { measureSync } from './sync.mjs';
+import { writeResults } from './results.mjs';
 
 const opt = Object.fromEntries(process.argv.slice(2).join(' ').split('--').filter(Boolean).map((s) => { const [k, v] = s.trim().split(/[ =]/); return [k, v ?? true]; }));
 const keys = opt.peers ? opt.peers.split(',') : Object.keys(PEERS);
 const repeats = +(opt.repeats ?? 5);
 const n = +(opt.n ?? 10_000);
 const big = +(opt.big ?? 100_000);
-const bigRepeats = +(opt.bigRepeats ?? 5);
-const steps = new Set((opt.steps ?? 'size,cold,writes,main,limits,reopen,probe,crash').split(','));
+const bigRepeats = +(opt.bigRepeats ?? repeats);
+const steps = new Set((opt.steps ?? 'size,cold,writes,main,limits,reopen,sync,probe,crash').split(','));
 const outFile = opt.out ?? 'results.json';
 process.chdir(new URL('.', import.meta.url).pathname);
 
-const version = (pkg) => { try { return pkg && JSON.parse(fs.readFileSync(new URL(`node_modules/${pkg}/package.json`, import.meta.url), 'utf8')).version; } catch { return null; } };
+const version = (file) => { try { return JSON.parse(fs.readFileSync(new URL(file, import.meta.url), 'utf8')).version; } catch { return null; } };
 const results = opt.merge && fs.existsSync(outFile) ? JSON.parse(fs.readFileSync(outFile, 'utf8')) : { peers: {}, errors: [] };
-const save = () => fs.writeFileSync(outFile, JSON.stringify(results, null, 1));
+const save = () => writeResults(outFile, results);
 const log = (...a) => console.log(((Date.now() - t00) / 1000).toFixed(0).padStart(5) + 's', ...a);
 const t00 = Date.now();
 
+const unknown = keys.filter((k) => !Object.hasOwn(PEERS, k));
+if (unknown.length) { console.error(`There is no peer ${unknown.join(', ')}: bench/peers.mjs has ${Object.keys(PEERS).join(', ')}.`); process.exit(1); }
+results.errors = results.errors.filter((message) => !keys.some((k) => message.startsWith(`${k} `)));
 for (const k of keys) {
   if (!opt.nobuild) await buildPeer(k);
-  results.peers[k] ??= { samples: {} };
-  results.peers[k].version = version(PEERS[k].pkg);
+  const p = (results.peers[k] ??= { samples: {} });
+  p.version = PEERS[k].pkg ? version(`node_modules/${PEERS[k].pkg}/package.json`) : k === 'driver' ? version('../pkg/package.json') : null;
+  p.date = new Date().toISOString().slice(0, 10);
+  p.skipped = PEERS[k].skip;
+  delete p.broken;
 }
+const skips = (k, what) => Object.hasOwn(PEERS[k].skip ?? {}, what);
 
 let onCrash = null;
 const served = {}; // host -> files it asked for
@@ -45,8 +55,17 @@ results.env = {
 log('chromium', chrome.version);
 
 const origin = (k, tag) => `http://${k}--${tag}.localhost:${port}`;
-const push = (k, metric, v) => { if (v !== undefined) (results.peers[k].samples[metric] ??= []).push(v); };
+// The first sample of a run puts those of an earlier run away: two runs are never mixed.
+const begun = new Set();
+const push = (k, metric, v) => {
+  if (v === undefined) return;
+  const { samples } = results.peers[k];
+  if (!begun.has(`${k} ${metric}`)) samples[metric] = [];
+  begun.add(`${k} ${metric}`);
+  samples[metric].push(v);
+};
 
+const lastUse = new Map(); // origin -> when its last page was closed
 async function withPage(k, tag, fn, ms = 240_000, query = '') {
   const page = await chrome.context.newPage();
   let timer;
@@ -71,6 +90,7 @@ async function withPage(k, tag, fn, ms = 240_000, query = '') {
   } finally {
     clearTimeout(timer);
     await Promise.race([page.close().catch(() => {}), new Promise((r) => setTimeout(r, 5000))]);
+    lastUse.set(origin(k, tag), Date.now());
     save();
   }
 }
@@ -98,11 +118,12 @@ async function memory(page, k, label) {
   const m = await Promise.race([call(page, 'memory').catch(() => null), new Promise((r) => setTimeout(() => r(null), 30_000))]);
   if (m) push(k, `memory_${label}`, m.bytes);
   push(k, `process_${label}`, await pageProcessMemory().catch(() => undefined));
+  push(k, `disk_${label}`, await call(page, 'disk').catch(() => undefined));
 }
 async function reopen(k, tag, name, count, label, rep) {
   const id = makeDocs(count, 1)[(rep * 4441 + 17) % count].id;
-  // Chromium keeps an origin's storage open for some seconds: only then is it a cold one.
-  await new Promise((r) => setTimeout(r, +(opt.gap ?? 11) * 1000));
+  // Chromium keeps an origin's storage open for some seconds: only then is it a cold one. Other peers' turns pass that time.
+  await new Promise((r) => setTimeout(r, (lastUse.get(origin(k, tag)) ?? 0) + +(opt.gap ?? 11) * 1000 - Date.now()));
   await withPage(k, tag, async (page) => {
     const r = await page.evaluate(() => window.auto);
     push(k, `reopen${label}_script`, r.script); push(k, `reopen${label}_open`, r.open); push(k, `reopen${label}_get`, r.firstGet); push(k, `reopen${label}_query`, r.firstQuery);
@@ -120,41 +141,46 @@ if (steps.has('size')) for (const k of keys) {
     await page.evaluate(async (d) => { const db = await window.open_db('size'); await db.createOne(d); await db.findWhere('status', 'open'); }, makeDocs(1, 8)[0]);
     results.peers[k].size = sizes([...served[`${k}--size`]]);
     log('size', k, results.peers[k].size.min, results.peers[k].size.brotli);
-  } catch (e) { log('ERROR size', k, e.message.slice(0, 300)); results.errors.push(`size ${k}: ${e.message.slice(0, 300)}`); }
+  } catch (e) { log('ERROR size', k, e.message.slice(0, 300)); results.errors.push(`${k} size: ${e.message.slice(0, 300)}`); }
   await page.close().catch(() => {});
 }
 
+// A slow peer has fewer repeats, or it would take as long as all others together; the report says how many it had.
+const MOST_SECONDS = +(opt.seconds ?? 120);
+const LEAST_REPEATS = 2;
+const seconds = {}; // peer -> spent on its repeats
 // The first round (rep -1) warms the browser process and the disk cache up and is thrown away.
 for (let rep = -1; rep < repeats; rep++) {
   for (const k of order(rep + 1)) {
     const p = results.peers[k];
     if (p.broken > 1) continue;
-    if (rep >= (PEERS[k].repeats ?? repeats)) continue;
+    if (rep >= LEAST_REPEATS && seconds[k] > MOST_SECONDS) continue;
     const keep = rep >= 0;
     let ok = true;
     const t = Date.now();
     if (steps.has('cold')) ok = await withPage(k, `c${rep + 1}`, async (page) => {
-      p.meta ??= await page.evaluate(() => window.bench.meta);
+      p.meta = await page.evaluate(() => window.bench.meta);
       const r = await page.evaluate(() => window.auto);
       if (keep) for (const [m, v] of Object.entries(r)) push(k, m, v);
     }, 60_000, autoRun('cold')) && ok;
     if (!keep) { if (!ok) p.broken = (p.broken || 0) + 1; continue; }
     if (steps.has('writes')) ok = await withPage(k, `w${rep}`, async (page) => {
-      const r = await call(page, 'writes');
+      const r = await call(page, 'writes', PEERS[k].counts);
       for (const [m, v] of Object.entries(r)) push(k, m, v);
     }) && ok;
     if (steps.has('main')) {
       ok = await withPage(k, `m${rep}`, async (page) => {
-        const r = await call(page, 'main', { n });
+        const r = await call(page, 'main', { n, ...PEERS[k].counts });
         for (const [m, v] of Object.entries(r)) push(k, m, v);
       }) && ok;
     }
     if (!ok) p.broken = (p.broken || 0) + 1;
+    seconds[k] = (seconds[k] ?? 0) + (Date.now() - t) / 1000;
     log(`rep ${rep} ${k} ${((Date.now() - t) / 1000).toFixed(1)}s`);
   }
 }
 
-if (steps.has('limits')) for (let rep = 0; rep < Math.min(repeats, 5); rep++) for (const k of keys.filter((k) => PEERS[k].extra?.includes('limits'))) {
+if (steps.has('limits')) for (let rep = 0; rep < Math.min(repeats, 3); rep++) for (const k of keys.filter((k) => PEERS[k].extra?.includes('limits'))) {
   await withPage(k, `l${rep}`, async (page) => {
     const a = await call(page, 'limits', { n, withWrites: true });
     for (const [m, v] of Object.entries(a)) push(k, `limit10k_${m}`, v);
@@ -170,7 +196,7 @@ if (steps.has('limits')) for (let rep = 0; rep < Math.min(repeats, 5); rep++) fo
 if (steps.has('reopen')) for (const [count, label] of [[n, '10k'], [big, '100k']]) {
   const loaded = [];
   for (const k of keys) {
-    if (results.peers[k].broken > 1) continue;
+    if (results.peers[k].broken > 1 || skips(k, `reopen${label}`)) continue;
     const ok = await withPage(k, `r${label}`, async (page) => {
       const r = await call(page, 'load', { name: 'reopen', n: count });
       push(k, `load${label}`, r.load); push(k, `load${label}Persisted`, r.persisted);
@@ -179,6 +205,12 @@ if (steps.has('reopen')) for (const [count, label] of [[n, '10k'], [big, '100k']
     log('loaded', label, k);
   }
   for (let rep = 0; rep < bigRepeats; rep++) for (const k of order(rep).filter((k) => loaded.includes(k))) await reopen(k, `r${label}`, 'reopen', count, label, rep);
+}
+
+if (steps.has('sync')) for (const k of keys.filter((k) => PEERS[k].sync)) {
+  try { await measureSync({ context: chrome.context, peer: k, repeats, big, push: (metric, v) => push(k, metric, v), log }); }
+  catch (e) { log('ERROR sync', k, e.message.slice(0, 300)); results.errors.push(`${k} sync: ${e.message.slice(0, 300)}`); }
+  save();
 }
 
 if (steps.has('probe')) for (const k of keys) await withPage(k, 'probe', async (page) => { results.peers[k].probe = await call(page, 'probe'); });

@@ -1,10 +1,18 @@
 import { openDatabase } from 'objectql-offline';
 
 export const meta = { title: 'objectql-offline', package: null, live: true, durability: 'strict: a power cut' };
-const objects = [{ name: 'task', fields: { status: { type: 'text' }, assignee: { type: 'text' }, due_at: { type: 'datetime' } },
-  indexes: { s: { fields: ['status'] }, a: { fields: ['assignee'] }, d: { fields: ['due_at'] } } }];
+const TASK = { name: 'task', fields: { status: { type: 'text' }, assignee: { type: 'text' }, due_at: { type: 'datetime' } },
+  indexes: { s: { fields: ['status'] }, a: { fields: ['assignee'] }, d: { fields: ['due_at'] } } };
 export async function open(name) {
-  const db = await openDatabase({ name, objects, durability: 'strict' });
+  return operations(await openDatabase({ name, objects: [TASK], durability: 'strict' }));
+}
+/** One that has its server at `/api/sync`, and syncs when it is told to. */
+export async function openSynced(name) {
+  const objects = [{ ...TASK, sync: { enabled: true } }];
+  const db = await openDatabase({ name, objects, durability: 'strict', sync: { url: '/api/sync', auto: false } });
+  return { ...operations(db), sync: () => db.sync(), queued: async () => (await db.pendingMutations()).length };
+}
+function operations(db) {
   return {
     createOne: (doc) => db.create('task', doc),
     createMany: (docs) => db.bulkCreate('task', docs),
@@ -18,4 +26,4 @@ export async function open(name) {
     close: () => db.close(),
   };
 }
-export const destroy = async (name) => { const db = await openDatabase({ name, objects }); await db.destroy(); };
+export const destroy = async (name) => { const db = await openDatabase({ name, objects: [TASK] }); await db.destroy(); };

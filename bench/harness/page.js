@@ -52,11 +52,11 @@ export function start(adapter) {
     },
 
     // workloads 2 and 3
-    async writes() {
+    async writes({ creates = 200 } = {}) {
       await warmup();
       const out = {};
       let db = await open('w2');
-      let docs = makeDocs(200, 11);
+      let docs = makeDocs(creates, 11);
       out.create = [];
       for (const d of docs) out.create.push((await timed(() => db.createOne(d)))[0]);
       out.createFlush = (await timed(() => flush(db)))[0];
@@ -76,7 +76,7 @@ export function start(adapter) {
     },
 
     // workloads 4 to 10 and 12, on a database left behind for the reopen test
-    async main({ n, liveWrites = 20 }) {
+    async main({ n, updates = 200, gets = 1000, liveWrites = 20 }) {
       await warmup();
       const out = {};
       const docs = makeDocs(n, 1);
@@ -92,7 +92,7 @@ export function start(adapter) {
       out.firstQueryAfterLoad = firstQ;
       check(firstRows, countBy(docs, 'status', STATUSES[0]), 'status query');
 
-      const ids = Array.from({ length: 1000 }, (_, i) => docs[(i * 7) % n].id);
+      const ids = Array.from({ length: gets }, (_, i) => docs[(i * 7) % n].id);
       t = now();
       for (const id of ids) sink += (await db.get(id)).title.length;
       out.getUs = ((now() - t) / ids.length) * 1000;
@@ -118,7 +118,7 @@ export function start(adapter) {
       check(rows, n, 'scan');
 
       out.update = [];
-      for (let i = 0; i < 200; i++) {
+      for (let i = 0; i < updates; i++) {
         const id = docs[(i * 37 + 5) % n].id;
         const patch = { title: `updated ${i}`, priority: 9, due_at: new Date(Date.UTC(2026, 0, 1) + i * 1000).toISOString() };
         out.update.push((await timed(() => db.updateOne(id, patch)))[0]);
@@ -197,6 +197,40 @@ export function start(adapter) {
     async memory() {
       const r = await performance.measureUserAgentSpecificMemory();
       return { bytes: r.bytes };
+    },
+
+    // What the origin's storage takes on the disk, IndexedDB and OPFS together.
+    async disk() {
+      return (await navigator.storage.estimate()).usage;
+    },
+
+    // Workload 14, of adapters with `openSynced`: what was written without a network, until the server has all of it and the client
+    // has written down that it has.
+    async drain({ name, n, seed }) {
+      const db = await adapter.openSynced(name);
+      await concurrent(db, makeDocs(n, seed));
+      check(await db.queued(), n, 'queued');
+      const [ms, { requests, bytes }] = await timed(() => db.sync());
+      check(await db.queued(), 0, 'still queued');
+      await db.close();
+      return { ms, requests, bytes };
+    },
+    async fillServer({ n, chunk = 10_000 }) {
+      const docs = makeDocs(n, 1);
+      const db = await adapter.openSynced('filler');
+      for (let i = 0; i < n; i += chunk) { await db.createMany(docs.slice(i, i + chunk)); await db.sync(); }
+      check(await db.queued(), 0, 'still queued');
+      await db.close();
+    },
+    // Workload 15: the first pull of an empty client. Opened again, it must have all of it.
+    async pull({ name, n }) {
+      let db = await adapter.openSynced(name);
+      const [ms, { requests, bytes }] = await timed(() => db.sync());
+      await db.close();
+      db = await adapter.openSynced(name);
+      check((await db.scanAll(0)).length, n, 'pulled');
+      await db.close();
+      return { ms, requests, bytes };
     },
 
     // Crash test: after the awaited write, block the main thread until node has killed the process.
