@@ -33,8 +33,9 @@ export async function buildPackage() {
 
 /** Builds the demo on top of the package. */
 export async function buildDemo() {
-  const inputs = [hashOf('pkg/dist', 'pkg/wasm', 'www'), hashOf('package-lock.json')];
-  await unlessDone('www', inputs, ['www/dist/index.html'], async () => {
+  const measured = hashOf('bench/results.json', 'bench/summary.mjs', 'bench/peers.mjs');
+  const inputs = [hashOf('pkg/dist', 'pkg/wasm', 'www'), hashOf('package-lock.json'), measured];
+  await unlessDone('www', inputs, ['www/dist/index.html', 'www/dist/benchmarks.html'], async () => {
     console.log('Building the demo.');
     await npm('run', 'build', '-w', 'www');
   });

@@ -2,17 +2,36 @@ import { createHash } from 'node:crypto';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { defineConfig, type Plugin } from 'vite';
+// @ts-expect-error: plain JavaScript, like all of the benchmark.
+import { summarise } from '../bench/summary.mjs';
+// @ts-expect-error: see above.
+import { pageOf } from './charts.mjs';
 
 /** Where `npm run dev` finds the sync server. */
 const SYNC_SERVER = process.env['SYNC_SERVER'] ?? 'http://127.0.0.1:8787';
 
 export default defineConfig({
-  plugins: [serviceWorker()],
-  build: { target: 'es2022', sourcemap: false },
+  plugins: [benchmarks(), serviceWorker()],
+  build: { target: 'es2022', sourcemap: false, rolldownOptions: { input: ['index.html', 'benchmarks.html'].map((page) => join(import.meta.dirname, page)) } },
   // The package finds its wasm beside its module; bundled ahead into Vite's cache folder it would look there.
   optimizeDeps: { exclude: ['objectql-offline'] },
   server: { proxy: { '/api': { target: SYNC_SERVER, ws: true } } },
 });
+
+/** Puts what was measured (bench/results.json) into `benchmarks.html`. */
+function benchmarks(): Plugin {
+  return {
+    name: 'benchmarks',
+    transformIndexHtml: {
+      order: 'pre',
+      async handler(html, { path }) {
+        if (path !== '/benchmarks.html') return html;
+        const results = JSON.parse(await readFile(new URL('../bench/results.json', import.meta.url), 'utf8'));
+        return html.replace('<!-- benchmarks -->', () => pageOf(summarise(results)));
+      },
+    },
+  };
+}
 
 /** Writes `sw.js` last, when every file it has to keep is on the disk. */
 function serviceWorker(): Plugin {
