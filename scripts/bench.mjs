@@ -1,9 +1,9 @@
 // `npm run bench`: the driver beside raw IndexedDB and Dexie, in one browser, repeats interleaved; prints medians and their
 // ratios, and the two counts that are limits. The driver also keeps its log of mutations, which the others do not.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Browser, Proxy, reload, SyncServer } from '../tests/browser/parts.mjs';
-import { Failure, ROOT, runAsScript } from './process.mjs';
+// `npm run bench -- --record` measures what `npm test` compares, and writes it to bench/ratios.json (scripts/ratios.mjs).
+import { median, openBenchPage } from './bench-page.mjs';
+import { Failure, runAsScript } from './process.mjs';
+import { recordRatios } from './ratios.mjs';
 import { withRealParts } from './real-parts.mjs';
 
 const PEERS = ['driver', 'raw IndexedDB', 'Dexie'];
@@ -12,27 +12,14 @@ const REOPENED = { 10_000: 5, 100_000: 3 };
 const MOST_TRANSACTIONS = 3;
 const MOST_REQUESTS = 20;
 
-await runAsScript(import.meta.url, () => withRealParts((_, folder, closers) => bench(folder, closers)));
+await runAsScript(import.meta.url, async ([option]) => {
+  if (option !== undefined && option !== '--record') throw new Failure(`there is no option ${option}: take --record or none`);
+  const task = option === '--record' ? recordRatios : bench;
+  await withRealParts((_, folder, closers) => task(folder, closers));
+});
 
 async function bench(folder, closers) {
-  const server = new SyncServer(folder, writeDefinitions(folder), []);
-  closers.push(() => server.kill());
-  await server.start();
-  const proxy = new Proxy(server);
-  closers.push(() => proxy.close());
-  await proxy.listen();
-  const fileOf = (path) => ({ headers: { 'content-type': 'text/javascript' }, body: readFileSync(join(ROOT, path)) });
-  proxy.files.set('/dexie.mjs', fileOf('node_modules/dexie/dist/dexie.mjs'));
-  for (const name of ['page.js', 'peers.js']) proxy.files.set(`/bench/${name}`, fileOf(`www/bench/${name}`));
-  const browser = await Browser.launch(join(folder, 'profile'), proxy.origin);
-  closers.push(() => browser.close());
-  const tab = await browser.openTab();
-  // Each measurement in a page of its own, so that none inherits another one's garbage.
-  const inNewPage = async (name, ...args) => {
-    await reload(tab);
-    return tab.evaluate(async ([name, args]) => (await import('/bench/page.js'))[name](...args), [name, args]);
-  };
-
+  const inNewPage = await openBenchPage(folder, closers);
   const times = new Map();
   const note = (step, peer, ms) => {
     if (!times.has(step)) times.set(step, Object.fromEntries(PEERS.map((name) => [name, []])));
@@ -62,20 +49,8 @@ async function bench(folder, closers) {
   if (transactions > MOST_TRANSACTIONS || requests > MOST_REQUESTS) throw new Failure('a count is above its limit');
 }
 
-function writeDefinitions(folder) {
-  const objects = join(folder, 'objects');
-  mkdirSync(objects);
-  writeFileSync(join(objects, 'record.object.yml'), 'sync: { enabled: true }\n');
-  return objects;
-}
-
 function rotated(by) {
   return PEERS.map((_, at) => PEERS[(at + by) % PEERS.length]);
-}
-
-function median(values) {
-  const sorted = [...values].sort((one, other) => one - other);
-  return sorted[Math.floor(sorted.length / 2)];
 }
 
 /** The medians, and how the driver's compare with the others'. */

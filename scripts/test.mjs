@@ -47,6 +47,7 @@ const PARTS = {
     ['Browser tests against objectql-sync-server', () => testInBrowser('real', 'tests/browser')],
     ['Browser tests against the plain server', () => testInBrowser('plain', 'tests/browser')],
     ['Demo tests', () => testInBrowser('real', 'www/test')],
+    ['Speed beside raw IndexedDB', () => run(process.execPath, [join(ROOT, 'scripts/ratios.mjs')])],
   ],
 };
 const CHECK = [...buildSteps, ...lint, ...types];

@@ -26,21 +26,46 @@ function records(count, from = 0) {
 
 /** One repeat of everything but reopening, on a new database. */
 export async function run(peer) {
+  return onNewDatabase(peer, everything);
+}
+
+/** What `npm test` compares with raw IndexedDB: little of everything, in some seconds. */
+export async function compare(peer) {
+  return onNewDatabase(peer, async (db, measure) => {
+    const many = await writes(db, measure);
+    await gets(db, measure, many);
+    await measure('equality, 1% of 11,201 (20)', times(20, async () => check((await db.of('user-7')).length >= 110, 'equality')));
+    await measure('all of 11,201 (3)', times(3, async () => check((await db.all()).filter(({ title }) => title.length > 0).length === 11_201, 'all')));
+  });
+}
+
+/** Runs `task` with a database and with what takes the time of its steps; returns the times. */
+async function onNewDatabase(peer, task) {
   const name = `bench-${crypto.randomUUID()}`;
   const db = await PEERS[peer](name);
   const results = {};
-  const measure = async (step, task) => {
+  await task(db, async (step, measured) => {
     const from = performance.now();
-    const outcome = await task();
+    const outcome = await measured();
     results[step] = performance.now() - from;
     return outcome;
-  };
-  /** What is too short for the clock is done many times over. */
-  const times = (count, task) => async () => {
+  });
+  await db.close();
+  indexedDB.deleteDatabase(name);
+  return results;
+}
+
+/** What is too short for the clock is done many times over. */
+function times(count, task) {
+  return async () => {
     let outcome;
     for (let time = 0; time < count; time++) outcome = await task();
     return outcome;
   };
+}
+
+/** One by one, at once, in bulk; returns the records of the last. */
+async function writes(db, measure) {
   await db.create(records(1, 1e7)[0]);
   const single = records(200, 2e7);
   await measure('create, one by one (200)', async () => { for (const record of single) await db.create(record); });
@@ -48,12 +73,21 @@ export async function run(peer) {
   await measure('create, 1,000 at once', () => Promise.all(together.map((record) => db.create(record))));
   const many = records(10_000);
   await measure('bulk create, 10,000', () => db.createMany(many));
+  return many;
+}
+
+async function gets(db, measure, many) {
   await measure('get by id (1,000)', async () => {
     for (let at = 0; at < 1_000; at++) {
       const { id } = many[(at * 7919) % many.length];
       check((await db.get(id))?.id === id, 'get');
     }
   });
+}
+
+async function everything(db, measure) {
+  const many = await writes(db, measure);
+  await gets(db, measure, many);
   await measure('get by id again (1,000)', async () => {
     for (let at = 0; at < 1_000; at++) check((await db.get(many[(at * 7919) % many.length].id)) !== undefined, 'get');
   });
@@ -69,9 +103,6 @@ export async function run(peer) {
     const expensive = await measure(`without an index, 112 of 11,201${again}`, times(count, () => db.expensive(98.9)));
     check(expensive.length > 50 && expensive.every(({ points }) => points > 98.9), 'without an index');
   }
-  await db.close();
-  indexedDB.deleteDatabase(name);
-  return results;
 }
 
 /** What 100 live queries add to a write, in milliseconds: the medians of 100 writes with none, with one and with 100. */

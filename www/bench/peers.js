@@ -21,6 +21,7 @@ async function driver(name) {
     withStatus: (status) => db.find('record', { where: { status } }),
     of: (assignee) => db.find('record', { where: { assignee } }),
     count: (status) => db.count('record', { status }),
+    all: () => db.find('record'),
     expensive: (points) => db.find('record', { where: { points: { $gt: points } } }),
     newest: (limit) => db.find('record', { orderBy: [{ field: 'due', order: 'desc' }], limit }),
     live: (assignee, onRows) => db.liveQuery('record', { where: { assignee } }).subscribe(({ rows }) => onRows(rows)),
@@ -52,6 +53,7 @@ async function rawIdb(name) {
     withStatus: (status) => done(read().index('status').getAll(status)),
     of: (assignee) => done(read().index('assignee').getAll(assignee)),
     count: (status) => done(read().index('status').count(status)),
+    all: () => done(read().getAll()),
     expensive: async (points) => (await done(read().getAll())).filter((record) => record.points > points),
     newest: (limit) => {
       const rows = [];
@@ -79,6 +81,7 @@ async function dexie(name) {
     withStatus: (status) => db.record.where('status').equals(status).toArray(),
     of: (assignee) => db.record.where('assignee').equals(assignee).toArray(),
     count: (status) => db.record.where('status').equals(status).count(),
+    all: () => db.record.toArray(),
     expensive: (points) => db.record.filter((record) => record.points > points).toArray(),
     newest: (limit) => db.record.orderBy('due').reverse().limit(limit).toArray(),
     close: async () => db.close(),
