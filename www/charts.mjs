@@ -21,11 +21,10 @@ export function pageOf({ env, repeats, peers, groups, sync }) {
 }
 
 function introduction(env, repeats, peers) {
-  const durable = peers.filter(({ loses, role }) => !loses && role === 'peer').length;
-  const losing = peers.filter(({ loses }) => loses).length;
+  const others = peers.filter(({ role }) => role === 'peer').length;
   return `<section class="introduction">
         <h2>Benchmarks</h2>
-        <p>The driver beside ${durable + losing} other databases in one browser, the same records and the same work for each. Less is better everywhere.
+        <p>The driver beside ${others} other databases in one browser, the same records and the same work for each. Less is better everywhere.
         Bars are medians; the line on a bar goes from the least to the most of ${repeats} repeats (of fewer, where a database is slow). Charts whose longest bar is more than
         ${LINEAR_TO} times the shortest have a logarithmic scale, and say so.</p>
         <p class="soft">${text(env.date)} · Chromium ${text(env.chromium)} · ${text(env.platform)}, ${env.cpus} cores (${text(env.cpu)}), ${env.memGiB} GiB</p>
@@ -71,13 +70,13 @@ ${rows.join('\n')}
 </table>`;
 }
 
-/** Where the driver stands among the databases that keep what was awaited. */
+/** Where the driver stands among the databases that were seen to keep what was awaited. */
 function standing(measured, peers) {
-  const durable = measured.filter(({ key }) => !peers.get(key).loses && peers.get(key).role !== 'reference');
+  const durable = measured.filter(({ key }) => peers.get(key).kept.page && peers.get(key).role !== 'reference');
   const place = durable.findIndex(({ key }) => key === 'driver');
   if (place < 0 || durable.length < 2) return '';
-  const words = place === 0 ? `${factor(durable[1].median / durable[0].median)} ahead of the next of ${durable.length} that keep writes` : `${ordinal(place + 1)} of ${durable.length} that keep writes`;
-  return `<span class="standing">${place === 0 ? 'First' : ''}${place === 0 ? `, ${words}` : words}</span>`;
+  const lead = place === 0 ? `, ${factor(durable[1].median / durable[0].median)} ahead of the next` : '';
+  return `<span class="standing">${ordinal(place + 1)} of ${durable.length} that keep writes${lead}</span>`;
 }
 
 function factor(ratio) {

@@ -1,6 +1,6 @@
 import { openDatabase } from 'objectql-offline';
 
-export const meta = { title: 'objectql-offline', package: null, live: true, durability: 'strict: a power cut' };
+export const meta = { title: 'objectql-offline', package: null, live: true, durability: 'awaits transaction complete, strict: it survives a power cut' };
 const TASK = { name: 'task', fields: { status: { type: 'text' }, assignee: { type: 'text' }, due_at: { type: 'datetime' } },
   indexes: { s: { fields: ['status'] }, a: { fields: ['assignee'] }, d: { fields: ['due_at'] } } };
 export async function open(name) {
