@@ -21,7 +21,9 @@ use super::log::{Beginning, NewRoot, Outcome};
 use super::realtime::{Happening, Socket};
 use super::store::{Storage, Store};
 use super::transport::Transport;
-use crate::engine::{Announcement, Command, Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId};
+use crate::engine::{
+    Announcement, Command, Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId,
+};
 use crate::error::Error;
 
 /// A browser may fire a timer a little early: without this the engine would be woken twice.
@@ -392,8 +394,10 @@ impl Shell {
 
     fn reply_in_group(&self, request: RequestId, result: Result<Reply, Error>) {
         let mut groups = self.groups.borrow_mut();
-        let place = |group: &Group| request.0.checked_sub(group.first).and_then(|at| usize::try_from(at).ok());
-        let Some(at) = groups.iter().position(|group| place(group).is_some_and(|at| at < group.results.len()))
+        let place =
+            |group: &Group| request.0.checked_sub(group.first).and_then(|at| usize::try_from(at).ok());
+        let Some(at) =
+            groups.iter().position(|group| place(group).is_some_and(|at| at < group.results.len()))
         else {
             return;
         };
@@ -537,7 +541,8 @@ fn made_by_time<'a>(results: &mut dyn Iterator<Item = Result<&'a [Fields], &'a E
                 for record in records {
                     let all = record.as_str();
                     // What was made ends with its time.
-                    let time = all.get(all.len().saturating_sub(TIME_BYTES + 1)..all.len() - 1).unwrap_or(last);
+                    let time =
+                        all.get(all.len().saturating_sub(TIME_BYTES + 1)..all.len() - 1).unwrap_or(last);
                     if time != last {
                         text.push_str("],[");
                         text.push_str(time);

@@ -203,17 +203,24 @@ fn subscribe(state: &mut State, subscriptions: &[Subscription]) {
 
 /// Records mutations of the app; gives what they did to each record, to be taken back one day.
 fn record_all(state: &mut State, mutations: &[Recorded], folded: &mut Folded) -> Unit {
+    let step = |state: &State, key: RecordKey, before: Option<Fields>| {
+        let after = state.visible(&key).cloned();
+        // The create of a record that was there before its object took part changes nothing to be seen.
+        (before != after).then_some(Step { key, before, after })
+    };
+    if let [recorded] = mutations {
+        // Most are alone, and need no table.
+        let key = recorded.key();
+        let before = state.visible(&key).cloned();
+        record(state, recorded, folded);
+        return Unit::of(step(state, key, before).into_iter().collect());
+    }
     let mut befores = Views::default();
     for recorded in mutations {
         befores.add(recorded.key(), |key| state.visible(key));
         record(state, recorded, folded);
     }
-    let steps = befores.into_all().filter_map(|(key, before)| {
-        let after = state.visible(&key).cloned();
-        // The create of a record that was there before its object took part changes nothing to be seen.
-        (before != after).then_some(Step { key, before, after })
-    });
-    Unit::of(steps.collect())
+    Unit::of(befores.into_all().filter_map(|(key, before)| step(state, key, before)).collect())
 }
 
 fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {

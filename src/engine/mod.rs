@@ -453,7 +453,9 @@ impl Engine {
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
             Input::Write(writes) => {
-                writes.into_iter().for_each(|(request, command)| self.log.push(Job::Write { request, command }));
+                writes
+                    .into_iter()
+                    .for_each(|(request, command)| self.log.push(Job::Write { request, command }));
             }
             Input::Load { request, need } => self.handle_load(request, need),
             Input::Watch { request, mutation } => self.watch(request, mutation),
