@@ -380,6 +380,7 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
             transport: transport.transpose()?,
             connect,
             on_event: hook("event").ok_or_else(|| wrong("hooks.event", "a function"))?,
+            wants_changes: hook("wantsChanges"),
         },
     })
 }

@@ -65,7 +65,10 @@ export interface DriverHooks {
   began?: (identity: Uint8Array<ArrayBuffer> | undefined) => void;
   /** Is awaited before the first write. */
   beforeWriting?: () => Promise<void>;
+  /** Is told what happened; `change` with the empty text where nobody wants to know which records it was. */
   event: (kind: string, json: string) => void;
+  /** Whether somebody does. Without it: yes. */
+  wantsChanges?: () => boolean;
 }
 
 /** How a driver is opened and a database deleted. */

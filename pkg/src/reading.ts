@@ -91,11 +91,17 @@ export class Reading {
     };
   }
 
+  /** Whether it has to know which records change: rows with related ones do not say by themselves that they did. */
+  get wantsChanges(): boolean {
+    for (const { related } of this.#lives.values()) if (related?.size) return true;
+    return false;
+  }
+
   /** Records changed, as the event says: those who follow a result that did are told. */
   tell(eventJson: string): void {
     if (this.#lives.size === 0) return;
     const expanded = [...this.#lives].filter(([, { related }]) => related?.size);
-    const changes = expanded.length > 0 ? (JSON.parse(eventJson) as ChangeEvent).changes : [];
+    const changes = expanded.length > 0 && eventJson !== '' ? (JSON.parse(eventJson) as ChangeEvent).changes : [];
     const concerned = expanded.filter(([, { related }]) => changes.some(({ objectName }) => related?.has(objectName)));
     this.#tell(new Set(concerned.map(([live]) => live)));
   }

@@ -138,6 +138,7 @@ export class SharedDatabase {
 
   #hooks(options: OpenOptions, realtimeUrl: string | undefined): DriverHooks {
     return {
+      wantsChanges: () => this.#reading?.wantsChanges === true || [...this.users].some(({ events }) => events.has('change')),
       event: (kind, json) => {
         // Not at once: the driver may be in the middle of a step, and a handler that reads would meet it there.
         queueMicrotask(() => {
@@ -174,6 +175,8 @@ export class SharedDatabase {
   }
 
   #dispatch(kind: keyof DatabaseEvents, json: string): void {
+    // Who listens since it happened missed it.
+    if (json === '') return;
     const listening = [...this.users].filter(({ events }) => events.has(kind) || kind === 'dataLost');
     if (listening.length === 0 && kind !== 'conflict') return;
     const payload = readPayload(kind, json);

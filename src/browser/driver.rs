@@ -102,6 +102,8 @@ pub(crate) struct Hooks {
     /// Opens a socket for realtime.
     pub(crate) connect: Option<Function>,
     pub(crate) on_event: Function,
+    /// Says whether anybody wants to know which records changed.
+    pub(crate) wants_changes: Option<Function>,
 }
 
 impl Shell {
@@ -420,11 +422,20 @@ impl Shell {
         let _ = group.resolve.call1(&JsValue::NULL, &JsValue::from_str(&made_by_time(&mut results)));
     }
 
+    fn wants_changes(&self) -> bool {
+        let hooks = self.hooks();
+        let wants = hooks.and_then(|hooks| hooks.wants_changes.as_ref()?.call0(&JsValue::NULL).ok());
+        wants.is_none_or(|wants| wants.is_truthy())
+    }
+
     fn tell(&self, notice: &Notice) {
         let (kind, json) = match notice {
             Notice::Status(status) => ("status", status.to_json()),
             Notice::Error(error) => ("error", error.to_json()),
-            Notice::Change(change) => ("change", change.to_json()),
+            // Thousands of ids that nobody wants take longer to write down than their records.
+            Notice::Change(change) => {
+                ("change", if self.wants_changes() { change.to_json() } else { String::new() })
+            }
             Notice::Conflict(json) => ("conflict", json.clone()),
             Notice::Rejected(json) => ("rejected", json.clone()),
             Notice::Superseded(json) => ("superseded", json.clone()),

@@ -11,10 +11,10 @@ use objectql_sync_protocol::{
 };
 
 use super::history::{Step, Unit};
+use super::places::Places;
 use super::record::apply;
 use super::row::{Event, Recorded, Row, Subscription, TabId};
 use super::state::{Pending, Progress, Rejected, State};
-use super::views::Views;
 
 /// What a fold did, for those who watch.
 #[derive(Debug, Default)]
@@ -203,45 +203,50 @@ fn subscribe(state: &mut State, subscriptions: &[Subscription]) {
 
 /// Records mutations of the app; gives what they did to each record, to be taken back one day.
 fn record_all(state: &mut State, mutations: &[Recorded], folded: &mut Folded) -> Unit {
-    let step = |state: &State, key: RecordKey, before: Option<Fields>| {
-        let after = state.visible(&key).cloned();
-        // The create of a record that was there before its object took part changes nothing to be seen.
-        (before != after).then_some(Step { key, before, after })
-    };
-    if let [recorded] = mutations {
-        // Most are alone, and need no table.
-        let key = recorded.key();
-        let before = state.visible(&key).cloned();
-        record(state, recorded, folded);
-        return Unit::of(step(state, key, before).into_iter().collect());
-    }
-    let mut befores = Views::default();
+    let (mut steps, mut places) = (Vec::with_capacity(mutations.len()), Places::default());
     for recorded in mutations {
-        befores.add(recorded.key(), |key| state.visible(key));
-        record(state, recorded, folded);
+        let (before, after) = record(state, recorded, folded);
+        let key = recorded.key();
+        // Most are alone, and need no table.
+        let hash = if mutations.len() > 1 { places.hash(&key) } else { 0 };
+        let is_it = |place: u32| steps.get(place as usize).is_some_and(|step: &Step| step.key == key);
+        let place = places.find(hash, &is_it);
+        if let Some(step) = place.and_then(|place| steps.get_mut(place as usize)) {
+            step.after = after;
+        } else {
+            if mutations.len() > 1 {
+                places.insert(hash, steps.len());
+            }
+            steps.push(Step { key, before, after });
+        }
     }
-    Unit::of(befores.into_all().filter_map(|(key, before)| step(state, key, before)).collect())
+    // The create of a record that was there before its object took part changes nothing to be seen.
+    steps.retain(|step| step.before != step.after);
+    Unit::of(steps)
 }
 
-fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {
+/// Puts a mutation on its record; gives how that looked before, and how it looks after.
+fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) -> (Option<Fields>, Option<Fields>) {
     let Recorded { object, record_id, operation, data, .. } = recorded;
     state.clock.saw(recorded.timestamp);
     folded.touch(object, record_id);
+    let entry = state.tables.entry(object).entry(record_id);
+    let before = entry.visible().cloned();
     let Some(sequence) = recorded.sequence else {
         // Not synced: there is no server to wait for.
-        let version = ServerVersion::default();
-        state.tables.entry(object).entry(record_id).rebase(*operation, data.as_ref(), version);
+        entry.rebase(*operation, data.as_ref(), ServerVersion::default());
         state.replay(object, record_id);
-        return;
+        let after = state.tables.get(object).and_then(|table| table.get(record_id)?.visible().cloned());
+        return (before, after);
     };
     state.last_sequence = state.last_sequence.max(sequence);
-    let entry = state.tables.entry(object).entry(record_id);
     if *operation == Operation::Create && entry.is_local() {
         // From here on it is the create's: where the server refuses that, nothing stays behind.
         entry.set_base(None);
     }
     let base = entry.complete_base().cloned();
     entry.push(sequence, *operation, data.as_ref());
+    let after = entry.visible().cloned();
     state.pending.insert(Pending {
         recorded: recorded.clone(),
         sequence,
@@ -250,6 +255,7 @@ fn record(state: &mut State, recorded: &Recorded, folded: &mut Folded) {
         is_overtaken: false,
         progress: Progress::Queued { rounds: 0 },
     });
+    (before, after)
 }
 
 /// Takes a mutation out of what is pending, with what it did to its record.

@@ -115,7 +115,7 @@ pub struct ChangeReport {
 pub struct ChangedRecords {
     /// The object.
     pub object_name: ObjectName,
-    /// The records, each once.
+    /// The records; one may come more than once.
     pub record_ids: Vec<RecordId>,
 }
 
@@ -179,7 +179,7 @@ impl ErrorReport {
 }
 
 impl ChangeReport {
-    /// The report as JSON.
+    /// The report as JSON, with each record once.
     #[must_use]
     pub fn to_json(&self) -> String {
         let origin = match self.origin {
@@ -188,7 +188,9 @@ impl ChangeReport {
             Origin::Server => "server",
         };
         let changes = self.changes.iter().map(|ChangedRecords { object_name, record_ids }| {
-            let ids = array_text(record_ids.iter().map(RecordId::to_json));
+            let mut seen = HashSet::with_capacity(record_ids.len());
+            let ids = record_ids.iter().filter(|id| seen.insert(*id));
+            let ids = array_text(ids.map(RecordId::to_json));
             ObjectText::default().text("objectName", object_name.as_str()).json("recordIds", &ids).finish()
         });
         ObjectText::default().json("changes", &array_text(changes)).text("origin", origin).finish()
@@ -330,7 +332,11 @@ impl Engine {
                 (false, true) => Origin::Local,
                 (false, false) => Origin::Tab,
             };
-            let changes = folded.touched.iter().map(|(object, ids)| changed(object, ids)).collect();
+            let changed = |(object, ids): &(ObjectName, Vec<RecordId>)| ChangedRecords {
+                object_name: object.clone(),
+                record_ids: ids.clone(),
+            };
+            let changes = folded.touched.iter().map(changed).collect();
             notices.push(Notice::Change(ChangeReport { changes, origin }));
         }
         let parked =
@@ -366,10 +372,4 @@ pub(crate) fn data_loss(reason: &str, mutations: &str, details: &[String]) -> No
     let details = array_text(details.iter().map(|detail| quoted(detail)));
     let text = ObjectText::default().text("reason", reason).json("mutations", mutations);
     Notice::DataLost(text.json("details", &details).finish())
-}
-
-fn changed(object: &ObjectName, ids: &[RecordId]) -> ChangedRecords {
-    let mut seen = HashSet::with_capacity(ids.len());
-    let record_ids = ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
-    ChangedRecords { object_name: object.clone(), record_ids }
 }

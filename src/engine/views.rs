@@ -59,16 +59,6 @@ impl Views {
         Some(None)
     }
 
-    /// Takes a record in that is not among them yet.
-    pub(crate) fn add<'a>(&mut self, key: RecordKey, view: impl FnOnce(&RecordKey) -> Option<&'a Fields>) {
-        let hash = self.places.hash(&key);
-        if self.place(hash, &key).is_none() {
-            self.places.insert(hash, self.list.len());
-            let view = view(&key).cloned();
-            self.list.push(Entry { key, view, turn: self.turn });
-        }
-    }
-
     /// Takes back what a turn did to a record, given what the first [`set`](Self::set) gave; the last record comes first.
     pub(crate) fn restore(&mut self, key: &RecordKey, before: Before) {
         match before {
@@ -89,10 +79,5 @@ impl Views {
     ) -> impl Iterator<Item = (&'a RecordId, Option<&'a Fields>)> {
         let of_object = self.list.iter().filter(move |entry| entry.key.object == *object);
         of_object.map(|entry| (&entry.key.id, entry.view.as_ref()))
-    }
-
-    /// All records.
-    pub(crate) fn into_all(self) -> impl Iterator<Item = (RecordKey, Option<Fields>)> {
-        self.list.into_iter().map(|entry| (entry.key, entry.view))
     }
 }

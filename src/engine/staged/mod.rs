@@ -318,9 +318,15 @@ fn stamped(
         text.push_str(value.as_str());
     }
     text.push_str(",\"created_at\":\"");
+    let start = text.len();
     created.push_to(text);
+    let end = text.len();
     text.push_str("\",\"updated_at\":\"");
-    updated.push_to(text);
+    if created == updated {
+        text.extend_from_within(start..end);
+    } else {
+        updated.push_to(text);
+    }
     text.push_str("\"}");
     let stamped = Fields::from_normalised(text.as_str())?;
     check_size(&stamped)?;
