@@ -1,17 +1,38 @@
 //! What tabs tell each other, over a `BroadcastChannel`. Only hints: where there is no channel, tabs learn later.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
-use web_sys::BroadcastChannel;
+use web_sys::{BroadcastChannel, MessageChannel, MessagePort};
 
 use super::listener::Listener;
 use crate::engine::Announcement;
 
 /// The channel of one database; closed when dropped.
 pub(crate) struct Channel {
-    channel: BroadcastChannel,
+    posted: Rc<Posted>,
     _listener: Listener,
+    /// Makes a task that posts what waits. Unlike a timer, it is not held up in a page that nobody sees.
+    task: MessagePort,
+    _on_task: Listener,
+}
+
+/// Where announcements go. Posting takes a browser some tenths of a millisecond: rows wait until the app has been told that they
+/// are durable, and may make its next write.
+struct Posted {
+    channel: BroadcastChannel,
+    waiting: RefCell<Vec<Array>>,
+}
+
+impl Posted {
+    fn post_waiting(&self) {
+        for data in self.waiting.take() {
+            let _ = self.channel.post_message(&data);
+        }
+    }
 }
 
 impl Channel {
@@ -28,18 +49,35 @@ impl Channel {
                 on_announcement(announcement);
             }
         });
-        Some(Self { channel, _listener: listener })
+        let posted = Rc::new(Posted { channel, waiting: RefCell::default() });
+        let ports = MessageChannel::new().ok()?;
+        let weak = Rc::downgrade(&posted);
+        let on_task = Listener::new(ports.port2().into(), "message", move |_| {
+            if let Some(posted) = weak.upgrade() {
+                posted.post_waiting();
+            }
+        });
+        ports.port2().start();
+        Some(Self { posted, _listener: listener, task: ports.port1(), _on_task: on_task })
     }
 
     pub(crate) fn announce(&self, announcement: &Announcement) {
         let data =
             Array::of2(&JsValue::from_str(&announcement.to_json()), &Uint8Array::from(announcement.bytes()));
-        let _ = self.channel.post_message(&data);
+        let is_first = self.posted.waiting.borrow().is_empty();
+        self.posted.waiting.borrow_mut().push(data);
+        if !matches!(announcement, Announcement::Rows { .. }) {
+            self.posted.post_waiting();
+        } else if is_first {
+            let _ = self.task.post_message(&JsValue::NULL);
+        }
     }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.channel.close();
+        self.posted.post_waiting();
+        self.posted.channel.close();
+        self.task.close();
     }
 }
