@@ -1,4 +1,4 @@
-import type { FieldDefinition, ObjectDefinition, SyncConfig } from 'objectql-offline';
+import type { FieldDefinition, JsonValue, ObjectDefinition, SyncConfig } from 'objectql-offline';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 
 /** An object as it was read, without what is a default. */
@@ -80,6 +80,7 @@ class Reader {
     if (type === 'select' && !options?.length) this.#wrong(key, `${at}: a select needs options`);
     if ((type === 'lookup' || type === 'master_detail') && target === undefined) this.#wrong(key, `${at}: a ${type} needs reference_to`);
     const label = this.#text(entries.get('label')?.value, `${at}: label`);
+    const defaultValue = this.#value(entries.get('defaultValue')?.value, `${at}: defaultValue`);
     return {
       type: type ?? '',
       ...(label && { label }),
@@ -88,7 +89,24 @@ class Reader {
       ...(this.#flag(entries.get('multiple')?.value, `${at}: multiple`) && { multiple: true }),
       ...(options?.length && { options }),
       ...(target && { reference_to: target }),
+      ...(defaultValue !== undefined && { defaultValue }),
     };
+  }
+
+  /** Any value that JSON can hold; undefined where there is none, or null. */
+  #value(value: Value, at: string): JsonValue | undefined {
+    const plain: unknown = this.#resolved(value)?.toJS(this.#document);
+    if (plain === undefined || plain === null) return undefined;
+    try {
+      const text = JSON.stringify(plain, (_name, inner: unknown) => {
+        if (typeof inner === 'bigint' || (typeof inner === 'number' && !Number.isFinite(inner))) throw new TypeError();
+        return inner;
+      });
+      return JSON.parse(text) as JsonValue;
+    } catch {
+      this.#wrong(value, `${at} must be a value that JSON can hold`);
+      return undefined;
+    }
   }
 
   #options(entry: Entry, at: string): FieldDefinition['options'] {

@@ -15,7 +15,7 @@ const TYPES: { readonly [Type in FieldType]: string } = {
 };
 
 /** Names of the written module that an object's interface or constant cannot have. */
-const TAKEN = new Set(['Schema', 'ObjectDefinition', 'JsonValue', 'Lookup', 'objects']);
+const TAKEN = new Set(['Schema', 'ObjectDefinition', 'JsonValue', 'Lookup', 'WithDefault', 'objects']);
 const RESERVED = new Set(
   ('arguments async await break case catch class const continue debugger default delete do else enum eval export extends false ' +
     'finally for function if implements import in instanceof interface let new null package private protected public return ' +
@@ -64,8 +64,8 @@ export function writeJavaScript(objects: readonly ReadObject[]): { [file: string
 
 function writeImports(objects: readonly ReadObject[]): string {
   const types = objects.flatMap(({ fields }) => Object.values(fields).map(typeOf));
-  const used = ['JsonValue', 'Lookup', 'ObjectDefinition'].filter((name) => {
-    return name === 'ObjectDefinition' || types.some((type) => type.startsWith(name));
+  const used = ['JsonValue', 'Lookup', 'ObjectDefinition', 'WithDefault'].filter((name) => {
+    return name === 'ObjectDefinition' || types.some((type) => type.startsWith(name) || type.startsWith(`WithDefault<${name}`));
   });
   return `import type { ${used.join(', ')} } from 'objectql-offline';\n`;
 }
@@ -95,7 +95,13 @@ function writeList(objects: readonly ReadObject[], type: string): string {
   return `/** All of them, for \`openDatabase\`. */\nexport const objects${type} = [${names}];\n`;
 }
 
-function typeOf({ type, options, multiple, reference_to: target }: FieldDefinition): string {
+/** What is required and has a default need not be given: it is always there. */
+function typeOf(definition: FieldDefinition): string {
+  const type = plainTypeOf(definition);
+  return definition.required && definition.defaultValue !== undefined ? `WithDefault<${type}>` : type;
+}
+
+function plainTypeOf({ type, options, multiple, reference_to: target }: FieldDefinition): string {
   const values = type === 'select' ? options?.map((option) => quoted(typeof option === 'string' ? option : option.value)) : undefined;
   const plain = TYPES[type as FieldType];
   const single = values ? [...new Set(values)].join(' | ') : plain === 'Lookup' ? `Lookup<${quoted(target ?? '')}>` : plain;

@@ -15,6 +15,15 @@ declare const target: unique symbol;
  */
 export type Lookup<Object extends string> = RecordId & { readonly [target]?: Object };
 
+/** Marks a field that a new record need not have. There is no such property. */
+declare const defaulted: unique symbol;
+
+/**
+ * The value of a required field with a `defaultValue`, as the generator writes it: it is always there, and `create` does without it. Any
+ * value may be written to it.
+ */
+export type WithDefault<Value> = Value & { readonly [defaulted]?: true };
+
 /** What every record has besides the app's own fields. The driver sets `created_at` and `updated_at` (ISO 8601, UTC). */
 export interface RecordBase {
   id: RecordId;
@@ -45,8 +54,14 @@ export type Stored<T> = T & RecordBase;
 export type Writable<T> = { [Name in keyof T as Exclude<Name, keyof RecordBase>]: Writing<T[Name]> };
 type Writing<V> = V extends string ? (string extends V ? (typeof target extends keyof V ? V : V | Date) : V) : V;
 
-/** What `create` takes: the app's fields; `id` may be left out (a UUID v7 is made), the driver's timestamps are its own. */
-export type NewRecord<T> = Writable<T> & { id?: RecordId; created_at?: string; updated_at?: string };
+/**
+ * What `create` takes: the app's fields, those with a default or without; `id` may be left out (a UUID v7 is made), the driver's timestamps
+ * are its own.
+ */
+export type NewRecord<T> = { [Name in keyof T as Exclude<Name, keyof RecordBase | Defaulted<T>>]: Writing<T[Name]> } & {
+  [Name in keyof T as Exclude<Extract<Name, Defaulted<T>>, keyof RecordBase>]?: Writing<T[Name]>;
+} & { id?: RecordId; created_at?: string; updated_at?: string };
+type Defaulted<T> = { [Name in keyof T]-?: typeof defaulted extends keyof NonNullable<T[Name]> ? Name : never }[keyof T];
 
 /** What `upsert` takes: a record with its id. */
 export type RecordWithId<T> = NewRecord<T> & { id: RecordId };
@@ -334,6 +349,11 @@ export interface FieldDefinition {
   reference_to?: string;
   /** Whether the value is a list: of a `lookup`, of ids. */
   multiple?: boolean;
+  /**
+   * What a new record has where it is made without the field; null is a value. What ObjectQL computes (`NOW()`, `current_user`, an
+   * expression with a `dialect`) is left to the server.
+   */
+  defaultValue?: JsonValue;
 }
 
 /** An object definition: what a `*.object.yml` file holds. */

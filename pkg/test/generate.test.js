@@ -35,6 +35,7 @@ test('the definitions of the written module are those of the files', async () =>
   const { objects, user_group } = await import('./golden/index.js');
   assert.deepEqual(objects.map(({ name }) => name), ['delete', 'user_group', 'schema']);
   assert.ok(Object.hasOwn(user_group.fields, '__proto__'));
+  assert.deepEqual([user_group.fields.state.defaultValue, user_group.fields.scores.defaultValue, user_group.fields.active.defaultValue], ['open', [1, 0.5], false]);
   assert.deepEqual(user_group.sync, { enabled: true, conflict_fields: ['name'], direction: 'push-only', batch_size: 10 });
 });
 
@@ -57,6 +58,7 @@ test('a wrong definition is refused with its file, line and column', () => {
     ['fields:\n  a: { type: lookup, reference_to: a-b }', /field a: reference_to: "a-b" must be a letter or _/],
     ['fields:\n  a: { type: text, required: maybe }', /:2:30: field a: required must be true or false$/],
     [`fields:\n  ${'x'.repeat(129)}: { type: text }`, /its name must have 1 to 128 bytes$/],
+    ['fields:\n  a: { type: number, defaultValue: .inf }', /:2:36: field a: defaultValue must be a value that JSON can hold$/],
     ['fields: []', /:1:9: fields must be a mapping$/],
     ['fields:', /:1:8: fields must be a mapping$/],
     ['indexes: { by_a: { fields: [a] } }', /:1:29: index by_a: there is no field "a"$/],

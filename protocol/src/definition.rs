@@ -130,8 +130,14 @@ impl FieldDefinition {
                 }
             })?,
             reference_to: part.text("\"reference_to\"")?.map(ObjectName::new).transpose()?,
+            default_value: part.find("\"defaultValue\"").filter(is_plain).map(|it| it.as_str().to_owned()),
         })
     }
+}
+
+/// Whether a default is a value. ObjectQL has others, which it computes itself: expressions, the time, the user.
+fn is_plain(value: &Json<'_>) -> bool {
+    !matches!(value.as_str(), "\"NOW()\"" | "\"current_user\"") && value.member("\"dialect\"").is_none()
 }
 
 impl SyncConfig {
@@ -179,6 +185,20 @@ mod tests {
             r#"{"name":"s","sync":{"strategy":"manual","conflict_fields":["a","b"],"direction":"pull-only"}}"#,
         ] {
             assert_eq!(read(text).unwrap(), serde_json::from_str(text).unwrap(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_default_is_a_value_and_what_objectql_computes_is_none() {
+        let default = |json: &str| {
+            let text = format!(r#"{{"name":"s","fields":{{"a":{{"type":"json","defaultValue":{json}}}}}}}"#);
+            read(&text).unwrap().fields.get("a").unwrap().default_value.clone()
+        };
+        for value in ["1", "false", "\"open\"", "[]", r#"{"a":[1]}"#] {
+            assert_eq!(default(value).as_deref(), Some(value));
+        }
+        for none in ["null", "\"NOW()\"", "\"current_user\"", r#"{"dialect":"cel","source":"today()"}"#] {
+            assert_eq!(default(none), None, "{none}");
         }
     }
 

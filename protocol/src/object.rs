@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{ObjectName, ProtocolError, SyncConfig};
+use crate::{Fields, ObjectName, ProtocolError, SyncConfig};
 
 /// An object: its name, its fields, its indexes and how it is synced.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,6 +108,10 @@ pub struct FieldDefinition {
     /// For `lookup`: the object it points to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_to: Option<ObjectName>,
+    /// What a new record has where it is made without the field, as normalised JSON text. The driver's affair: the server takes
+    /// what it is given.
+    #[serde(skip)]
+    pub default_value: Option<String>,
 }
 
 /// One value of a `select` field: written as a string, or as an object with a value and a label.
@@ -239,6 +243,19 @@ impl ObjectDefinition {
             return wrong(format!("sync.conflict_fields: there is no field {missing:?}"));
         }
         self.sync.check()
+    }
+
+    /// A record with the defaults of the fields that it does not have. Null is a value.
+    #[must_use]
+    pub fn with_defaults(&self, record: Fields) -> Fields {
+        let defaults =
+            self.fields.iter().filter_map(|(name, field)| Some((name, field.default_value.as_ref()?)));
+        defaults.fold(
+            record,
+            |record, (name, value)| {
+                if record.get(name).is_some() { record } else { record.with(name, value) }
+            },
+        )
     }
 
     fn has_field(&self, name: &str) -> bool {

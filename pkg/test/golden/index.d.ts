@@ -1,5 +1,5 @@
 // Written by `objectql-offline generate` from *.object.yml files. Change those and run it again.
-import type { JsonValue, Lookup, ObjectDefinition } from 'objectql-offline';
+import type { JsonValue, Lookup, ObjectDefinition, WithDefault } from 'objectql-offline';
 
 export interface Delete {
 }
@@ -10,6 +10,9 @@ export interface UserGroup {
   name: string;
   owner?: Lookup<'user'> | null;
   kind: 'open' | 'it\'s';
+  state: WithDefault<'open' | 'closed'>;
+  scores: WithDefault<number[]>;
+  active?: boolean | null;
   labels?: ('red' | 'blue')[] | null;
   members?: Lookup<'user'>[] | null;
   settings?: JsonValue | null;

@@ -1,5 +1,5 @@
 // Written by `objectql-offline generate` from *.object.yml files. Change those and run it again.
-import type { JsonValue, Lookup, ObjectDefinition } from 'objectql-offline';
+import type { JsonValue, Lookup, ObjectDefinition, WithDefault } from 'objectql-offline';
 
 export interface Delete {
 }
@@ -10,6 +10,9 @@ export interface UserGroup {
   name: string;
   owner?: Lookup<'user'> | null;
   kind: 'open' | 'it\'s';
+  state: WithDefault<'open' | 'closed'>;
+  scores: WithDefault<number[]>;
+  active?: boolean | null;
   labels?: ('red' | 'blue')[] | null;
   members?: Lookup<'user'>[] | null;
   settings?: JsonValue | null;
@@ -41,6 +44,9 @@ export const user_group: ObjectDefinition = {
     name: { type: 'text', label: 'Name', required: true, unique: true },
     owner: { type: 'lookup', reference_to: 'user' },
     kind: { type: 'select', required: true, options: ['open', { value: 'it\'s', label: 'Its' }, 'open'] },
+    state: { type: 'select', required: true, options: ['open', 'closed'], defaultValue: 'open' },
+    scores: { type: 'vector', required: true, defaultValue: [1, 0.5] },
+    active: { type: 'boolean', defaultValue: false },
     labels: { type: 'select', multiple: true, options: ['red', 'blue'] },
     members: { type: 'lookup', multiple: true, reference_to: 'user' },
     settings: { type: 'json' },

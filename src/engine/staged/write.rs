@@ -12,7 +12,7 @@ use crate::error::Error;
 impl Staged<'_> {
     /// Makes a record.
     pub(super) fn create(&mut self, object: &ObjectName, record: &Fields) -> Result<Fields, Error> {
-        self.writable(object)?;
+        let record = &self.writable(object)?.with_defaults(record.clone());
         let id = match record.get("id") {
             Some(id) => RecordId::from_value(id)?,
             None => RecordId::string(self.random.uuid(self.now).to_string())?,
