@@ -107,6 +107,9 @@ pub enum Error {
     /// The database was written by a newer version of the driver.
     #[error("the database was written by a newer version of the driver: reload the page")]
     StorageOutdated,
+    /// The app was released anew, with a later version of an object's definition, and its data were migrated.
+    #[error("the data of {0} were migrated by a newer version of the app: reload the page")]
+    DefinitionOutdated(String),
     /// IndexedDB does not answer.
     #[error(
         "IndexedDB does not answer: another tab of this site may be frozen in the middle of a write. It goes on when \
@@ -220,7 +223,7 @@ impl Error {
             Self::StorageFailed(_) => "STORAGE_FAILED",
             Self::StorageUnknown(_) => "STORAGE_UNKNOWN",
             Self::StorageBlocked | Self::StorageStalled => "STORAGE_BLOCKED",
-            Self::StorageOutdated => "STORAGE_OUTDATED",
+            Self::StorageOutdated | Self::DefinitionOutdated(_) => "STORAGE_OUTDATED",
             Self::DatabaseLost | Self::Cleared => "DATABASE_LOST",
             Self::WrongKey => "WRONG_KEY",
             Self::LogCorrupt { .. } => "LOG_CORRUPT",

@@ -476,8 +476,14 @@ impl Engine {
         let mut needs = Vec::new();
         for event in &row.events {
             needs.extend(event.recorded().iter().map(|recorded| Need::Record(recorded.key())));
-            if let Event::Received(received) = event {
-                self.needs_of_answer(received, &mut needs);
+            match event {
+                Event::Received(received) => self.needs_of_answer(received, &mut needs),
+                Event::Migrated(migrated) => {
+                    let ids = migrated.records.iter().map(|(id, _)| id.clone());
+                    let key = |id| RecordKey { object: migrated.object.clone(), id };
+                    needs.extend(ids.map(|id| Need::Record(key(id))));
+                }
+                _ => {}
             }
         }
         needs
@@ -530,7 +536,9 @@ impl Engine {
                 (object, updates.iter().map(|(id, _)| id.clone()).collect())
             }
             Command::BulkDelete { object, ids } => (object, ids.clone()),
-            Command::UpdateMany { object, .. } | Command::DeleteMany { object, .. } => {
+            Command::UpdateMany { object, .. }
+            | Command::DeleteMany { object, .. }
+            | Command::Migrate { object, .. } => {
                 return needs.push(Need::Object(object.clone()));
             }
             Command::Transaction { reads, commands } => {

@@ -4,6 +4,7 @@ use objectql_sync_protocol::{Fields, MutationId, ObjectName, RecordId};
 
 use super::fold::Outcome;
 use super::query::Query;
+use super::row::Place;
 use super::sync::progress::SyncReport;
 use super::transaction::Read;
 
@@ -108,6 +109,15 @@ pub enum Command {
         /// The mutation that was rejected.
         mutation: MutationId,
     },
+    /// Puts what a portion of an object's data became in their place; replies whether it was taken. Otherwise another tab was faster.
+    Migrate {
+        /// The object's name.
+        object: ObjectName,
+        /// Where the portion begins.
+        at: Place,
+        /// What became of its values, or of the first of them.
+        values: Vec<Fields>,
+    },
 }
 
 /// How a conflict is decided.
@@ -130,7 +140,7 @@ pub enum Reply {
     Records(Vec<Fields>),
     /// The records that were made.
     Made(Vec<Fields>),
-    /// Whether there was something to delete, to undo or to redo.
+    /// Whether there was something to delete, to undo, to redo or to migrate.
     Existed(bool),
     /// How many records were changed or deleted.
     Count(usize),

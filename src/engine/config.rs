@@ -16,6 +16,8 @@ const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Config {
     /// The objects. There are few: they are looked up by going through them.
     pub(super) objects: Vec<ObjectDefinition>,
+    /// Which versions of their definitions these are, where it is not the first.
+    pub versions: Vec<(ObjectName, u32)>,
     /// How to sync; none for a local database.
     pub sync: Option<SyncSettings>,
     /// When the log is compacted.
@@ -60,7 +62,8 @@ impl Config {
             }
             objects.push(definition);
         }
-        Ok(Self { objects, sync, compact_after: CompactAfter::default(), is_eager: false, is_durable: true })
+        let (versions, compact_after) = (Vec::new(), CompactAfter::default());
+        Ok(Self { objects, versions, sync, compact_after, is_eager: false, is_durable: true })
     }
 
     /// The definition of an object.

@@ -1,6 +1,7 @@
 //! Row by row into the state. The same for our own rows and other tabs', for the first time and after a restart.
 
 mod conflict;
+mod migrate;
 mod receive;
 mod snapshot;
 
@@ -154,6 +155,10 @@ pub(crate) fn fold(state: &mut State, key: u64, row: &Row) -> Folded {
                 state.mend(client_id.clone(), objects);
                 folded.lost.extend(details.iter().cloned());
                 folded.lost_segments.extend(segments);
+            }
+            Event::Migrated(migrated) => {
+                lead(state, row.tab);
+                migrate::migrate(state, migrated, &mut folded);
             }
             Event::Decided { sequence, instead } => {
                 state.rejected.retain(|rejected| rejected.sequence != *sequence);

@@ -147,6 +147,13 @@ impl History {
         }
     }
 
+    /// Nothing can be taken back any more.
+    pub(crate) fn forget_all(&mut self) {
+        for unit in self.undo.drain(..).chain(self.redo.drain(..)) {
+            self.marks.mark(unit.number);
+        }
+    }
+
     /// Fills steps in that come from a segment.
     pub(crate) fn fill(&mut self, stored: Vec<Unit>) {
         for unit in stored {

@@ -53,7 +53,7 @@ impl Job {
     /// Whether it may be decided in a row of writes: what rests on what is folded, only before anything else.
     fn fits_behind(&self, is_first: bool) -> bool {
         match self {
-            Self::Sync(_) | Self::Mend => false,
+            Self::Sync(_) | Self::Mend | Self::Write { command: Command::Migrate { .. }, .. } => false,
             Self::Write { command: Command::Transaction { .. } | Command::Undo | Command::Redo, .. } => {
                 is_first
             }
@@ -384,6 +384,9 @@ impl Engine {
             return self.handle_rows(now, read, rows, is_last);
         };
         match root {
+            Ok(root) if let Err(error) = self.config.check_versions(&root.body.rest.versions) => {
+                self.fail_read(now, error);
+            }
             Ok(root) if self.log.folded > 0 && root.body.folded <= self.log.folded => {
                 // What is in memory is as new: only what is not is in other places.
                 self.compaction.note_root(bytes.len());
@@ -405,7 +408,7 @@ impl Engine {
             Err(FormatError::Newer(_)) => self.fail_read(now, Error::StorageOutdated),
             Err(error) => {
                 // What is in memory is all there is, and the rows.
-                self.damage.add_rows(format!("the root: {error}"));
+                self.damage.add_root(&error);
                 let whole = self.whole_objects();
                 self.absent = Absent::default();
                 self.show_whole_since(&whole);
@@ -472,6 +475,7 @@ impl Engine {
                 let row = Row { tab: self.tab, number: self.log.number(), events };
                 Some(Append::of(row, jobs, Vec::new()))
             }
+            Some(Job::Write { command: Command::Migrate { .. }, .. }) => self.decide_next_migration(),
             _ => Some(self.decide_next_writes(now)),
         };
         let Some(mut append) = append else { return true };
@@ -522,6 +526,19 @@ impl Engine {
         };
         let row = Row { tab: self.tab, number: self.log.number(), events };
         Some(Append::of(row, vec![Job::Sync(job)], Vec::new()))
+    }
+
+    /// A portion of a migration has a row of its own, too.
+    fn decide_next_migration(&mut self) -> Option<Append> {
+        let job = self.log.queue.pop_front()?;
+        let Job::Write { request, command: Command::Migrate { object, at, values } } = &job else {
+            return None;
+        };
+        let decided = self.decide_migration(object, *at, values);
+        let reply = decided.as_ref().map(|event| Reply::Existed(event.is_some())).map_err(Clone::clone);
+        let (request, events) = (*request, decided.ok().flatten().into_iter().collect());
+        let row = Row { tab: self.tab, number: self.log.number(), events };
+        Some(Append::of(row, vec![job], vec![(request, reply)]))
     }
 
     /// All writes that wait go into one row, each decided on top of those before it.
@@ -658,6 +675,9 @@ impl Engine {
                     continue;
                 }
             };
+            if let Err(error) = self.config.check_row(&row) {
+                return self.fail_read(now, error);
+            }
             let is_waited_for = !self.absent.is_empty() && !has(Defect::AbsentUnwaited);
             if is_waited_for && !self.has_all(&self.needs_of_row(&row)) {
                 rows.push_front((key, bytes));

@@ -29,6 +29,8 @@ pub(crate) struct Damage {
     segments: Vec<u64>,
     /// Whether sequences may be lost.
     is_of_sequences: bool,
+    /// Whether the root is.
+    is_of_root: bool,
     /// Whether a job is on its way that writes it down.
     is_wanted: bool,
 }
@@ -42,6 +44,12 @@ impl Damage {
     pub(crate) fn add_rows(&mut self, detail: String) {
         self.add(detail);
         self.is_of_sequences = true;
+    }
+
+    /// The root cannot be read.
+    pub(crate) fn add_root(&mut self, why: &dyn Display) {
+        self.add_rows(format!("the root: {why}"));
+        self.is_of_root = true;
     }
 
     fn add(&mut self, detail: String) {
@@ -69,6 +77,7 @@ impl Damage {
         other.details.into_iter().for_each(|detail| self.add(detail));
         self.segments.append(&mut other.segments);
         self.is_of_sequences |= other.is_of_sequences;
+        self.is_of_root |= other.is_of_root;
     }
 }
 
@@ -95,7 +104,7 @@ impl Engine {
 
     /// What is written down of the damage, unless another tab was faster.
     pub(crate) fn decide_mending(&mut self, now: Now) -> Vec<Event> {
-        let Damage { details, segments, is_of_sequences, .. } = &self.damage;
+        let Damage { details, segments, is_of_sequences, is_of_root, .. } = &self.damage;
         if details.is_empty() {
             return Vec::new();
         }
@@ -108,7 +117,12 @@ impl Engine {
         let uuid = || ClientId::new(self.random.uuid(now.wall).to_string()).ok();
         let client_id = is_of_sequences.then(uuid).flatten();
         let objects = self.config.pulled_objects().collect();
-        vec![Event::Mended { client_id, objects, segments, details }]
+        let mut events = vec![Event::Mended { client_id, objects, segments, details }];
+        if *is_of_root {
+            // Nobody knows which versions the data had. What is left is the last rows, of this release as a rule.
+            events.extend(self.config.first_versions());
+        }
+        events
     }
 
     /// A row is folded that says what is lost; it may be this tab's own. Gives whether all has to be read again: it is, by every tab, once

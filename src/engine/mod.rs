@@ -38,6 +38,7 @@ mod load;
 mod log;
 mod marks;
 mod mend;
+mod migrate;
 mod places;
 mod query;
 mod queue;
@@ -75,7 +76,10 @@ pub use self::log::MAX_COMMAND_BYTES;
 pub use self::query::{Aggregate, Filter, Found, LiveChange, Query};
 use self::query::{Collections, Path, Seen};
 pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
-pub use self::row::{Change, Event, MAX_ROW_BYTES, Received, Recorded, Row, Subscription, TabId, Verdict};
+pub use self::row::{
+    Change, Event, MAX_ROW_BYTES, Migrated, Part, Place, Received, Recorded, Row, Subscription, TabId,
+    Verdict,
+};
 pub use self::seal::FormatError;
 use self::state::Pending;
 pub use self::state::State;
@@ -402,6 +406,8 @@ pub struct Engine {
     realtime: Realtime,
     /// Whether the log was read to its end and is not empty: what an app may see starts then.
     is_open: bool,
+    /// Whether all data had the versions of their objects once.
+    is_up_to_date: bool,
     outputs: VecDeque<Output>,
     /// Who waits for the outcome of which mutation.
     watchers: Vec<(MutationId, RequestId)>,
@@ -438,6 +444,7 @@ impl Engine {
             sync: Sync::default(),
             realtime: Realtime::default(),
             is_open: false,
+            is_up_to_date: false,
             outputs: VecDeque::new(),
             watchers: Vec::new(),
             transactions: Vec::new(),
@@ -499,6 +506,7 @@ impl Engine {
             Input::Wake => {}
         }
         self.advance_log(now);
+        self.note_versions();
         self.advance_sync(now);
         // A step of the sync may have put a job into the log.
         self.advance_log(now);

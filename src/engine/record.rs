@@ -103,6 +103,13 @@ impl Record {
         self.base = base;
     }
 
+    /// Gives the base other fields, of the same version.
+    pub(crate) fn reshape(&mut self, fields: &Fields) {
+        if let Some(base) = &mut self.base {
+            base.fields = fields.clone();
+        }
+    }
+
     /// Computes what is seen from the base and the pending mutations, given in order.
     pub(crate) fn replay<'a>(&mut self, mutations: impl Iterator<Item = (Operation, Option<&'a Fields>)>) {
         self.view = if self.pending.is_empty() {

@@ -280,6 +280,15 @@ impl Engine {
         self.mutation_report(&pending.recorded, pending.sequence, state)
     }
 
+    /// The mutation with that sequence, pending or rejected.
+    pub(crate) fn report_of(&self, sequence: Sequence) -> String {
+        if let Some(pending) = self.state.pending.get(&sequence) {
+            return self.pending_report(pending);
+        }
+        let rejected = self.state.rejected.iter().find(|it| it.sequence == sequence);
+        rejected.map_or_else(String::new, |it| self.mutation_report(&it.recorded, sequence, "rejected"))
+    }
+
     /// What a report on one mutation begins with.
     fn report_head(recorded: &Recorded) -> ObjectText {
         ObjectText::default()

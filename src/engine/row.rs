@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::seal::{self, FormatError};
 
 const MAGIC: [u8; 2] = *b"OQ";
-/// The newest version. 1: without `Reverted`. 2: without `Mended`.
-const VERSION: u8 = 3;
+/// The newest version. 1: without `Reverted`. 2: without `Mended`. 3: without `Migrated`.
+const VERSION: u8 = 4;
 
 /// About how many bytes a mutation has beside its data.
 const RECORDED_BYTES: usize = 128;
@@ -91,6 +91,8 @@ pub enum Event {
         /// What cannot be read, for people.
         details: Vec<String>,
     },
+    /// The data of an object, or some of them, have the shape of a later version of it.
+    Migrated(Box<Migrated>),
 }
 
 impl Event {
@@ -112,6 +114,45 @@ pub struct Subscription {
     pub object: ObjectName,
     /// Which way.
     pub direction: Direction,
+}
+
+/// Data of an object in the shape of a later version; only what is otherwise than it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Migrated {
+    /// The object.
+    pub object: ObjectName,
+    /// The later version.
+    pub version: u32,
+    /// What belongs to mutations, pending or rejected.
+    pub mutations: Vec<(Sequence, Part, Fields)>,
+    /// What the server last said of records.
+    pub records: Vec<(RecordId, Fields)>,
+    /// Where the next portion begins.
+    pub next: Place,
+    /// Whether there is none: then the object has the version.
+    pub is_last: bool,
+}
+
+/// What belongs to a mutation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// Its data.
+    Data,
+    /// The record that it was made on.
+    Base,
+    /// The record of the server that it is in conflict with.
+    ServerRecord,
+    /// What the server suggests.
+    Suggestion,
+}
+
+/// How far a migration has come: first the mutations by their sequences, then the records by their numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The first sequence that is left.
+    pub sequence: u64,
+    /// The first number that is left.
+    pub number: u64,
 }
 
 /// A mutation as it was recorded.
@@ -242,7 +283,8 @@ impl Row {
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         // Older releases read what they know.
         let since = |event: &Event| match event {
-            Event::Mended { .. } => VERSION,
+            Event::Migrated(_) => VERSION,
+            Event::Mended { .. } => 3,
             Event::Reverted { .. } => 2,
             _ => 1,
         };
@@ -327,6 +369,33 @@ mod tests {
     #[test]
     fn bytes_survive() {
         assert_eq!(Row::decode(&sample().encode().unwrap()), Ok(sample()));
+    }
+
+    /// Goal: what older releases do not know makes the row one of a later version, and nothing else does.
+    #[test]
+    fn a_row_has_the_version_of_its_newest_event() {
+        let version_with = |event: Option<Event>| {
+            let mut row = sample();
+            row.events.extend(event);
+            let bytes = row.encode().unwrap();
+            assert_eq!(Row::decode(&bytes), Ok(row));
+            bytes[2]
+        };
+        let object = ObjectName::new("story").unwrap();
+        let migrated = Migrated {
+            object,
+            version: 2,
+            mutations: vec![(Sequence::new(1).unwrap(), Part::Suggestion, Fields::empty())],
+            records: vec![(RecordId::number(7).unwrap(), Fields::empty())],
+            next: Place { sequence: 2, number: 8 },
+            is_last: false,
+        };
+        let mended =
+            Event::Mended { client_id: None, objects: Vec::new(), segments: Vec::new(), details: Vec::new() };
+        assert_eq!(version_with(None), 1);
+        assert_eq!(version_with(Some(Event::Reverted { is_redo: false, mutations: Vec::new() })), 2);
+        assert_eq!(version_with(Some(mended)), 3);
+        assert_eq!(version_with(Some(Event::Migrated(Box::new(migrated)))), 4);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use super::history::History;
+use super::migrate::Versions;
 use super::queue::Queue;
 use super::record::Record;
 use super::row::{Change, Recorded, Subscription, TabId};
@@ -55,6 +56,8 @@ pub struct State {
     pub(crate) generation: u64,
     /// The last append of each tab of late, the latest first: it tells what became of one whose outcome is unknown.
     pub(crate) writers: Vec<(TabId, u64)>,
+    /// Which version of its definition each object's data have.
+    pub(crate) versions: Versions,
 }
 
 /// Of so many tabs the last append is remembered.
@@ -216,6 +219,7 @@ impl State {
             leader: self.leader,
             generation: self.generation,
             writers: if has(Defect::WritersForgotten) { Vec::new() } else { self.writers.clone() },
+            versions: self.versions.clone(),
         }
     }
 
@@ -248,6 +252,7 @@ impl State {
             leader: rest.leader,
             generation: rest.generation,
             writers: rest.writers,
+            versions: rest.versions,
         };
         let mut keys = HashSet::new();
         for pending in pending {

@@ -157,6 +157,13 @@ impl Table {
         self.slots.get(self.numbers.binary_search(&number).ok()?)?.as_ref()
     }
 
+    /// The records from that number on, in order, each with its number.
+    pub(crate) fn numbered_from(&self, number: u64) -> impl Iterator<Item = (u64, &Record)> {
+        let first = self.numbers.partition_point(|other| *other < number);
+        let both = self.numbers.iter().zip(&self.slots).skip(first);
+        both.filter_map(|(number, slot)| Some((*number, slot.as_ref()?)))
+    }
+
     /// The number that the next record gets.
     pub(crate) const fn next(&self) -> u64 {
         self.next

@@ -193,7 +193,8 @@ fn looked_at(command: &Command) -> Result<(ObjectName, Vec<RecordId>), Error> {
         | Command::Redo
         | Command::Resolve { .. }
         | Command::Retry { .. }
-        | Command::Discard { .. } => {
+        | Command::Discard { .. }
+        | Command::Migrate { .. } => {
             return Err(Error::Internal("that cannot be part of a transaction".to_owned()));
         }
     };

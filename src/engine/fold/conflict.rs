@@ -51,15 +51,7 @@ pub(super) fn judge_conflict(
         }
         return;
     }
-    parked.fields = match (mine, &parked.server_record) {
-        (Some(mine), Some(theirs)) => {
-            merge::conflicting_fields(known_base(state, pending).as_ref(), mine, theirs)
-        }
-        (Some(mine), None) => {
-            mine.names().filter(|name| !merge::SYSTEM_FIELDS.contains(&name.as_str())).collect()
-        }
-        (None, _) => Vec::new(),
-    };
+    parked.fields = fields_in_conflict(state, pending, parked.server_record.as_ref());
     let is_real = !parked.fields.is_empty() || mine.is_none();
     let settlement = match rule {
         _ if rounds >= MAX_ROUNDS => Settlement::Ask,
@@ -115,6 +107,19 @@ pub(super) fn judge_conflict(
             let lost = recorded.data.as_ref().map(|data| merge::lost_fields(data, theirs));
             folded.superseded.push(Superseded { recorded, sequence, lost });
         }
+    }
+}
+
+/// The fields that differ on the two sides of a conflict.
+pub(super) fn fields_in_conflict(state: &State, pending: &Pending, theirs: Option<&Fields>) -> Vec<String> {
+    match (&pending.recorded.data, theirs) {
+        (Some(mine), Some(theirs)) => {
+            merge::conflicting_fields(known_base(state, pending).as_ref(), mine, theirs)
+        }
+        (Some(mine), None) => {
+            mine.names().filter(|name| !merge::SYSTEM_FIELDS.contains(&name.as_str())).collect()
+        }
+        (None, _) => Vec::new(),
     }
 }
 

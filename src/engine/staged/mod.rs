@@ -104,6 +104,7 @@ impl<'a> Staged<'a> {
             let id = self.random.uuid(self.now).to_string();
             let client_id = ClientId::new(id).expect("a UUID is a valid client id");
             self.events.push(Event::Opened { client_id });
+            self.events.extend(self.config.first_versions());
         }
     }
 
@@ -164,6 +165,8 @@ impl<'a> Staged<'a> {
                 commands.iter().try_for_each(|command| self.decide_one(command).map(drop))?;
                 Ok(Reply::Done)
             }
+            // It is decided on what is folded, in a row of its own.
+            Command::Migrate { .. } => Ok(Reply::Existed(false)),
             Command::Undo => self.revert(false).map(Reply::Existed),
             Command::Redo => self.revert(true).map(Reply::Existed),
             Command::Resolve { mutation, resolution } => self.resolve(*mutation, resolution),
@@ -296,7 +299,7 @@ fn recorded_bytes(key: &RecordKey, data: Option<&Fields>) -> usize {
 }
 
 /// The fields an app cannot set: the id is the record's name, the times are the driver's.
-fn is_set_by_driver(quoted_name: &str) -> bool {
+pub(crate) fn is_set_by_driver(quoted_name: &str) -> bool {
     matches!(quoted_name, "\"id\"" | "\"created_at\"" | "\"updated_at\"")
 }
 

@@ -1,16 +1,19 @@
-//! The root and its bytes: sealed, the body its number in eight bytes, then the rest in postcard's encoding.
+//! The root and its bytes: sealed, the body its number in eight bytes, then the rest in postcard's encoding, then the versions of
+//! objects where some were migrated.
 
 use objectql_sync_protocol::{Checkpoint, ClientId, ObjectName, RecordKey, Sequence, ServerVersion};
 use serde::{Deserialize, Serialize};
 
 use super::Section;
 use crate::engine::clock::Clock;
+use crate::engine::migrate::Versions;
 use crate::engine::row::{Subscription, TabId};
 use crate::engine::seal::{self, FormatError};
 use crate::engine::state::Rejected;
 
 const MAGIC: [u8; 2] = *b"OR";
-const VERSION: u8 = 1;
+/// The newest version. 1: without versions of objects.
+const VERSION: u8 = 2;
 /// Where the number is.
 const NUMBER_AT: usize = 7;
 
@@ -53,6 +56,9 @@ pub(crate) struct Rest {
     pub(crate) leader: Option<TabId>,
     pub(crate) generation: u64,
     pub(crate) writers: Vec<(TabId, u64)>,
+    /// Comes after all else: a root of an earlier release ends before it.
+    #[serde(skip)]
+    pub(crate) versions: Versions,
 }
 
 /// What of a snapshot is small.
@@ -69,9 +75,15 @@ impl Root {
     /// # Errors
     /// `BadBody` for what cannot be encoded.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        let mut bytes = seal::begin(MAGIC, VERSION);
+        let versions = Some(&self.body.rest.versions).filter(|versions| !versions.is_empty());
+        // Older releases read what they know.
+        let mut bytes = seal::begin(MAGIC, if versions.is_some() { VERSION } else { 1 });
         bytes.extend(self.number.to_le_bytes());
-        postcard::to_extend(&self.body, bytes).map(seal::finish).map_err(|_| FormatError::BadBody)
+        let bytes = postcard::to_extend(&self.body, bytes).and_then(|bytes| match versions {
+            Some(versions) => postcard::to_extend(versions, bytes),
+            None => Ok(bytes),
+        });
+        bytes.map(seal::finish).map_err(|_| FormatError::BadBody)
     }
 
     /// Reads a root from its bytes.
@@ -81,7 +93,11 @@ impl Root {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let body = seal::open(bytes, MAGIC, VERSION)?;
         let (number, body) = body.split_first_chunk().ok_or(FormatError::BadBody)?;
-        let (body, rest): (Body, _) = postcard::take_from_bytes(body).map_err(|_| FormatError::BadBody)?;
+        let (mut body, mut rest): (Body, _) =
+            postcard::take_from_bytes(body).map_err(|_| FormatError::BadBody)?;
+        if !rest.is_empty() {
+            (body.rest.versions, rest) = postcard::take_from_bytes(rest).map_err(|_| FormatError::BadBody)?;
+        }
         let mut blocks = body.sections.iter().flat_map(|section| &section.blocks);
         if !rest.is_empty() || !blocks.all(|block| block.live.is_sound(u64::from(block.count))) {
             return Err(FormatError::BadBody);
@@ -105,6 +121,7 @@ pub fn root_number(bytes: Option<&[u8]>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::row::Place;
     use crate::engine::state::State;
     use crate::engine::stored::{Block, Kind, Runs};
 
@@ -125,6 +142,18 @@ mod tests {
         assert_eq!(root_number(Some(&bytes)), 300);
         assert_eq!(root_number(Some(&bytes[..10])), 0);
         assert_eq!(root_number(None), 0);
+    }
+
+    /// Goal: a root is for older releases as long as nothing in it is unknown to them.
+    #[test]
+    fn only_versions_of_objects_make_a_later_root() {
+        let mut root = sample();
+        assert_eq!(root.encode().unwrap()[2], 1);
+        let story = ObjectName::new("story").unwrap();
+        root.body.rest.versions.note(&story, 2, Place { sequence: 3, number: 4 }, false);
+        let bytes = root.encode().unwrap();
+        assert_eq!(bytes[2], 2);
+        assert_eq!(Root::decode(&bytes), Ok(root));
     }
 
     #[test]

@@ -91,6 +91,9 @@ impl Engine {
 
     /// Decides what a sync job puts in the row.
     pub(crate) fn decide_sync(&mut self, now: Now, job: &SyncJob) -> Decision {
+        if self.is_migrating() && !matches!(job, SyncJob::Lead { .. }) {
+            return Decision::Late;
+        }
         let is_current = |sent: &Sent| self.is_current(sent);
         let event = match job {
             SyncJob::Lead { .. } => None,

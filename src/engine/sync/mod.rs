@@ -273,7 +273,7 @@ impl Engine {
     pub(crate) fn next_sync_wake(&self) -> Option<Duration> {
         let asked = self.sync.asked.iter().map(|asked| asked.until).min();
         let own = match self.sync.phase {
-            _ if !self.sync.is_leader || self.config.sync.is_none() || !self.is_open => None,
+            _ if !self.can_sync() => None,
             Phase::Waiting { until, .. } => until.map(|until| until.monotonic),
             Phase::Idle if self.is_automatic() => {
                 [self.sync.debounce.due(&self.config), self.poll_due()].into_iter().flatten().min()
@@ -281,6 +281,10 @@ impl Engine {
             _ => None,
         };
         [asked, own, self.next_ping()].into_iter().flatten().min()
+    }
+
+    fn can_sync(&self) -> bool {
+        self.config.sync.is_some() && self.sync.is_leader && self.is_open && !self.is_migrating()
     }
 
     fn poll_due(&self) -> Option<Duration> {
@@ -292,7 +296,7 @@ impl Engine {
     pub(crate) fn advance_sync(&mut self, now: Now) {
         self.give_up_asking(now);
         self.watch_leader(now);
-        if self.config.sync.is_none() || !self.sync.is_leader || !self.is_open {
+        if !self.can_sync() {
             return;
         }
         if let Phase::Waiting { until: Some(until), .. } = self.sync.phase

@@ -7,6 +7,7 @@ mod election;
 mod fold;
 mod log;
 mod mend;
+mod migrate;
 mod plain;
 mod poison;
 mod push;

@@ -106,7 +106,7 @@ impl Ledger {
                 }
                 Event::Renamed { .. } => coverage.saw(Sight::Renamed),
                 // Its disks are never damaged.
-                Event::Opened { .. } | Event::Mended { .. } => {}
+                Event::Opened { .. } | Event::Mended { .. } | Event::Migrated(_) => {}
             }
         }
         Ok(())
