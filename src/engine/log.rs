@@ -778,9 +778,10 @@ impl Engine {
 
     /// Everybody who waits for the log is told that it fails.
     pub(crate) fn fail_all(&mut self, now: Now, error: &Error) {
-        if let Some(Unsure { append, .. }) = self.log.unsure.take() {
-            let unknown = Error::StorageUnknown(error.to_string());
-            self.fail_jobs(now, append.jobs, &unknown);
+        if let Some(Unsure { append, error: why }) = self.log.unsure.take() {
+            // Where another tab was first, the row is not in the log.
+            let told = why.map_or_else(|| error.clone(), |_| Error::StorageUnknown(error.to_string()));
+            self.fail_jobs(now, append.jobs, &told);
         }
         let waiting = std::mem::take(&mut self.log.queue).into();
         self.fail_jobs(now, waiting, error);

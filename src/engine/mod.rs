@@ -718,14 +718,14 @@ impl Engine {
                 if is_visible {
                     self.handle_other_visible(now);
                 }
-                if self.sync.is_leader {
+                if self.leads() {
                     self.say_alive();
                 }
             }
             Announcement::Alive { tab, election } => self.handle_alive(tab, election),
             Announcement::Gone => self.handle_gone(now),
             Announcement::SyncWanted { tab, ask } => {
-                if self.sync.is_leader {
+                if self.leads() {
                     // What that tab wrote before is in the log, but perhaps not read here.
                     self.log.want_tail();
                     self.log.push(Job::Ask(Asker::Tab { tab, ask }));

@@ -250,6 +250,13 @@ impl Engine {
         }
     }
 
+    /// Whether this tab is the one that syncs. One with an older release of the app sends nothing any more, and lets others take the lock.
+    pub(crate) fn leads(&self) -> bool {
+        let is_outdated =
+            matches!(self.log.health.error, Some(Error::StorageOutdated | Error::DefinitionOutdated(_)));
+        self.sync.is_leader && !is_outdated
+    }
+
     fn is_automatic(&self) -> bool {
         self.config.sync.is_some_and(|sync| sync.is_automatic)
     }
@@ -284,7 +291,7 @@ impl Engine {
     }
 
     fn can_sync(&self) -> bool {
-        self.config.sync.is_some() && self.sync.is_leader && self.is_open && !self.is_migrating()
+        self.config.sync.is_some() && self.leads() && self.is_open && !self.is_migrating()
     }
 
     fn poll_due(&self) -> Option<Duration> {

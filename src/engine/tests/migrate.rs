@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::log::MAX_COMMAND_BYTES;
+use crate::engine::random::Random;
 use crate::engine::{Migrated, Place};
 
 /// The usual objects, stories in that version.
@@ -320,6 +321,52 @@ fn versions_are_gone_through_one_migration_after_the_other() {
 }
 
 #[test]
+fn a_tab_of_an_older_release_stops_with_the_first_row_and_says_why() {
+    let mut world = large_stories(6);
+    let tab = world.open_version(2);
+    // It has not heard of it when it writes.
+    let call = world.start_write(0, create("story", json!({ "id": "late", "title": "Late" })));
+    world.start_portion(tab);
+    world.serve_store(tab);
+    world.settle();
+    let refused = world.reply(0, call).unwrap_err();
+    assert_eq!(refused.code(), "STORAGE_OUTDATED", "it is known that this was not written");
+    assert!(refused.to_string().contains("story") && refused.to_string().contains("reload"), "{refused}");
+    let again = world.write(0, create("task", json!({ "id": "t" }))).unwrap_err();
+    assert_eq!(again.code(), "STORAGE_OUTDATED");
+    assert_eq!(world.tabs[0].engine.status().error.unwrap().code, "STORAGE_OUTDATED");
+    world.migrate(tab);
+    assert_migrated_once(&world, tab, 6);
+    assert_eq!(world.find(0, "story").len(), 6, "what it has it shows still");
+}
+
+/// Goal: a tab that cannot sync any more sends nothing, not even what it has sent before, and does not keep the lock from the others.
+#[test]
+fn an_outdated_leader_sends_nothing_and_its_lock_is_taken() {
+    let mut world = World::leading(automatic());
+    world.write(0, create("story", json!({ "id": "a", "title": "T" }))).unwrap();
+    world.advance(Duration::from_secs(2));
+    let sent = world.sent(0);
+    world.lose_request(0);
+    let tab = world.open_version(2);
+    world.migrate(tab);
+    let call = world.start_sync(tab);
+    world.advance(Duration::from_secs(30));
+    assert!(!world.is_sending(0));
+    assert_eq!(world.tabs[tab].steals, 1);
+    world.give(0, Input::Leader(false));
+    world.give(tab, Input::Leader(true));
+    world.settle();
+    world.answer_probe(tab);
+    assert_eq!(
+        (world.sent(tab).ids(), &world.sent(tab).mutations()[0]["data"]["name"]),
+        (sent.ids(), &json!("T"))
+    );
+    world.apply_all(tab, 1, json!([]), "c1");
+    assert_eq!(world.report(tab, call).applied, 1);
+}
+
+#[test]
 fn opening_with_a_lower_version_is_refused_and_changes_nothing() {
     for is_compacted in [false, true] {
         for is_done in [false, true] {
@@ -635,4 +682,128 @@ fn a_row_of_a_migration_is_the_same_in_every_tab_and_after_a_replay() {
     let migrated: Vec<Migrated> = migrated.collect();
     assert_eq!(migrated.len(), 1);
     assert_eq!((migrated[0].mutations.len(), migrated[0].records.len()), (5, 0));
+}
+
+/// Stories in whatever state a first release may leave them: the server's, changed, refused, in conflict, made, removed.
+fn random_stories(random: &mut Random) -> World {
+    let mut world = large_stories(6);
+    let text = "y".repeat(60_000);
+    for n in 0..random.up_to(12) {
+        let id = format!("s{}", random.up_to(9));
+        let command = match random.up_to(4) {
+            0 => delete("story", &id),
+            1 | 2 => update("story", &id, json!({ "title": format!("Edit {n}") })),
+            _ => create("story", json!({ "id": id, "title": format!("Made {n}"), "text": text })),
+        };
+        let _ = world.write(0, command);
+        if random.up_to(3) == 0 {
+            let call = world.start_sync(0);
+            let mutations = if world.is_sending(0) { world.sent(0).mutations() } else { Vec::new() };
+            if mutations.is_empty() || random.up_to(4) == 0 {
+                // It stays under way.
+                continue;
+            }
+            let result = |mutation: &Value| match random.up_to(3) {
+                0 => rejected("no"),
+                1 => {
+                    let theirs = json!({ "id": mutation["recordId"], "title": "theirs", "text": "z" });
+                    conflict(mutation, theirs, Some(200 + n))
+                }
+                _ => applied(100 + n),
+            };
+            let results: Vec<_> = mutations.iter().map(result).collect();
+            let checkpoint = format!("r{n}");
+            world.answer(0, json!({ "results": results, "serverChanges": [], "checkpoint": checkpoint }));
+            let _ = world.is_answered(0, call);
+        }
+    }
+    world
+}
+
+/// All values that a value of one of those reports has, with titles or names.
+fn shapes(reports: &[Value]) -> Vec<&Value> {
+    let parts = |report: &Value| {
+        [
+            "/data",
+            "/mutation/data",
+            "/baseRecord",
+            "/serverRecord",
+            "/clientMutation/data",
+            "/suggestedResolution",
+        ]
+        .map(|part| report.pointer(part).is_some_and(Value::is_object).then_some(part))
+    };
+    let all =
+        reports.iter().flat_map(|report| parts(report).into_iter().flatten().map(move |at| (report, at)));
+    all.filter_map(|(report, at)| report.pointer(at)).collect()
+}
+
+/// Goal: whatever there is, and whatever happens while it is migrated (crashes, commits of which nobody knows, two tabs at once,
+/// compactions), each value goes through once, nothing is lost or doubled, and all tabs agree.
+#[test]
+fn every_value_is_migrated_once_whatever_happens() {
+    for seed in 0..60 {
+        let mut random = Random::new([seed; 32]);
+        let mut world = random_stories(&mut random);
+        let kept = |world: &World, tab: usize| {
+            let ids = |reports: Vec<Value>| reports.iter().map(|it| it["id"].clone()).collect::<Vec<_>>();
+            [
+                ids(world.find(tab, "story")),
+                ids(world.pending(tab)),
+                ids(world.conflicts(tab)),
+                ids(world.rejected(tab)),
+            ]
+        };
+        let before = kept(&world, 0);
+        world.crash(0);
+        world.config.compact_after = CompactAfter { rows: 1, bytes: 1 << 30 };
+        let mut tabs = vec![world.open_version(2), world.open_version(2)];
+        world.give(tabs[0], Input::Leader(true));
+        world.settle();
+        for _ in 0..200 {
+            let place = random.up_to(1) as usize;
+            let tab = tabs[place];
+            if world.lagging(tab) == json!([]) {
+                break;
+            }
+            match random.up_to(5) {
+                0 => {
+                    world.crash(tab);
+                    tabs[place] = world.open_version(2);
+                    world.give(tabs[place], Input::Leader(true));
+                }
+                1 => world.advance(Duration::from_secs(20)),
+                2 if !world.is_sending(tab) && world.tabs[tab].store.is_none() => {
+                    world.start_portion(tab);
+                    if let Some(StoreCall::Append { .. }) = world.tabs[tab].store {
+                        world.lose_append(tab, random.up_to(1) == 0);
+                    }
+                }
+                _ => {
+                    world.start_portion(tabs[0]);
+                    world.start_portion(tabs[1]);
+                }
+            }
+            world.settle();
+        }
+        for tab in tabs {
+            // Who wrote the last row may have gone before it said so.
+            world.give(tab, Input::Nudge);
+            world.settle();
+            assert_eq!(world.lagging(tab), json!([]), "seed {seed}");
+            world.check(tab);
+            assert_eq!(kept(&world, tab), before, "seed {seed}");
+            let (records, reports) = (
+                world.find(tab, "story"),
+                [world.pending(tab), world.conflicts(tab), world.rejected(tab)].concat(),
+            );
+            for value in records.iter().chain(shapes(&reports)) {
+                let is_once = value["times"] == 1 && value.get("title").is_none();
+                assert!(is_once, "seed {seed}: {}", value.to_string().chars().take(200).collect::<String>());
+            }
+        }
+        let opened = world.open_version(2);
+        world.load_all(opened);
+        assert_eq!(kept(&world, opened), before, "seed {seed}");
+    }
 }
