@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array, Uint32Array};
 use objectql_sync_protocol::{
-    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ProtocolError, RecordId, RecordKey, array_text,
-    normalise,
+    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ObjectName, ProtocolError, RecordId, RecordKey,
+    array_text, normalise,
 };
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
@@ -24,8 +24,8 @@ use crate::browser::schema;
 use crate::browser::store::Storage;
 use crate::browser::transport::Transport;
 use crate::engine::{
-    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Need, Query,
-    RequestId, Resolution, SyncSettings,
+    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Need, Place,
+    Query, RequestId, Resolution, SyncSettings,
 };
 use crate::error::Error;
 
@@ -275,6 +275,11 @@ fn command(shell: &Shell, kind: &str, object: &str, first: &str, second: &str) -
             let records = records.into_iter().flat_map(Json::elements).map(Fields::from_json);
             Command::Import { object, records: records.collect::<Result<_, _>>()? }
         }
+        // What became of values, and the place of the first one.
+        "migrate" => {
+            let values = list(first, 1, Fields::from_json)?;
+            Command::Migrate { object, at: Place::parse(second)?, values }
+        }
         "upsert" => Command::Upsert { object, record: Fields::parse(first)? },
         "delete" => Command::Delete { object, id: RecordId::parse_json(first)? },
         "bulkDelete" => {
@@ -310,6 +315,8 @@ fn answer(
             engine.end_export(within.unwrap_or_default());
             "null".to_owned()
         }
+        "objectsToMigrate" => engine.objects_to_migrate(),
+        "portionToMigrate" => engine.portion_to_migrate(object, first)?,
         "explain" => engine.explain(object, Query::parse(first)?)?,
         "aggregate" => engine.aggregate(object, &Aggregate::parse(first)?, within)?,
         "distinct" => engine.distinct(object, first, Filter::parse(second)?, within)?,
@@ -369,6 +376,7 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
     let storage = storage(options)?;
     let mut config = Config::new(objects, sync_settings)?;
     config.is_durable = storage != Storage::Memory;
+    config.versions = versions(options)?;
     Ok(Settings {
         name: text_of(options, "\"name\"")?.ok_or_else(|| wrong("name", "a string"))?,
         storage,
@@ -383,6 +391,17 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
             wants_changes: hook("wantsChanges"),
         },
     })
+}
+
+/// The versions of objects: numbers by name.
+fn versions(options: Json<'_>) -> Result<Vec<(ObjectName, u32)>, Error> {
+    let mut versions = Vec::new();
+    for (name, version) in find(options, "\"versions\"").into_iter().flat_map(Json::members) {
+        let name = Json::from_normalised(name).as_text().unwrap_or_default();
+        let version = version.as_str().parse().map_err(|_| wrong("a version", "a whole number"))?;
+        versions.push((ObjectName::new(name)?, version));
+    }
+    Ok(versions)
 }
 
 fn storage(options: Json<'_>) -> Result<Storage, Error> {

@@ -6,11 +6,11 @@ import type { OpenOptions } from './types.js';
 /** What can be written: its object, and its first and second argument as JSON text, but for the ids of mutations and transactions. */
 export type Write =
   | 'create' | 'createEach' | 'update' | 'bulkUpdate' | 'updateMany' | 'upsert' | 'delete' | 'bulkDelete' | 'deleteMany' | 'import'
-  | 'resolve' | 'retry' | 'discard' | 'commit' | 'undo' | 'redo';
+  | 'resolve' | 'retry' | 'discard' | 'commit' | 'undo' | 'redo' | 'migrate';
 
 /** What can be asked, likewise. */
 export type Question = 'status' | 'pendingMutations' | 'conflicts' | 'rejected' | 'count' | 'explain' | 'aggregate' | 'distinct' | 'find'
-  | 'beginExport' | 'nextExport' | 'endExport';
+  | 'beginExport' | 'nextExport' | 'endExport' | 'objectsToMigrate' | 'portionToMigrate';
 
 /** What the wasm side offers. Queries and lists cross as JSON text, records as `Found`; what is thrown is an `Error` with a `code`. */
 export interface Driver {
@@ -90,7 +90,7 @@ export function whenLoaded(driver: Driver, thrown: unknown, idJson?: string): Pr
 }
 
 /** A task of its own, which no other wait of the browser holds up. */
-function nextTask(): Promise<void> {
+export function nextTask(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {

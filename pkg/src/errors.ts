@@ -2,7 +2,8 @@
  * Every code an error of this package can have. Codes are stable: match on `error.code`, show `error.message`.
  *
  * What was passed in ({@link ValueError}): `INVALID_VALUE` `VALUE_TOO_DEEP` `VALUE_TOO_LARGE` `INVALID_JSON` `INVALID_ID`
- * `INVALID_NAME` `INVALID_MUTATION` `INVALID_DEFINITION` `INVALID_OPTIONS` `UNKNOWN_OBJECT` `INVALID_FILE`.
+ * `INVALID_NAME` `INVALID_MUTATION` `INVALID_DEFINITION` `INVALID_OPTIONS` `UNKNOWN_OBJECT` `INVALID_FILE`
+ * `MIGRATION_FAILED`.
  * A query ({@link QueryError}): `INVALID_QUERY`.
  * What the call found ({@link StateError}): `NOT_FOUND` `ALREADY_EXISTS` `UNIQUE_VIOLATION` `READ_ONLY_OBJECT` `UNKNOWN_MUTATION`
  * `TRANSACTION_CONFLICT` `TRANSACTION_ENDED` `CLOSED`.
@@ -35,6 +36,8 @@ export type ErrorCode =
   | 'UNKNOWN_OBJECT'
   /** What is imported is no export of a database, or is cut. */
   | 'INVALID_FILE'
+  /** A function in `migrations` threw, or returned what no record can be: `cause` says what. Everything is as it was. */
+  | 'MIGRATION_FAILED'
   /** The query is not one the driver knows. */
   | 'INVALID_QUERY'
   /** There is no such record. */
@@ -76,7 +79,7 @@ export type ErrorCode =
   | 'STORAGE_UNKNOWN'
   /** Another tab holds the database in a way that keeps this one from opening it. */
   | 'STORAGE_BLOCKED'
-  /** The stored data were written by a newer version of this package: reload the page to get it. */
+  /** The stored data were written, or migrated, by a newer version of this package or of the app: reload the page to get it. */
   | 'STORAGE_OUTDATED'
   /** The site's data were cleared while the database was open. */
   | 'DATABASE_LOST'
@@ -160,6 +163,7 @@ export const errorClasses: { readonly [Code in ErrorCode]: ErrorClass } = {
   INVALID_OPTIONS: ValueError,
   UNKNOWN_OBJECT: ValueError,
   INVALID_FILE: ValueError,
+  MIGRATION_FAILED: ValueError,
   INVALID_QUERY: QueryError,
   NOT_FOUND: StateError,
   ALREADY_EXISTS: StateError,

@@ -4,6 +4,7 @@ import { errorWithCode, toObjectqlError } from './errors.js';
 import { Events } from './events.js';
 import { forgetNote } from './eviction.js';
 import { lookAtJournal } from './journal.js';
+import { readVersions } from './migrations.js';
 import { socketUrl } from './realtime.js';
 import { type Settings, SharedDatabase, type User } from './shared.js';
 import type { AnySchema, OpenOptions, SchemaOf } from './types.js';
@@ -103,11 +104,11 @@ const databases = new Databases(loadDriver);
  * sync may be under way. Records are read from the disk when they are asked for: one with its neighbours, those of an object when it
  * is first queried. Opening a name that this page has open gives another handle on the same
  * database, with listeners of its own; the last handle to close closes it. `sync.headers`, `sync.fetch` and `onConflict` are
- * taken from the newest handle that has them. Several tabs may have a database open: all see all writes, one of them syncs.
+ * taken from the newest handle that has them, `migrations` from the first. Several tabs may have a database open: all see all writes, one of them syncs.
  *
  * # Errors
  * `INVALID_OPTIONS`, also when this page has the database open with other options; `INVALID_DEFINITION`; `WASM_FAILED`;
- * `STORAGE_FAILED`, `STORAGE_BLOCKED`, `STORAGE_OUTDATED`, `WRONG_KEY`.
+ * `STORAGE_FAILED`, `STORAGE_BLOCKED`, `STORAGE_OUTDATED`, `WRONG_KEY`; `MIGRATION_FAILED`.
  *
  * ```ts
  * const db = await openDatabase<Schema>({ name: 'crm', objects, sync: { url: '/api/sync' } });
@@ -134,7 +135,7 @@ function readSettings(options: OpenOptions): { name: string; settings: string } 
   const { fallback } = options;
   const hooks = { encryption: options.encryption !== undefined, headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
   const realtimeUrl = realtime && url !== undefined ? socketUrl(url) : undefined;
-  const driver = { name, objects, durability, storage, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
+  const driver = { name, objects, versions: readVersions(options), durability, storage, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
   return { name, settings: encodePlain({ driver, hooks, realtimeUrl, fallback } satisfies Settings, 'options') };
 }
 

@@ -6,6 +6,7 @@ import { type Events, report } from './events.js';
 import { EvictionNote } from './eviction.js';
 import { renewJournal } from './journal.js';
 import { Reading } from './reading.js';
+import { migrate } from './migrations.js';
 import { connect } from './realtime.js';
 import { askForPersistence, estimateStorage, StorageWatch } from './storage.js';
 import type { Conflict, DatabaseEvents, ObjectDefinition, OpenOptions, Status, StorageReport } from './types.js';
@@ -76,11 +77,15 @@ export class SharedDatabase {
     }
   }
 
-  /** Opens the database for its first user. Errors: those of the driver. */
+  /** Opens the database for its first user. Errors: those of the driver, and `MIGRATION_FAILED`. */
   static async open(driverClass: DriverClass, settings: string, first: User): Promise<SharedDatabase> {
     const shared = new SharedDatabase(driverClass, settings, first);
     try {
       const driver = await shared.#opening;
+      await migrate(driver, first.options.migrations).catch(async (thrown: unknown) => {
+        await driver.close();
+        throw thrown;
+      });
       if (shared.#kept.kind === 'indexeddb') {
         shared.#watch = new StorageWatch(() => shared.storage(), (warning) => {
           for (const { events } of shared.users) events.emit('storage', warning);

@@ -400,12 +400,31 @@ export interface EncryptionOptions {
   previousKeys?: readonly (CryptoKey | string)[];
 }
 
+/**
+ * How data of an object get the shape of a version of it. The functions get copies as JSON has them, and return at once, the same for the
+ * same. What they return of `id`, `created_at` and `updated_at` is passed over: those stay as they were.
+ */
+export interface Migration {
+  /** Turns a record into one of this version. */
+  record?: (record: { [field: string]: JsonValue }) => { readonly [field: string]: unknown };
+  /**
+   * Returns what becomes of the `data` of a mutation that is pending or was rejected: all fields of a create, the changed ones of an
+   * update. Default: those of a create go through `record`, those of an update stay as they are.
+   */
+  mutation?: (mutation: MutationEntry & { data: { [field: string]: JsonValue } }) => { readonly [field: string]: unknown };
+}
+
 /** What `openDatabase` takes. */
 export interface OpenOptions {
   /** The name of the IndexedDB database; with an `account`, the beginning of it. */
   name: string;
   /** The object definitions. An object that is not listed cannot be read or written. */
   objects: readonly ObjectDefinition[];
+  /**
+   * How the data that a browser has are brought to later versions of their objects: by object and by the version that comes of it, from 2
+   * on. An object's version is the highest one here, and 1 without any: never take the highest one out again. Default: none.
+   */
+  migrations?: { readonly [object: string]: { readonly [version: number]: Migration } };
   /** Without it the database is local only. */
   sync?: SyncOptions;
   /**

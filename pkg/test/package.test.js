@@ -55,7 +55,7 @@ test('the error codes are those of the driver, and those of what the facade does
   const rust = ['src/error.rs', 'protocol/src/error.rs'].map((path) => readFileSync(root + path, 'utf8')).join('');
   // The facade deals with that one itself.
   const codes = [...rust.matchAll(/=>\s*"([A-Z][A-Z_]+)"/g)].map(([, code]) => code).filter((code) => code !== 'NOT_LOADED');
-  assert.deepEqual(Object.keys(errorClasses).sort(), [...new Set([...codes, 'WASM_FAILED', 'INVALID_FILE'])].sort());
+  assert.deepEqual(Object.keys(errorClasses).sort(), [...new Set([...codes, 'WASM_FAILED', 'INVALID_FILE', 'MIGRATION_FAILED'])].sort());
 });
 
 test('the package itself does not bring the driver for ObjectQL along', () => {

@@ -112,7 +112,10 @@ export class Opening {
     const objects = [...names].map((name) => this.definition(name) as ObjectDefinition);
     this.#isOutdated = false;
     await this.#leave(before, (database) => database.close()).catch(() => undefined);
-    return { database: await openDatabase({ ...this.#options, objects }), calls: 0, whenIdle: undefined };
+    // An object that the engine has not defined yet is migrated when it has.
+    const migrations = Object.entries(this.#options.migrations ?? {}).filter(([name]) => names.has(name));
+    const options = { ...this.#options, objects, migrations: Object.fromEntries(migrations) };
+    return { database: await openDatabase(options), calls: 0, whenIdle: undefined };
   }
 
   #leave(before: Promise<Opened> | undefined, leave: (database: Database) => Promise<void>): Promise<void> {

@@ -1,5 +1,5 @@
 // What must compile, and with `@ts-expect-error` what must not. `tsc` is the test; nothing here runs.
-import { type BulkUpdate, type Database, type Lookup, ObjectqlError, openDatabase, type RecordId, type Stored } from 'objectql-offline';
+import { type BulkUpdate, type Database, type Lookup, ObjectqlError, openDatabase, type RecordId, type Stored, type WithDefault } from 'objectql-offline';
 import { objects, type Schema as Golden, type UserGroup } from '../golden/index.js';
 
 interface Story {
@@ -171,6 +171,40 @@ const generated: Database<Golden> = await openDatabase<Golden>({ name: 'golden',
 const group: Stored<UserGroup> = await generated.create('user_group', { name: 'a', kind: "it's", labels: ['red'] });
 // @ts-expect-error not one of the options
 await generated.create('user_group', { name: 'a', kind: 'open', labels: ['green'] });
+// What is required and has a default may be left out, and is there.
+await generated.create('user_group', { name: 'a', kind: 'open', state: 'closed', scores: [1, 2] });
+const state: 'open' | 'closed' = group.state;
+const scores: number[] = group.scores;
+await generated.update('user_group', group.id, { state: state === 'open' ? 'closed' : 'open', scores: [...scores, 3] });
+// @ts-expect-error not one of the options
+await generated.create('user_group', { name: 'a', kind: 'open', state: 'ajar' });
+const defaulted = await openDatabase<{ door: { state: WithDefault<'open' | 'closed'>; marks: WithDefault<string[]>; width: number } }>({ name: 'doors', objects });
+await defaulted.create('door', { width: 1 });
+await defaulted.bulkCreate('door', [{ width: 1, state: 'open', marks: ['a'] }]);
+const [door] = await defaulted.find('door', { where: { state: 'open' }, orderBy: [{ field: 'state' }] });
+const marks: readonly string[] | undefined = door?.marks;
+console.log(marks);
+// @ts-expect-error what has no default is missing
+await defaulted.create('door', { state: 'open' });
+// @ts-expect-error not one of the options
+await defaulted.find('door', { where: { state: 'ajar' } });
+
+// Migrations
+await openDatabase<Schema>({
+  name: 'crm',
+  objects,
+  migrations: {
+    story: {
+      2: { record: ({ name, ...rest }) => ({ ...rest, title: name ?? 'none' }) },
+      3: { mutation: ({ operation, data }) => (operation === 'create' ? { ...data, points: 1 } : data) },
+      4: {},
+    },
+  },
+});
+// @ts-expect-error a migration returns at once
+await openDatabase<Schema>({ name: 'crm', objects, migrations: { story: { 2: { record: async (record) => record } } } });
+// @ts-expect-error and it returns something
+await openDatabase<Schema>({ name: 'crm', objects, migrations: { story: { 2: { record: () => undefined } } } });
 
 // Lookups
 interface Linked {

@@ -558,7 +558,7 @@ fn a_new_record_gets_the_defaults_of_fields_that_are_absent() {
     world.write(0, create("story", json!({ "id": "a" }))).unwrap();
     let records =
         vec![fields(&json!({ "id": "b", "status": "done" })), fields(&json!({ "id": "c", "status": null }))];
-    world.write(0, Command::BulkCreate { object: object.clone(), records }).unwrap();
+    world.write(0, Command::Create { object: object.clone(), records }).unwrap();
     let upsert = |record: Value| Command::Upsert { object: object.clone(), record: fields(&record) };
     world.write(0, upsert(json!({ "id": "d", "tags": [] }))).unwrap();
     world.write(0, upsert(json!({ "id": "b", "title": "B" }))).unwrap();
