@@ -24,7 +24,7 @@ use crate::browser::schema;
 use crate::browser::store::Storage;
 use crate::browser::transport::Transport;
 use crate::engine::{
-    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Need, Place,
+    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Need, Portion,
     Query, RequestId, Resolution, SyncSettings,
 };
 use crate::error::Error;
@@ -275,10 +275,10 @@ fn command(shell: &Shell, kind: &str, object: &str, first: &str, second: &str) -
             let records = records.into_iter().flat_map(Json::elements).map(Fields::from_json);
             Command::Import { object, records: records.collect::<Result<_, _>>()? }
         }
-        // What became of values, and the place of the first one.
+        // What became of values, and of which portion they are.
         "migrate" => {
             let values = list(first, 1, Fields::from_json)?;
-            Command::Migrate { object, at: Place::parse(second)?, values }
+            Command::Migrate { object, portion: Portion::parse(second)?, values }
         }
         "upsert" => Command::Upsert { object, record: Fields::parse(first)? },
         "delete" => Command::Delete { object, id: RecordId::parse_json(first)? },

@@ -8,6 +8,9 @@ const MOST_LENGTH = 5 << 20;
 /** So many are kept between the look at everything and the writing; what is more is computed again. */
 const MOST_KEPT = 8 << 20;
 
+/** After so many portions in a row that another tab made stale, tabs of the release before are stopped first: one may write without a pause. */
+const MOST_STALE = 5;
+
 type Migrations = NonNullable<OpenOptions['migrations']>;
 type Data = { [field: string]: JsonValue };
 
@@ -64,11 +67,12 @@ export async function migrate(driver: Driver, migrations: Migrations | undefined
       }
     }
     for (const object of lagging) {
-      // Another tab may be at it, too: each portion is asked for by where the migration is now.
+      // Another tab may be at it, too, or write meanwhile: each portion is of what there is now.
+      let stale = 0;
       while (laggingIn(driver).some(([name, from, to]) => name === object[0] && from === object[1] && to === object[2])) {
         const portion = await read(driver, object[0], '');
-        const made = kept.get(`${object[0]} ${portion[0]}`) ?? run(portion, object, migrations);
-        await write(driver, object[0], portion[0], made);
+        const made = stale < MOST_STALE ? (kept.get(`${object[0]} ${portion[0]}`) ?? run(portion, object, migrations)) : [];
+        stale = (await write(driver, object[0], portion[0], made)) ? 0 : stale + 1;
       }
     }
   }
@@ -91,13 +95,13 @@ async function read(driver: Driver, object: string, at: string): Promise<Portion
   }
 }
 
-/** Hands over what became of a portion, or as much of it as goes at a time. */
-async function write(driver: Driver, object: string, at: string, made: readonly string[]): Promise<void> {
+/** Hands over what became of a portion, or as much of it as goes at a time. Whether it was taken: all was as when the portion was read. */
+async function write(driver: Driver, object: string, at: string, made: readonly string[]): Promise<boolean> {
   let length = 0;
   const taken = made.filter((text) => (length += text.length) <= MOST_LENGTH);
   try {
     // As bytes: long texts cross faster so.
-    await driver.write('migrate', object, new TextEncoder().encode(`[${taken.join()}]`), at);
+    return (await driver.write('migrate', object, new TextEncoder().encode(`[${taken.join()}]`), at)) as boolean;
   } catch (thrown) {
     const error = toObjectqlError(thrown);
     // A default may be what made a record too large.

@@ -3,8 +3,8 @@
 use objectql_sync_protocol::{Fields, MutationId, ObjectName, RecordId};
 
 use super::fold::Outcome;
+use super::migrate::Portion;
 use super::query::Query;
-use super::row::Place;
 use super::sync::progress::SyncReport;
 use super::transaction::Read;
 
@@ -109,13 +109,14 @@ pub enum Command {
         /// The mutation that was rejected.
         mutation: MutationId,
     },
-    /// Puts what a portion of an object's data became in their place; replies whether it was taken. Otherwise another tab was faster.
+    /// Puts what a portion of an object's data became in their place; replies whether it was taken. Otherwise another tab was faster,
+    /// and the portion is to be looked at anew.
     Migrate {
         /// The object's name.
         object: ObjectName,
-        /// Where the portion begins.
-        at: Place,
-        /// What became of its values, or of the first of them.
+        /// Which portion.
+        portion: Portion,
+        /// What became of its values, or of the first of them; of none: other releases are to stop, and nothing else.
         values: Vec<Fields>,
     },
 }

@@ -173,6 +173,7 @@ impl Engine {
     pub(crate) fn begin_with(&mut self, now: Now, state: State, absent: Absent) {
         let whole = self.whole_objects();
         let old = std::mem::replace(&mut self.state, state);
+        self.changes += 1;
         self.absent = absent;
         let mut folded = self.renew(&old, &whole);
         if self.is_open {

@@ -531,10 +531,10 @@ impl Engine {
     /// A portion of a migration has a row of its own, too.
     fn decide_next_migration(&mut self) -> Option<Append> {
         let job = self.log.queue.pop_front()?;
-        let Job::Write { request, command: Command::Migrate { object, at, values } } = &job else {
+        let Job::Write { request, command: Command::Migrate { object, portion, values } } = &job else {
             return None;
         };
-        let decided = self.decide_migration(object, *at, values);
+        let decided = self.decide_migration(object, *portion, values);
         let reply = decided.as_ref().map(|event| Reply::Existed(event.is_some())).map_err(Clone::clone);
         let (request, events) = (*request, decided.ok().flatten().into_iter().collect());
         let row = Row { tab: self.tab, number: self.log.number(), events };
@@ -577,6 +577,7 @@ impl Engine {
         let key = self.log.folded;
         let after = self.state.writers.first().copied();
         let folded = fold(&mut self.state, key, &append.row);
+        self.note_change(&append.row);
         self.note_tail(append.bytes);
         let begins_over = self.follow_mended(now, &folded, true);
         self.show(&folded);
@@ -734,6 +735,7 @@ impl Engine {
         self.log.folded = key;
         self.note_tail(bytes);
         let folded = fold(&mut self.state, key, row);
+        self.note_change(row);
         if self.follow_mended(now, &folded, false) {
             return self.begin_over();
         }

@@ -3,7 +3,8 @@
 //! Which version the data of an object have is in the log. Where an app is opened with a higher one, it is handed what there is of the
 //! object in portions: the mutations that are not settled with all that belongs to them, then the records. What it makes of a
 //! portion is one row, with the place where the next one begins; the last row raises the version. So a crash in between
-//! costs a portion at most, and nothing goes through the app's functions twice. As long as it is not done no tab syncs: nothing of
+//! costs a portion at most, and nothing goes through the app's functions twice. What is handed back is taken only if all is as it was when
+//! the portion was handed out: tabs of the release before write on until they meet the first row. As long as it is not done no tab syncs: nothing of
 //! the old shape leaves, nothing comes in between. Who was opened with a lower version than there is stops.
 
 use objectql_sync_protocol::{
@@ -49,11 +50,6 @@ impl Versions {
 
     fn find(&self, object: &ObjectName) -> Option<&ObjectVersion> {
         self.0.iter().find(|entry| entry.object == *object)
-    }
-
-    /// How far the migration of an object has come.
-    fn place(&self, object: &ObjectName) -> Place {
-        self.find(object).map_or_else(Place::default, |entry| entry.next)
     }
 
     /// The data of an object before a place have that version, or all of them.
@@ -103,18 +99,39 @@ impl Migrated {
     }
 }
 
-impl Place {
-    /// The place by the text that an app was given.
+/// Which portion of an object's data an app was given: what comes back is for that one only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Portion {
+    /// Where it begins.
+    place: Place,
+    /// The version that the data have.
+    from: u32,
+    /// How often something else had changed by then.
+    changes: u64,
+}
+
+impl Portion {
+    /// The portion by the text that an app was given with it.
     ///
     /// # Errors
     /// `INTERNAL`
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let numbers = text.split_once(',');
-        let place =
-            numbers.and_then(|(a, b)| Some(Self { sequence: a.parse().ok()?, number: b.parse().ok()? }));
-        place.ok_or_else(|| Error::Internal("there is no such place in a migration".to_owned()))
+        let mut numbers = text.split(',').map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten();
+        let mut parse = || {
+            let place = Place { sequence: next()?, number: next()? };
+            Some(Self { place, from: u32::try_from(next()?).ok()?, changes: next()? })
+        };
+        parse().ok_or_else(|| Error::Internal("there is no such portion of a migration".to_owned()))
     }
 
+    fn to_json(self) -> String {
+        let Self { place: Place { sequence, number }, from, changes } = self;
+        format!("\"{sequence},{number},{from},{changes}\"")
+    }
+}
+
+impl Place {
     /// The place behind that thing.
     const fn after(self, thing: Thing) -> Self {
         match thing {
@@ -175,10 +192,10 @@ impl Engine {
     /// `UNKNOWN_OBJECT`, `NOT_LOADED`
     pub fn portion_to_migrate(&self, object: &str, at: &str) -> Result<String, Error> {
         let object = &self.readable(object)?.name;
-        let at = if at.is_empty() { self.state.versions.place(object) } else { Place::parse(at)? };
-        let (mut place, mut is_last) = (at, true);
+        let at = if at.is_empty() { self.next_portion(object) } else { Portion::parse(at)? };
+        let (mut next, mut is_last) = (at, true);
         let mut text = "[".to_owned();
-        for (nth, thing) in self.things(object, at, MOST_THINGS + 1).into_iter().enumerate() {
+        for (nth, thing) in self.things(object, at.place, MOST_THINGS + 1).into_iter().enumerate() {
             if nth == MOST_THINGS || text.len() > PORTION_BYTES {
                 is_last = false;
                 break;
@@ -192,11 +209,23 @@ impl Engine {
                     (_, _, Some(value)) => push(&mut text, &format!("[false,{}]", value.as_str())),
                 }
             }
-            place = place.after(thing);
+            next.place = next.place.after(thing);
         }
-        let quoted = |place: Place| format!("\"{},{}\"", place.sequence, place.number);
-        let next = if is_last { "null".to_owned() } else { quoted(place) };
-        Ok(format!("[{},{next},{text}]]", quoted(at)))
+        let next = if is_last { "null".to_owned() } else { next.to_json() };
+        Ok(format!("[{},{next},{text}]]", at.to_json()))
+    }
+
+    /// The portion that is to be migrated next, with all as it is now.
+    fn next_portion(&self, object: &ObjectName) -> Portion {
+        let stored = self.state.versions.find(object);
+        let (place, from) = stored.map_or((Place::default(), FIRST), |entry| (entry.next, entry.version));
+        Portion { place, from, changes: self.changes }
+    }
+
+    /// Something changed that is no migration.
+    pub(crate) fn note_change(&mut self, row: &Row) {
+        let is_other = |event: &Event| !matches!(event, Event::Migrated(_));
+        self.changes += u64::from(row.events.iter().any(is_other));
     }
 
     /// What is left from a place on: the mutations, then the records; as many as that. Each has a value.
@@ -258,23 +287,29 @@ impl Engine {
         Some((&rejected.recorded, rejected.base.as_ref()))
     }
 
-    /// What of a portion goes into the row: as much as fits. Nothing where another tab was faster.
+    /// What of a portion goes into the row: as much as fits. Nothing where another tab was faster, whatever it did: what was made of the
+    /// portion may not be made of what there is now.
     pub(crate) fn decide_migration(
         &self,
         object: &ObjectName,
-        at: Place,
+        portion: Portion,
         made: &[Fields],
     ) -> Result<Option<Event>, Error> {
         let Some((.., version)) = self.lagging().find(|(lagging, ..)| *lagging == object) else {
             return Ok(None);
         };
-        if at != self.state.versions.place(object) {
+        let current = self.next_portion(object);
+        let at = current.place;
+        let things = self.things(object, at, made.len() + 1);
+        // With nothing made of what there is the migration only begins: tabs of the release before stop, who may write without a pause.
+        let only_begins = made.is_empty() && !things.is_empty();
+        if portion != current && !only_begins {
             return Ok(None);
         }
         let definition = self.config.object(object.as_str())?;
         let mut migrated = Migrated { next: at, ..Migrated::of(object, version) };
         let (mut bytes, mut made) = (0, made);
-        for thing in self.things(object, at, made.len() + 1) {
+        for thing in things {
             let values = self.values(object, thing);
             let parts = made.split_at_checked(values.iter().flatten().count());
             let Some((parts, rest)) = parts.filter(|_| bytes <= ROW_BYTES_WANTED) else {
@@ -299,7 +334,7 @@ impl Engine {
             made = rest;
             migrated.next = migrated.next.after(thing);
         }
-        if !migrated.is_last && migrated.next == at {
+        if !migrated.is_last && migrated.next == at && !only_begins {
             return Err(Error::Internal("a portion of a migration is empty".to_owned()));
         }
         Ok(Some(Event::Migrated(Box::new(migrated))))

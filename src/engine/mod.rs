@@ -73,6 +73,7 @@ pub use self::compact::CompactAfter;
 pub use self::config::{Config, SyncSettings};
 pub use self::fold::Outcome;
 pub use self::log::MAX_COMMAND_BYTES;
+pub use self::migrate::Portion;
 pub use self::query::{Aggregate, Filter, Found, LiveChange, Query};
 use self::query::{Collections, Path, Seen};
 pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
@@ -408,6 +409,8 @@ pub struct Engine {
     is_open: bool,
     /// Whether all data had the versions of their objects once.
     is_up_to_date: bool,
+    /// How many rows were folded that are no migration.
+    changes: u64,
     outputs: VecDeque<Output>,
     /// Who waits for the outcome of which mutation.
     watchers: Vec<(MutationId, RequestId)>,
@@ -445,6 +448,7 @@ impl Engine {
             realtime: Realtime::default(),
             is_open: false,
             is_up_to_date: false,
+            changes: 0,
             outputs: VecDeque::new(),
             watchers: Vec::new(),
             transactions: Vec::new(),

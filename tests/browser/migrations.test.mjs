@@ -208,6 +208,31 @@ test('a tab of the release before stops and says why, and the new one has all th
   assert.deepEqual(await old.evaluate(async () => { window.db = await openRelease(2); return stateOf(); }), MIGRATED);
 });
 
+test('what a tab of the release before writes until it stops is migrated, to the last write', async (t) => {
+  const { proxy, openTab, ...first } = await world(t);
+  const old = await firstRelease({ proxy, openTab, ...first });
+  const later = await openTab();
+  await prepare(later);
+  await old.evaluate(() => {
+    window.count = 0;
+    window.writing = (async () => {
+      for (;;) {
+        const code = await codeOf(db.update('story', 'b', { estimate: count + 1 }));
+        if (code !== 'none') return code;
+        count++;
+      }
+    })();
+  });
+  await old.waitForFunction(() => window.count > 20, undefined, { polling: 1 });
+  await later.evaluate(async () => { window.db = await openRelease(2); });
+  const [code, count] = await old.evaluate(async () => [await writing, count]);
+  assert.equal(code, 'STORAGE_OUTDATED');
+  const { stories, pending } = await later.evaluate(() => stateOf());
+  assert.deepEqual(stories[1], { id: 'b', title: 'B', points: count, status: 'open', times: stories[1].times });
+  assert.equal(pending.length, MIGRATED.pending.length + count);
+  assert.ok(pending.every(([, operation, data]) => operation === 'delete' || (data.times === 1 && !('estimate' in data))));
+});
+
 test('two tabs of the new release that open at once migrate everything once', async (t) => {
   const { proxy, openTab, ...first } = await world(t);
   const old = await firstRelease({ proxy, openTab, ...first });

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::log::MAX_COMMAND_BYTES;
 use crate::engine::random::Random;
-use crate::engine::{Migrated, Place};
+use crate::engine::{Migrated, Portion};
 
 /// The usual objects, stories in that version.
 fn version(version: u32, config: Config) -> Config {
@@ -28,13 +28,10 @@ fn renamed(portion: &Value) -> Vec<Fields> {
     portion[2].as_array().unwrap().iter().map(rename).collect()
 }
 
-/// Where a portion begins.
-fn place_of(portion: &Value) -> Place {
-    Place::parse(portion[0].as_str().unwrap()).unwrap()
-}
-
-fn migrate(at: Place, values: Vec<Fields>) -> Command {
-    Command::Migrate { object: object_name("story"), at, values }
+/// What an app makes of a portion.
+fn migrate(portion: &Value, values: Vec<Fields>) -> Command {
+    let portion = Portion::parse(portion[0].as_str().unwrap()).unwrap();
+    Command::Migrate { object: object_name("story"), portion, values }
 }
 
 impl World {
@@ -50,7 +47,7 @@ impl World {
     /// Writes what becomes of the next portion, without waiting for it.
     fn start_portion(&mut self, tab: usize) -> u64 {
         let portion = self.portion(tab, "");
-        self.start_write(tab, migrate(place_of(&portion), renamed(&portion)))
+        self.start_write(tab, migrate(&portion, renamed(&portion)))
     }
 
     /// Whether it was taken.
@@ -320,6 +317,84 @@ fn versions_are_gone_through_one_migration_after_the_other() {
     assert!(world.find(tab, "story").iter().all(|story| story["times"] == 2));
 }
 
+/// Goal: tabs of the release before write until they meet the first row: what they wrote after a portion was handed out is not
+/// written over.
+#[test]
+fn what_is_written_while_an_app_is_at_a_portion_is_migrated_too() {
+    for is_in_between in [false, true] {
+        let mut world = large_stories(6);
+        let tab = world.open_version(2);
+        let portion = world.portion(tab, "");
+        let late = [
+            update("story", "s0", json!({ "title": "Late" })),
+            create("story", json!({ "id": "new", "title": "New" })),
+            delete("story", "s5"),
+        ];
+        let calls: Vec<_> = late.into_iter().map(|command| world.start_write(0, command)).collect();
+        if is_in_between {
+            world.settle();
+        }
+        let call = world.start_write(tab, migrate(&portion, renamed(&portion)));
+        world.settle();
+        assert!(calls.into_iter().all(|call| world.reply(0, call).is_ok()));
+        assert_eq!(world.reply(tab, call), Ok(Reply::Existed(false)));
+        world.migrate(tab);
+        let stories = world.find(tab, "story");
+        let names: Vec<_> = stories.iter().map(|story| [&story["name"], &story["times"]]).collect();
+        let expected =
+            ["Late", "Story 1", "Story 2", "Story 3", "Story 4", "New"].map(|name| [json!(name), json!(1)]);
+        assert_eq!(names, expected.each_ref().map(|[name, times]| [name, times]));
+        assert_eq!(world.pending(tab).len(), 3);
+    }
+}
+
+/// Goal: a tab of the release before that writes without a pause can be stopped before anything is migrated.
+#[test]
+fn a_migration_can_begin_with_nothing() {
+    let mut world = large_stories(6);
+    let tab = world.open_version(2);
+    let portion = world.portion(tab, "");
+    world.write(0, update("story", "s0", json!({ "title": "Late" }))).unwrap();
+    assert_eq!(world.write(tab, migrate(&portion, renamed(&portion))), Ok(Reply::Existed(false)));
+    assert_eq!(world.write(tab, migrate(&portion, vec![])), Ok(Reply::Existed(true)));
+    let refused = world.write(0, update("story", "s0", json!({ "title": "Too late" }))).unwrap_err();
+    assert_eq!(refused.code(), "STORAGE_OUTDATED");
+    world.crash(tab);
+    let tab = world.open_version(2);
+    world.migrate(tab);
+    assert_eq!(
+        [&world.shown(tab, "s0")["name"], &world.shown(tab, "s0")["times"]],
+        [&json!("Late"), &json!(1)]
+    );
+    assert!(world.find(tab, "story").iter().all(|story| story["times"] == 1));
+}
+
+/// Goal: what one release began and another tab brought to its end is not taken for a portion of the next migration.
+#[test]
+fn a_portion_of_an_earlier_migration_is_none_of_the_next() {
+    let mut world = World::new(local());
+    world.write(0, create("story", json!({ "id": "s0", "title": "Story 0" }))).unwrap();
+    for n in 1..6 {
+        world.write(0, create("story", json!({ "id": format!("s{n}"), "title": format!("Story {n}"), "text": "x".repeat(100_000) }))).unwrap();
+    }
+    world.crash(0);
+    let first = world.open_version(2);
+    let portion = world.portion(first, "");
+    world.write_portion(first).unwrap();
+    let second = world.open_version(3);
+    assert_eq!(world.lagging(second), json!([["story", 1, 2]]));
+    while world.lagging(second) != json!([["story", 2, 3]]) {
+        world.write_portion(second).unwrap();
+    }
+    let parts: Vec<&str> = portion[0].as_str().unwrap().split(',').collect();
+    let current = world.portion(second, "");
+    let changes = current[0].as_str().unwrap().rsplit(',').next().unwrap();
+    // As if nothing else had happened: the same place, and the version that the data had.
+    let stale = json!([format!("{},{},{},{changes}", parts[0], parts[1], parts[2])]);
+    assert_eq!(world.write(second, migrate(&stale, renamed(&portion))), Ok(Reply::Existed(false)));
+    assert_migrated_once(&world, second, 6);
+}
+
 #[test]
 fn a_tab_of_an_older_release_stops_with_the_first_row_and_says_why() {
     let mut world = large_stories(6);
@@ -503,11 +578,11 @@ fn what_a_record_cannot_be_is_refused_and_nothing_is_written() {
     let tab = world.open_version(2);
     let rows = world.disk.len();
     let large = Fields::from_normalised(format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20))).unwrap();
-    let first = Place::default();
-    assert_eq!(world.write(tab, migrate(first, vec![large])).unwrap_err().code(), "VALUE_TOO_LARGE");
-    assert_eq!(world.write(tab, migrate(first, vec![])).unwrap_err().code(), "INTERNAL");
-    let elsewhere = Place { sequence: 9, ..first };
-    assert_eq!(world.write(tab, migrate(elsewhere, vec![])), Ok(Reply::Existed(false)));
+    let portion = world.portion(tab, "");
+    assert_eq!(world.write(tab, migrate(&portion, vec![large])).unwrap_err().code(), "VALUE_TOO_LARGE");
+    let elsewhere = json!(["9,0,1,0"]);
+    assert_eq!(world.write(tab, migrate(&elsewhere, renamed(&portion))), Ok(Reply::Existed(false)));
+    assert!(["", "1", "1,2,3", "1,2,3,x", "1,2,-3,4"].iter().all(|text| Portion::parse(text).is_err()));
     assert_eq!(world.disk.len(), rows);
     assert_eq!(world.lagging(tab), json!([["story", 1, 2]]));
 }
@@ -527,7 +602,7 @@ fn a_portion_that_grows_is_written_in_several_rows() {
     while world.lagging(tab) != json!([]) {
         let portion = world.portion(tab, "");
         let values = renamed(&portion).into_iter().map(|value| value.with("text", &text));
-        world.write(tab, migrate(place_of(&portion), values.collect())).unwrap();
+        world.write(tab, migrate(&portion, values.collect())).unwrap();
         assert!(world.disk.last().unwrap().len() < MAX_COMMAND_BYTES);
         rows += 1;
     }
@@ -754,17 +829,25 @@ fn every_value_is_migrated_once_whatever_happens() {
                 ids(world.rejected(tab)),
             ]
         };
-        let before = kept(&world, 0);
-        world.crash(0);
+        let titles = |world: &World, tab: usize, name: &str| -> Vec<Value> {
+            world.find(tab, "story").iter().map(|story| story[name].clone()).collect()
+        };
+        // A tab of the release before goes on writing until it cannot.
+        let mut before = (kept(&world, 0), titles(&world, 0, "title"));
         world.config.compact_after = CompactAfter { rows: 1, bytes: 1 << 30 };
         let mut tabs = vec![world.open_version(2), world.open_version(2)];
         world.give(tabs[0], Input::Leader(true));
         world.settle();
-        for _ in 0..200 {
+        for n in 0..200 {
             let place = random.up_to(1) as usize;
             let tab = tabs[place];
             if world.lagging(tab) == json!([]) {
                 break;
+            }
+            let late = json!({ "title": format!("Late {n}") });
+            let call = world.start_write(0, update("story", &format!("s{}", random.up_to(9)), late));
+            if random.up_to(2) > 0 {
+                world.settle();
             }
             match random.up_to(5) {
                 0 => {
@@ -785,6 +868,9 @@ fn every_value_is_migrated_once_whatever_happens() {
                 }
             }
             world.settle();
+            if world.reply(0, call).is_ok() {
+                before = (kept(&world, 0), titles(&world, 0, "title"));
+            }
         }
         for tab in tabs {
             // Who wrote the last row may have gone before it said so.
@@ -792,7 +878,7 @@ fn every_value_is_migrated_once_whatever_happens() {
             world.settle();
             assert_eq!(world.lagging(tab), json!([]), "seed {seed}");
             world.check(tab);
-            assert_eq!(kept(&world, tab), before, "seed {seed}");
+            assert_eq!((kept(&world, tab), titles(&world, tab, "name")), before, "seed {seed}");
             let (records, reports) = (
                 world.find(tab, "story"),
                 [world.pending(tab), world.conflicts(tab), world.rejected(tab)].concat(),
@@ -804,6 +890,6 @@ fn every_value_is_migrated_once_whatever_happens() {
         }
         let opened = world.open_version(2);
         world.load_all(opened);
-        assert_eq!(kept(&world, opened), before, "seed {seed}");
+        assert_eq!(kept(&world, opened), before.0, "seed {seed}");
     }
 }
