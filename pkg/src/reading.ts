@@ -3,7 +3,7 @@ import { type Definitions, type Find, Shape } from './expand.js';
 import type { Watch } from './live-query.js';
 import { freeze, type ReadRecord, Rows } from './rows.js';
 import type { ChangeEvent, ObjectDefinition, RecordId } from './types.js';
-import type { EncodedQuery } from './values.js';
+import { type Defaults, type EncodedQuery, readDefaults } from './values.js';
 
 /** How many shapes are kept, so that the rows of a query that is made again are the same objects. */
 const MOST_SHAPES = 16;
@@ -23,6 +23,7 @@ export class Reading {
   readonly #driver: Driver;
   readonly #rows: Rows;
   readonly #definitions: Definitions;
+  readonly #defaults: ReadonlyMap<string, Defaults>;
   /** Those of the last queries with `fields` or `expand`; the one used last comes last. */
   readonly #shapes = new Map<string, Shape>();
   readonly #lives = new Map<number, Live>();
@@ -31,11 +32,16 @@ export class Reading {
     this.#driver = driver;
     this.#rows = new Rows(driver);
     this.#definitions = new Map(objects.map((object) => [object.name, object]));
+    this.#defaults = new Map(objects.map((object) => [object.name, readDefaults(object)]));
   }
 
   /** The names of the objects that are defined. */
   objects(): Iterable<string> {
     return this.#definitions.keys();
+  }
+
+  defaults(object: string): Defaults {
+    return this.#defaults.get(object) ?? [];
   }
 
   get(object: string, id: RecordId): ReadRecord | undefined {

@@ -21,7 +21,7 @@ import type {
   Stored,
   Where,
 } from './types.js';
-import type { EncodedQuery } from './values.js';
+import type { Defaults, EncodedQuery } from './values.js';
 import {
   encodeAggregation,
   encodeGivenWhere,
@@ -46,6 +46,8 @@ export type Expanding<Schema, Name extends ObjectName<Schema>, E> = { readonly e
 export interface Source {
   get(object: string, id: RecordId): ReadRecord | undefined;
   find(object: string, query: EncodedQuery): readonly ReadRecord[];
+  /** What records of an object have that are made without it. */
+  defaults(object: string): Defaults;
 }
 
 /** Reading and writing records: of a database, or in a transaction. */
@@ -72,7 +74,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   create<Name extends ObjectName<Schema>>(object: Name, record: NewRecord<Schema[Name]>): Promise<Stored<Schema[Name]>> {
-    const encoded = attempt(() => [objectName(object), new RecordDraft(record, object)] as const);
+    const encoded = attempt(() => [objectName(object), new RecordDraft(record, object, this.source.defaults(object))] as const);
     return this.make(encoded) as Promise<Stored<Schema[Name]>>;
   }
 
@@ -92,7 +94,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
     records: readonly NewRecord<Schema[Name]>[],
   ): Promise<Stored<Schema[Name]>[]> {
     const encoded = attempt(() => {
-      const { text, complete } = encodeNewRecords(records, object);
+      const { text, complete } = encodeNewRecords(records, object, this.source.defaults(objectName(object)));
       return { name: objectName(object), text: crossing(text), complete };
     });
     return this.run(async (driver) => {

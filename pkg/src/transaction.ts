@@ -31,6 +31,7 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
     this.source = {
       get: (object, id) => reading.findIn(number, object, { json: `{"where":{"id":${encodeId(id)}}}` })[0],
       find: (object, query) => reading.findIn(number, object, query),
+      defaults: (object) => reading.defaults(object),
     };
   }
 

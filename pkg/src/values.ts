@@ -1,6 +1,6 @@
 import { type ErrorCode, errorWithCode, type ObjectqlError, QueryError, ValueError } from './errors.js';
 import { filterInNewerForm, inNewerForm } from './older-forms.js';
-import type { RecordId, Resolution } from './types.js';
+import type { ObjectDefinition, RecordId, Resolution } from './types.js';
 
 /** How deep a record's values may be nested, the record itself being the first level; the driver has the same limit. */
 const MAX_DEPTH = 32;
@@ -50,15 +50,31 @@ export function encodeRecord(record: unknown, objectName: string): string {
   return textOf(copyRecord(record, walk), walk);
 }
 
+/** The defaults of an object: what a record that is made without a field has there, as JSON text. */
+export type Defaults = readonly (readonly [field: string, json: string])[];
+
+/** Reads the defaults out of a definition. The driver has the same rule, for the records that do not come from here. */
+export function readDefaults({ fields = {} }: ObjectDefinition): Defaults {
+  return Object.entries(fields).flatMap(([name, { defaultValue }]) => {
+    // What ObjectQL computes is no value.
+    const isComputed = defaultValue === 'NOW()' || defaultValue === 'current_user' || hasDialect(defaultValue);
+    return defaultValue === undefined || isComputed || isSetByDriver(name) || name === 'id' ? [] : [[name, JSON.stringify(defaultValue)] as const];
+  });
+}
+
+function hasDialect(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && ((value as Fields)['dialect'] ?? null) !== null;
+}
+
 /** A record that is to be made, as it was when that was asked for. */
 export class RecordDraft {
   readonly #walk: Walk;
   readonly #fields: Fields;
 
   /** Reads the app's record. Errors: as {@link encodeRecord}, but for those of `text`. */
-  constructor(record: unknown, objectName: string) {
+  constructor(record: unknown, objectName: string, defaults: Defaults) {
     this.#walk = begin(objectName, record);
-    this.#fields = copyRecord(record, this.#walk, true);
+    this.#fields = copyRecord(record, this.#walk, defaults);
   }
 
   /** Its JSON text. Errors: those of {@link encodeRecord} for text that is too long, or cannot be. */
@@ -87,9 +103,9 @@ export interface NewRecords {
 }
 
 /** Turns records that are to be made into JSON text; errors as {@link encodeRecord}, with the place in the array. */
-export function encodeNewRecords(records: unknown, objectName: string): NewRecords {
+export function encodeNewRecords(records: unknown, objectName: string, defaults: Defaults): NewRecords {
   const walk = begin(objectName, records);
-  const copies = copyEach(records, walk, (record) => copyRecord(record, walk, true));
+  const copies = copyEach(records, walk, (record) => copyRecord(record, walk, defaults));
   const text = textOf(copies, walk, MAX_CALL_LENGTH, () => checkEach(copies, walk));
   return {
     text,
@@ -276,13 +292,18 @@ function checkTexts(value: unknown, walk: Walk, depth: number, key: Key): void {
   }
 }
 
-/** Copies a record, or a change to one; one that is to be made without what the driver puts in, but for the place of its id. */
-function copyRecord(record: unknown, walk: Walk, isNew = false): Fields {
+/**
+ * Copies a record, or a change to one. With defaults it is to be made: they are put in, and what the driver puts in is left out, but for the
+ * place of its id.
+ */
+function copyRecord(record: unknown, walk: Walk, defaults?: Defaults): Fields {
   if (typeof record === 'object' && record !== null && !Array.isArray(record) && !isStandIn(record) && isPlain(record)) {
-    return copyFields(record, walk, 1, isNew);
+    const copies = copyFields(record, walk, 1, defaults !== undefined);
+    for (const [name, json] of defaults ?? []) if (!Object.hasOwn(copies, name)) copies[name] = JSON.parse(json);
+    return copies;
   }
   const copied = copy(record, walk, 0, '');
-  if (typeof copied === 'object' && copied !== null && !Array.isArray(copied)) return copyRecord(copied, walk, isNew);
+  if (typeof copied === 'object' && copied !== null && !Array.isArray(copied)) return copyRecord(copied, walk, defaults);
   throw new ValueError('INVALID_VALUE', `${show(walk, 0)} must be an object, not ${describe(record)}`);
 }
 
@@ -335,12 +356,16 @@ function copyFields(fields: Fields, walk: Walk, depth: number, isNew = false): F
       throw refusal('INVALID_QUERY', 'is undefined: leave it out, or say null', walk, depth, name);
     }
     const copied = copy(field, walk, depth, name);
-    if (isNew && (name === 'created_at' || name === 'updated_at')) continue;
+    if (isNew && isSetByDriver(name)) continue;
     // Set, it would be the prototype.
     if (name === '__proto__') Object.defineProperty(copies, name, { value: copied, enumerable: true, writable: true, configurable: true });
     else copies[name] = copied;
   }
   return copies;
+}
+
+function isSetByDriver(name: string): boolean {
+  return name === 'created_at' || name === 'updated_at';
 }
 
 function dateText(date: Date, walk: Walk, depth: number, key: Key): string {

@@ -122,14 +122,18 @@ test('a record that grows beyond a megabyte fails with its code', async () => {
 });
 
 test('a new record has the defaults of what it does not have, null being a value', async () => {
-  const fields = { status: { type: 'text', required: true, defaultValue: 'open' }, tags: { type: 'tags', defaultValue: [] }, at: { type: 'datetime', defaultValue: 'NOW()' } };
+  const fields = { status: { type: 'text', required: true, defaultValue: 'open' }, tags: { type: 'tags', defaultValue: [] }, at: { type: 'datetime', defaultValue: 'NOW()' },
+    by: { type: 'text', defaultValue: { dialect: 'cel', source: 'user.id' } }, map: { type: 'json', defaultValue: { dialect: null, n: 1.50 } } };
   const db = await open(newName(), { objects: [story(fields)] });
   const { created_at: _, updated_at: __, ...made } = await db.create('story', { id: 'a' });
-  assert.deepEqual(made, { id: 'a', status: 'open', tags: [] });
+  assert.deepEqual(made, { id: 'a', status: 'open', tags: [], map: { dialect: null, n: 1.5 } });
   await db.bulkCreate('story', [{ id: 'b', status: null }, { id: 'c', tags: ['x'] }]);
   await db.upsert('story', { id: 'd' });
   await db.transaction((tx) => tx.create('story', { id: 'e' }));
   assert.deepEqual((await db.find('story')).map(({ status, tags }) => [status, tags]), [['open', []], [null, []], ['open', ['x']], ['open', []], ['open', []]]);
+  // What is given back was put together in the page: it is what is stored, to the order of the fields.
+  const given = await db.create('story', { title: 'f', created_at: 'never', n: -0, id: 'f', due: new Date(0), x: undefined });
+  assert.equal(JSON.stringify(given), JSON.stringify(await db.get('story', 'f')));
   await db.close();
 });
 

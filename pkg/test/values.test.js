@@ -85,21 +85,21 @@ test('names such as __proto__ are data', () => {
 });
 
 test('a list of records says which one is wrong', () => {
-  assert.equal(encodeNewRecords([{ a: 1 }, {}], 'story').text, '[{"a":1},{}]');
+  assert.equal(encodeNewRecords([{ a: 1 }, {}], 'story', []).text, '[{"a":1},{}]');
   for (const [records, message] of [
     [[{}, { a: [NaN] }], /^story\[1\]\.a\[0\] is NaN/],
     [[{}, { a: { b: 'x\0' } }], /^story\[1\]\.a\.b is text with/],
     [[{}, { 'k\0': 1 }], /^story\[1\]\["k\\u0000"\] has U\+0000/],
     [[{}, , {}], /^story\[1\] /],
     [{}, /^story must be an array/],
-  ]) assert.throws(() => encodeNewRecords(records, 'story'), { code: 'INVALID_VALUE', message });
+  ]) assert.throws(() => encodeNewRecords(records, 'story', []), { code: 'INVALID_VALUE', message });
   assert.throws(() => encodeUpdates([{ id: 1, data: {} }, { id: 2, data: { a: '\ud800' } }], 'story'), { code: 'INVALID_VALUE', message: /^story\[1\]\.data\.a is text/ });
 });
 
 test('a record that was made is what was given, with what the driver puts in', () => {
   const tags = [{ a: -0 }];
   const given = { title: 'C:\\users', created_at: 'never', tags, due: new Date(0), none: undefined, JSON: { toJSON: () => null } };
-  const { text, complete } = encodeNewRecords([given, { id: 7 }, {}], 'story');
+  const { text, complete } = encodeNewRecords([given, { id: 7 }, {}], 'story', []);
   assert.equal(text, '[{"title":"C:\\\\users","tags":[{"a":0}],"due":"1970-01-01T00:00:00.000Z","JSON":null},{"id":7},{}]');
   const records = complete('[["t1","a",7],["t2","b"]]');
   assert.equal(
