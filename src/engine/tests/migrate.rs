@@ -106,7 +106,8 @@ fn assert_migrated_once(world: &World, tab: usize, count: usize) {
 fn records_get_the_shape_of_the_version_and_keep_what_the_driver_sets() {
     let mut world = World::new(local());
     let record = world.write(0, create("story", json!({ "id": "a", "title": "T" }))).unwrap();
-    let Reply::Record(before) = record else { panic!("a record") };
+    let Reply::Made(made) = record else { panic!("a record") };
+    let before = &made[0];
     let tab = world.open_version(2);
     assert_eq!(world.lagging(tab), json!([["story", 1, 2]]));
     assert_eq!(world.migrate(tab), 1, "one row");
