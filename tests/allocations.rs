@@ -9,9 +9,9 @@ use objectql_sync_protocol::{Fields, ObjectDefinition, ObjectName, RecordId};
 
 /// Allocations of each step, as `(name, count)`.
 const RECORDED: [(&str, u64); 6] = [
-    ("create, 1,000 at once", 9_171),
-    ("bulk create, 1,000", 4_119),
-    ("update, one by one (100)", 4_102),
+    ("create, 1,000 at once", 8_162),
+    ("bulk create, 1,000", 3_093),
+    ("update, one by one (100)", 3_402),
     ("find 20 %, for the first time", 61),
     ("find 20 %, again", 19),
     ("get by id (100)", 260),

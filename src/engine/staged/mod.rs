@@ -269,16 +269,18 @@ impl<'a> Staged<'a> {
 
     /// Records a mutation, and shows it to what is decided next.
     fn stage(&mut self, recorded: Recorded) -> Result<(), Error> {
+        let before = self.view(&recorded.key()).cloned();
+        let view = apply(before, recorded.operation, recorded.data.as_ref());
+        self.stage_as(recorded, view)
+    }
+
+    /// Likewise, given how its record will look.
+    fn stage_as(&mut self, recorded: Recorded, view: Option<Fields>) -> Result<(), Error> {
         if self.bytes - self.bytes_before > MAX_COMMAND_BYTES {
             // Refused alone: a row that is too large would fail with all that share it.
             return Err(Error::CallTooLarge("a call may write 16 MiB: split it"));
         }
         let key = recorded.key();
-        let before = match recorded.operation {
-            Operation::Create => None,
-            Operation::Update | Operation::Delete => self.view(&key).cloned(),
-        };
-        let view = apply(before, recorded.operation, recorded.data.as_ref());
         self.set_view(&key, view);
         match self.events.last_mut() {
             Some(Event::Recorded(list)) if self.has_recorded => list.push(recorded),
@@ -303,6 +305,17 @@ pub(crate) fn is_set_by_driver(quoted_name: &str) -> bool {
     matches!(quoted_name, "\"id\"" | "\"created_at\"" | "\"updated_at\"")
 }
 
+/// Appends the fields of a record that an app can set: `first` and then a comma before each.
+fn push_others(text: &mut String, first: char, record: &Fields) {
+    let mut separator = first;
+    for (name, value) in record.iter().filter(|(name, _)| !is_set_by_driver(name)) {
+        text.push(std::mem::replace(&mut separator, ','));
+        text.push_str(name);
+        text.push(':');
+        text.push_str(value.as_str());
+    }
+}
+
 /// The record with its id first and the driver's times last, written by way of `text`.
 fn stamped(
     text: &mut String,
@@ -314,12 +327,7 @@ fn stamped(
     text.clear();
     text.push_str("{\"id\":");
     text.push_str(&id.to_json());
-    for (name, value) in record.iter().filter(|(name, _)| !is_set_by_driver(name)) {
-        text.push(',');
-        text.push_str(name);
-        text.push(':');
-        text.push_str(value.as_str());
-    }
+    push_others(text, ',', record);
     text.push_str(",\"created_at\":\"");
     let start = text.len();
     created.push_to(text);

@@ -1,10 +1,8 @@
 //! Creates, updates and deletes.
 
-use objectql_sync_protocol::{
-    Fields, Json, ObjectName, Operation, ProtocolError, RecordId, RecordKey, quoted,
-};
+use objectql_sync_protocol::{Fields, Json, ObjectName, Operation, ProtocolError, RecordId, RecordKey};
 
-use super::{Staged, check_size, is_set_by_driver, stamped, time_of};
+use super::{Staged, check_size, is_set_by_driver, push_others, stamped, time_of};
 use crate::engine::command::Reply;
 use crate::engine::query::Path;
 use crate::error::Error;
@@ -13,7 +11,7 @@ impl Staged<'_> {
     /// Makes a record.
     pub(super) fn create(&mut self, object: &ObjectName, record: &Fields) -> Result<Fields, Error> {
         let record = &self.writable(object)?.with_defaults(record.clone());
-        let id = match record.get("id") {
+        let id = match record.get_quoted("\"id\"") {
             Some(id) => RecordId::from_value(id)?,
             None => RecordId::string(self.random.uuid(self.now).to_string())?,
         };
@@ -25,7 +23,7 @@ impl Staged<'_> {
         let fields = stamped(&mut self.text, record, &key.id, stamp, stamp)?;
         self.take_unique(&key, &fields)?;
         let recorded = self.recorded(key, Operation::Create, Some(fields.clone()));
-        self.stage(recorded)?;
+        self.stage_as(recorded, Some(fields.clone()))?;
         Ok(fields)
     }
 
@@ -41,23 +39,27 @@ impl Staged<'_> {
         let Some(before) = self.view(&key).cloned() else {
             return Err(Error::NotFound { object: object.to_string(), id: id.to_json() });
         };
-        if patch.get("id").is_some_and(|inner| inner.as_str() != id.to_json()) {
+        if patch.get_quoted("\"id\"").is_some_and(|inner| inner.as_str() != id.to_json()) {
             return Err(
                 ProtocolError::InvalidId("an update cannot change the id of a record".to_owned()).into()
             );
         }
-        let changed = patch.filtered(|name, _| !is_set_by_driver(name));
-        if changed.is_empty() {
+        let text = &mut self.text;
+        text.clear();
+        push_others(text, '{', patch);
+        if text.is_empty() {
             return Ok(before);
         }
-        let stamp = self.clock.issue(self.now);
-        let changed = changed.with("updated_at", &quoted(&stamp.to_string()));
+        text.push_str(",\"updated_at\":\"");
+        self.clock.issue(self.now).push_to(text);
+        text.push_str("\"}");
+        let changed = Fields::from_normalised(text.as_str())?;
         let after = before.merged(&changed);
         check_size(&after)?;
         self.take_unique(&key, &after)?;
         self.adopt_one(&key)?;
         let recorded = self.recorded(key, Operation::Update, Some(changed));
-        self.stage(recorded)?;
+        self.stage_as(recorded, Some(after.clone()))?;
         Ok(after)
     }
 
@@ -99,8 +101,8 @@ impl Staged<'_> {
         let (created, updated) = (time("created_at"), time("updated_at"));
         let fields = stamped(&mut self.text, record, &key.id, created, updated)?;
         self.take_unique(&key, &fields)?;
-        let recorded = self.recorded(key, Operation::Create, Some(fields));
-        self.stage(recorded)?;
+        let recorded = self.recorded(key, Operation::Create, Some(fields.clone()));
+        self.stage_as(recorded, Some(fields))?;
         Ok(true)
     }
 
@@ -148,7 +150,7 @@ impl Staged<'_> {
         }
         self.adopt_one(&key)?;
         let recorded = self.recorded(key, Operation::Delete, None);
-        self.stage(recorded)?;
+        self.stage_as(recorded, None)?;
         Ok(true)
     }
 
