@@ -1,12 +1,12 @@
 import type { Creates } from './creates.js';
-import { type Driver, type Question, whenLoaded } from './driver.js';
+import { type Driver, parse, type Question, whenLoaded, withAnswer } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import type { Events } from './events.js';
 import { exportLines, readLines } from './export.js';
 import { LiveQuery, type Watch } from './live-query.js';
-import type { Reading } from './reading.js';
 import { type Expanding, objectName, Records } from './records.js';
 import { readStatus } from './shared.js';
+import type { Reader } from './start.js';
 import { Transaction } from './transaction.js';
 import type {
   AnySchema,
@@ -40,7 +40,7 @@ const MOST_DELETED = 10_000;
 export interface Handle {
   readonly name: string;
   readonly driver: Driver;
-  readonly reading: Reading;
+  readonly reader: Reader;
   readonly creates: Creates;
   readonly events: Events;
   storage(): Promise<StorageReport>;
@@ -79,8 +79,8 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
   }
 
   /** @internal */
-  protected get source(): Reading {
-    return this.#handle.reading;
+  protected get source(): Reader {
+    return this.#handle.reader;
   }
 
   /** The name it was opened with. */
@@ -99,7 +99,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
    * ```
    */
   explain<Name extends ObjectName<Schema>>(object: Name, query?: Query<Schema[Name]>): Promise<Explanation> {
-    return this.run((driver) => JSON.parse(driver.ask('explain', objectName(object), encodeQuery(query).json, '')) as Explanation);
+    return this.run((driver) => withAnswer(driver.ask('explain', objectName(object), encodeQuery(query).json, ''), parse<Explanation>));
   }
 
   /**
@@ -118,11 +118,11 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
     object: Name,
     query?: Query<Schema[Name], Field> & Expanding<Schema, Name, E>,
   ): LiveQuery<ExpandedRow<Schema, Name, Field, E>> {
-    const { driver, reading, events } = this.#handle;
-    const watch = reading.watch(objectName(object), encodeQuery(query)) as unknown as Watch<ExpandedRow<Schema, Name, Field, E>>;
-    return new LiveQuery((onRows) => {
+    const { driver, reader, events } = this.#handle;
+    const watch = reader.watch(objectName(object), encodeQuery(query)) as unknown as Watch<ExpandedRow<Schema, Name, Field, E>>;
+    return new LiveQuery((onRows, onError) => {
       this.#throwIfClosed();
-      return watch(onRows);
+      return watch(onRows, onError);
     }, events, (thrown) => whenLoaded(driver, thrown));
   }
 
@@ -169,12 +169,14 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
 
   /** Begins a transaction that the app ends itself, with `commit()` or `rollback()`. `transaction()` does so by itself, and tries again. */
   beginTransaction(): Promise<Transaction<Schema>> {
-    return this.run((driver) => {
-      const number = driver.begin();
+    return this.run((driver) => withAnswer(driver.begin(), (number) => {
       // One that nobody ended is not kept for the other handles' time.
-      const forget = this.#handle.events.onEnd(() => driver.rollback(number));
-      return new Transaction<Schema>((task) => this.run(task), number, this.#handle.reading, forget);
-    });
+      const abandon = () => void Promise.resolve(driver.rollback(number)).catch(() => undefined);
+      if (this.#lastStatus !== undefined) abandon();
+      this.#throwIfClosed();
+      const forget = this.#handle.events.onEnd(abandon);
+      return new Transaction<Schema>((task) => this.run(task), number, this.#handle.reader, forget);
+    }));
   }
 
   /**
@@ -229,9 +231,9 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
       count += await this.run((driver) => driver.write('import', object, new TextEncoder().encode(text), '') as Promise<number>);
     }
     if (options?.mode !== 'replace') return count;
-    for (const name of this.#handle.reading.objects()) {
+    for (const name of this.#handle.reader.objects()) {
       const kept = new Set(lines.filter(({ object }) => object === name).flatMap(({ ids }) => ids));
-      const found = await this.run(() => this.#handle.reading.find(name, encodeQuery(undefined)));
+      const found = await this.run(() => this.#handle.reader.find(name, encodeQuery(undefined)));
       const gone = found.map(({ id }) => id).filter((id) => !kept.has(id));
       for (let at = 0; at < gone.length; at += MOST_DELETED) {
         count += await this.bulkDelete(name as ObjectName<Schema>, gone.slice(at, at + MOST_DELETED));
@@ -380,7 +382,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
 
   /** Asks the driver for JSON. */
   #ask<R>(kind: Question, object = '', first = ''): Promise<R> {
-    return this.run((driver) => JSON.parse(driver.ask(kind, object, first, '')) as R);
+    return this.run((driver) => withAnswer(driver.ask(kind, object, first, ''), parse<R>));
   }
 
   /** Decides on a mutation. */

@@ -12,7 +12,23 @@ export type Write =
 export type Question = 'status' | 'pendingMutations' | 'conflicts' | 'rejected' | 'count' | 'explain' | 'aggregate' | 'distinct' | 'find'
   | 'beginExport' | 'nextExport' | 'endExport' | 'objectsToMigrate' | 'portionToMigrate';
 
-/** What the wasm side offers. Queries and lists cross as JSON text, records as `Found`; what is thrown is an `Error` with a `code`. */
+/** What is there at once, or comes from a worker. */
+export type Answer<T> = T | Promise<T>;
+
+/** Goes on with an answer: at once, where it is there. */
+export function withAnswer<T, R>(answer: Answer<T>, next: (value: T) => R): Answer<Awaited<R>> {
+  return (answer instanceof Promise ? answer.then(next) : next(answer)) as Answer<Awaited<R>>;
+}
+
+/** The value of JSON text. */
+export function parse<R>(json: string): R {
+  return JSON.parse(json) as R;
+}
+
+/**
+ * What is asked of a driver, but for records: of the one on this thread, or one in a worker, which answers later. What is thrown is an `Error` with
+ * a `code`.
+ */
 export interface Driver {
   /**
    * In a transaction, if one is named. Resolves with the JSON of records, a number or a boolean, as the kind has it. `create` makes an array of
@@ -20,9 +36,22 @@ export interface Driver {
    * then, in their order; with `createEach`, what was not made has an object with `code` and `message` in its place.
    */
   write(kind: Write, object: string, first: string | Uint8Array, second: string, within?: number): Promise<unknown>;
-  /** Answers with JSON, likewise. */
-  ask(kind: Question, object: string, first: string, second: string, within?: number): string;
+  /** Answers with JSON, likewise; for the status at once, wherever the driver is. */
+  ask(kind: 'status', object: string, first: string, second: string): string;
+  ask(kind: Question, object: string, first: string, second: string, within?: number): Answer<string>;
   /** Begins a transaction. */
+  begin(): Answer<number>;
+  rollback(transaction: number): Answer<void>;
+  /** Has the records of an object taken into memory, or one of them before the others; see {@link whenLoaded}. */
+  load(object: string, idJson?: string): Promise<void>;
+  sync(): Promise<object>;
+  settled(mutationId: string): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** What the wasm side offers, on this thread. Queries and lists cross as JSON text, records as `Found`. */
+export interface LocalDriver extends Driver {
+  ask(kind: Question, object: string, first: string, second: string, within?: number): string;
   begin(): number;
   rollback(transaction: number): void;
   /**
@@ -30,8 +59,6 @@ export interface Driver {
    * after `?`, where not all of the object's records are in memory.
    */
   get(object: string, idJson: string): string | undefined;
-  /** Has the records of an object taken into memory, or one of them before the others; see {@link whenLoaded}. */
-  load(object: string, idJson?: string): Promise<void>;
   find(object: string, queryJson: string): Found;
   /** Changes whenever a record does. */
   revision(): number;
@@ -39,9 +66,6 @@ export interface Driver {
   watch(object: string, queryJson: string): number;
   unwatch(live: number): void;
   liveChanges(only?: number): LiveChange[];
-  sync(): Promise<object>;
-  settled(mutationId: string): Promise<string>;
-  close(): Promise<void>;
 }
 
 /**
@@ -74,7 +98,7 @@ export interface DriverHooks {
 /** How a driver is opened and a database deleted. */
 export interface DriverClass {
   /** Options are plain data as JSON. */
-  open(optionsJson: string, hooks: DriverHooks): Promise<Driver>;
+  open(optionsJson: string, hooks: DriverHooks): Promise<LocalDriver>;
   destroy(name: string, isInMemory: boolean): Promise<void>;
 }
 

@@ -48,13 +48,7 @@ export class Cipher {
   #hasMetOthers = false;
 
   constructor(options: EncryptionOptions) {
-    const keys = typeof options === 'object' && options !== null ? [options.key, ...(options.previousKeys ?? [])] : [undefined];
-    if (!keys.every(isKey)) {
-      throw errorWithCode('INVALID_OPTIONS', 'encryption needs keys: passphrases, or CryptoKeys for AES-GCM that may encrypt and decrypt');
-    }
-    if (globalThis.crypto?.subtle === undefined) {
-      throw errorWithCode('INVALID_OPTIONS', 'encryption needs WebCrypto, which pages have that are served securely (https, or localhost)');
-    }
+    checkEncryption(options);
     this.#options = { ...options };
   }
 
@@ -114,6 +108,17 @@ export class Cipher {
   async #known(): Promise<NamedKey[]> {
     if (this.#keys === undefined) this.begin(undefined);
     return await this.#keys!;
+  }
+}
+
+/** Looks whether something is what a database can be encrypted by. Errors: `INVALID_OPTIONS`. */
+export function checkEncryption(options: EncryptionOptions): void {
+  const keys = typeof options === 'object' && options !== null ? [options.key, ...(options.previousKeys ?? [])] : [undefined];
+  if (!keys.every(isKey)) {
+    throw errorWithCode('INVALID_OPTIONS', 'encryption needs keys: passphrases, or CryptoKeys for AES-GCM that may encrypt and decrypt');
+  }
+  if (globalThis.crypto?.subtle === undefined) {
+    throw errorWithCode('INVALID_OPTIONS', 'encryption needs WebCrypto, which pages have that are served securely (https, or localhost)');
   }
 }
 

@@ -1,7 +1,7 @@
 import { errorWithCode, QueryError } from './errors.js';
 import type { ReadRecord } from './rows.js';
 import type { ObjectDefinition, RecordId } from './types.js';
-import type { EncodedQuery } from './values.js';
+import { type Defaults, type EncodedQuery, readDefaults } from './values.js';
 
 /** How many ids one query asks for: what the driver looks for by an index at most. */
 const MOST_IDS = 256;
@@ -68,6 +68,43 @@ export class Shape {
     const row = Object.freeze(Object.fromEntries(entries)) as ReadRecord;
     this.#rows.set(record, { row, related });
     return row;
+  }
+}
+
+/** How many shapes are kept, so that the rows of a query that is made again are the same objects. */
+const MOST_SHAPES = 16;
+
+/** The shapes of the last queries with `fields` or `expand`. */
+export class Shapes {
+  readonly #definitions: Definitions;
+  readonly #defaults: ReadonlyMap<string, Defaults>;
+  /** The one used last comes last. */
+  readonly #shapes = new Map<string, Shape>();
+
+  constructor(objects: readonly ObjectDefinition[]) {
+    this.#definitions = new Map(objects.map((object) => [object.name, object]));
+    this.#defaults = new Map(objects.map((object) => [object.name, readDefaults(object)]));
+  }
+
+  /** The names of the objects that are defined. */
+  objects(): Iterable<string> {
+    return this.#definitions.keys();
+  }
+
+  /** What records of an object have that are made without it. */
+  defaults(object: string): Defaults {
+    return this.#defaults.get(object) ?? [];
+  }
+
+  /** What a query makes of what it finds, if that is not the records themselves. Errors: as `Shape`. */
+  of(object: string, { fields, expand }: Partial<EncodedQuery>): Shape | undefined {
+    if (fields === undefined && expand === undefined) return undefined;
+    const key = JSON.stringify([object, fields, expand]);
+    const shape = this.#shapes.get(key) ?? new Shape(object, { fields, expand }, this.#definitions);
+    this.#shapes.delete(key);
+    this.#shapes.set(key, shape);
+    for (const oldest of this.#shapes.keys()) if (this.#shapes.size > MOST_SHAPES) this.#shapes.delete(oldest);
+    return shape;
   }
 }
 

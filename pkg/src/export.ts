@@ -1,4 +1,4 @@
-import { type Driver, whenLoaded } from './driver.js';
+import { type Driver, whenLoaded, withAnswer } from './driver.js';
 import { errorWithCode, type ObjectqlError, toObjectqlError } from './errors.js';
 import type { ImportSource, JsonValue } from './types.js';
 
@@ -34,10 +34,14 @@ export function exportLines(driver: Driver, name: string): ReadableStream<Uint8A
   const encoder = new TextEncoder();
   let number: number | undefined;
   let isCancelled = false;
+  const end = () => withAnswer(driver.ask('endExport', '', '', '', number), () => undefined);
   const begin = (): void | Promise<void> => {
     if (isCancelled) return;
     try {
-      number = Number(driver.ask('beginExport', '', '', ''));
+      return withAnswer(driver.ask('beginExport', '', '', ''), (answer) => {
+        number = Number(answer);
+        return isCancelled ? end() : undefined;
+      });
     } catch (thrown) {
       const loading = whenLoaded(driver, thrown);
       if (loading === undefined) throw toObjectqlError(thrown);
@@ -55,15 +59,16 @@ export function exportLines(driver: Driver, name: string): ReadableStream<Uint8A
       controller.enqueue(encoder.encode(`${JSON.stringify(head)}\n`));
     },
     pull(controller) {
-      const line = asked(() => driver.ask('nextExport', '', '', '', number));
-      const portion = JSON.parse(line) as Portion | null;
-      records += portion?.records.length ?? 0;
-      controller.enqueue(encoder.encode(`${portion ? line : JSON.stringify({ records } satisfies Tail)}\n`));
-      if (!portion) controller.close();
+      return withAnswer(asked(() => driver.ask('nextExport', '', '', '', number)), (line) => {
+        const portion = JSON.parse(line) as Portion | null;
+        records += portion?.records.length ?? 0;
+        controller.enqueue(encoder.encode(`${portion ? line : JSON.stringify({ records } satisfies Tail)}\n`));
+        if (!portion) controller.close();
+      });
     },
     cancel() {
       isCancelled = true;
-      if (number !== undefined) driver.ask('endExport', '', '', '', number);
+      return number === undefined ? undefined : end();
     },
   });
 }

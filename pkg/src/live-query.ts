@@ -2,8 +2,11 @@ import { type ObjectqlError, toObjectqlError } from './errors.js';
 import { type Events, report } from './events.js';
 import type { LiveResult, RecordId } from './types.js';
 
-/** Follows the result of a query: `onRows` gets it at once, then whenever it changed. Returns what ends that. */
-export type Watch<Row> = (onRows: (rows: readonly Row[]) => void) => () => void;
+/**
+ * Follows the result of a query: `onRows` gets it at once, or as soon as a worker answers; then whenever it changed. `onError` hears why there are
+ * no more, where that was not thrown at once. Returns what ends that.
+ */
+export type Watch<Row> = (onRows: (rows: readonly Row[]) => void, onError: (thrown: unknown) => void) => () => void;
 
 /**
  * A query whose result is delivered anew whenever it changes. Made by `db.liveQuery`; costs nothing until it is used.
@@ -26,7 +29,7 @@ export class LiveQuery<Row extends { readonly id: RecordId }> implements AsyncIt
 
   /**
    * Calls `onResult` with the present result and with each later one; returns what ends that. The first call is made before it returns
-   * where the object's records are in memory, which those of an object are that was queried before.
+   * where the object's records are in memory, which those of an object are that was queried before, unless the driver is in a worker.
    * A failure ends it, and goes to `onError`; without that it is reported as an uncaught error.
    *
    * ```ts
@@ -100,7 +103,7 @@ export class LiveQuery<Row extends { readonly id: RecordId }> implements AsyncIt
     const begin = () => {
       if (isStopped) return;
       try {
-        unwatch = this.#watch(to.onRows);
+        unwatch = this.#watch(to.onRows, fail);
       } catch (thrown) {
         const loading = this.#whenLoaded(thrown);
         if (loading === undefined) fail(thrown);

@@ -52,7 +52,7 @@ export function readVersions({ migrations, objects }: OpenOptions): { [object: s
  */
 export async function migrate(driver: Driver, migrations: Migrations | undefined): Promise<void> {
   if (migrations === undefined) return;
-  for (let lagging = laggingIn(driver); lagging.length > 0; lagging = laggingIn(driver)) {
+  for (let lagging = await laggingIn(driver); lagging.length > 0; lagging = await laggingIn(driver)) {
     const kept = new Map<string, string[]>();
     let length = 0;
     for (const object of lagging) {
@@ -69,7 +69,7 @@ export async function migrate(driver: Driver, migrations: Migrations | undefined
     for (const object of lagging) {
       // Another tab may be at it, too, or write meanwhile: each portion is of what there is now.
       let stale = 0;
-      while (laggingIn(driver).some(([name, from, to]) => name === object[0] && from === object[1] && to === object[2])) {
+      while ((await laggingIn(driver)).some(([name, from, to]) => name === object[0] && from === object[1] && to === object[2])) {
         const portion = await read(driver, object[0], '');
         const made = stale < MOST_STALE ? (kept.get(`${object[0]} ${portion[0]}`) ?? run(portion, object, migrations)) : [];
         stale = (await write(driver, object[0], portion[0], made)) ? 0 : stale + 1;
@@ -78,15 +78,15 @@ export async function migrate(driver: Driver, migrations: Migrations | undefined
   }
 }
 
-function laggingIn(driver: Driver): Lagging[] {
-  return JSON.parse(driver.ask('objectsToMigrate', '', '', '')) as Lagging[];
+async function laggingIn(driver: Driver): Promise<Lagging[]> {
+  return JSON.parse(await driver.ask('objectsToMigrate', '', '', '')) as Lagging[];
 }
 
 /** The portion at a place, or the next one, once the object's records are in memory. */
 async function read(driver: Driver, object: string, at: string): Promise<Portion> {
   for (;;) {
     try {
-      return JSON.parse(driver.ask('portionToMigrate', object, at, '')) as Portion;
+      return JSON.parse(await driver.ask('portionToMigrate', object, at, '')) as Portion;
     } catch (thrown) {
       const loading = whenLoaded(driver, thrown);
       if (loading === undefined) throw thrown;

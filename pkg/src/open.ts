@@ -3,10 +3,12 @@ import { loadDriver } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { Events } from './events.js';
 import { forgetNote } from './eviction.js';
-import { lookAtJournal } from './journal.js';
 import { readVersions } from './migrations.js';
-import { socketUrl } from './realtime.js';
+import { Reading } from './reading.js';
+import { absoluteUrl, socketUrl } from './realtime.js';
+import { connectWorker } from './remote.js';
 import { type Settings, SharedDatabase, type User } from './shared.js';
+import { type Place, startDriver } from './start.js';
 import type { AnySchema, OpenOptions, SchemaOf } from './types.js';
 import { encodePlain } from './values.js';
 
@@ -26,27 +28,27 @@ export class Databases {
     const user: User = { events: new Events(), options: { ...options, name } };
     return await this.#inTurn(name, async () => {
       const shared = await this.#join(name, settings, user);
-      const [driver, { reading, creates }] = await Promise.all([shared.driver(), shared.ends()]);
+      const { driver, reader, creates } = await shared.ends();
       return new Database<Schema>({
         name: options.name,
         driver,
-        reading,
+        reader,
         creates,
         events: user.events,
         storage: () => shared.storage(),
         close: () => this.#leave(name, shared, user),
-        destroy: () => this.#destroy(name, user.options.storage),
+        destroy: () => this.#destroy(name, user.options),
       });
     });
   }
 
   async #join(name: string, settings: string, user: User): Promise<SharedDatabase> {
     const shared = this.#open.get(name);
-    if (shared === undefined) {
-      const opened = await this.#begin(name, settings, user).catch((thrown: unknown) => {
+    if (shared === undefined || shared.isLost) {
+      const opened = await this.#begin(settings, user).catch((thrown: unknown) => {
         if (user.options.fallback !== 'memory' || toObjectqlError(thrown).code !== 'STORAGE_FAILED') throw thrown;
         user.options.storage = 'memory';
-        return this.#begin(name, settings, user);
+        return this.#begin(settings, user);
       });
       this.#open.set(name, opened);
       return opened;
@@ -60,10 +62,8 @@ export class Databases {
     return shared;
   }
 
-  async #begin(name: string, settings: string, user: User): Promise<SharedDatabase> {
-    const { wasm, storage } = user.options;
-    const [driver] = await Promise.all([this.#load(wasm, storage), storage === 'memory' ? undefined : lookAtJournal(name)]);
-    return await SharedDatabase.open(driver, settings, user);
+  async #begin(settings: string, user: User): Promise<SharedDatabase> {
+    return await SharedDatabase.open(await this.#place(user.options), settings, user);
   }
 
   async #leave(name: string, shared: SharedDatabase, user: User): Promise<void> {
@@ -75,14 +75,27 @@ export class Databases {
     });
   }
 
-  async #destroy(name: string, storage: OpenOptions['storage']): Promise<void> {
+  /** Where the driver runs. */
+  async #place({ worker, workerUrl }: OpenOptions): Promise<Place> {
+    if (worker) return await connectWorker(worker, workerUrl);
+    return {
+      open: async (opening, hooks) => {
+        const driver = await startDriver(this.#load, opening, hooks);
+        return { driver, reader: new Reading(driver, opening.driver.objects) };
+      },
+      destroy: async (name, isInMemory, wasm) => (await this.#load(wasm, isInMemory ? 'memory' : 'indexeddb')).destroy(name, isInMemory),
+    };
+  }
+
+  async #destroy(name: string, options: OpenOptions): Promise<void> {
     await this.#inTurn(name, async () => {
       const shared = this.#open.get(name);
       this.#open.delete(name);
       for (const { events } of shared?.users ?? []) events.end();
       await shared?.close();
-      await (await this.#load(undefined, storage)).destroy(name, storage === 'memory');
-      if (storage !== 'memory') forgetNote(name);
+      const isInMemory = options.storage === 'memory';
+      await (await this.#place(options)).destroy(name, isInMemory, options.wasm);
+      if (!isInMemory) forgetNote(name);
     });
   }
 
@@ -123,6 +136,7 @@ export function openDatabase<Schema extends SchemaOf<Schema> = AnySchema>(option
 function readSettings(options: OpenOptions): { name: string; settings: string } {
   if (typeof options !== 'object' || options === null) throw errorWithCode('INVALID_OPTIONS', 'openDatabase takes an options object');
   const { account, objects, durability, storage, sync } = options;
+  const worker = readWorker(options);
   if (!isText(options.name)) throw errorWithCode('INVALID_OPTIONS', 'name must be a non-empty string');
   if (account !== undefined && !isText(account)) throw errorWithCode('INVALID_OPTIONS', 'account must be a non-empty string');
   // An account may have any characters; none of them can make it a part of the name, or the name a part of it.
@@ -135,8 +149,27 @@ function readSettings(options: OpenOptions): { name: string; settings: string } 
   const { fallback } = options;
   const hooks = { encryption: options.encryption !== undefined, headers: isFunction(sync?.headers, 'sync.headers'), fetch: isFunction(sync?.fetch, 'sync.fetch') };
   const realtimeUrl = realtime && url !== undefined ? socketUrl(url) : undefined;
-  const driver = { name, objects, versions: readVersions(options), durability, storage, sync: sync && { url, auto, pollIntervalMs, timeoutMs } };
-  return { name, settings: encodePlain({ driver, hooks, realtimeUrl, fallback } satisfies Settings, 'options') };
+  // A worker has another base than the page; the app's own `fetch` gets what the app gave.
+  const endpoint = worker && typeof url === 'string' && !hooks.fetch ? absoluteUrl(url, 'sync.url') : url;
+  const driver = { name, objects, versions: readVersions(options), durability, storage, sync: sync && { url: endpoint, auto, pollIntervalMs, timeoutMs } };
+  return { name, settings: encodePlain({ driver, hooks, realtimeUrl, fallback, worker } satisfies Settings, 'options') };
+}
+
+/** In which kind of worker the driver is to be, if in one. */
+function readWorker({ worker, storage, fallback, wasm }: OpenOptions): Settings['worker'] {
+  if (worker === undefined || worker === false) return undefined;
+  const kinds = { dedicated: 'Worker', shared: 'SharedWorker' };
+  if (typeof worker !== 'string' || !Object.hasOwn(kinds, worker)) throw errorWithCode('INVALID_OPTIONS', "worker must be 'shared', 'dedicated' or false");
+  if (!Object.hasOwn(globalThis, kinds[worker])) {
+    throw errorWithCode('INVALID_OPTIONS', `there is no ${kinds[worker]} here: leave out the option worker${worker === 'shared' ? ", or let it be 'dedicated'" : ''}`);
+  }
+  if (worker === 'shared' && (storage === 'memory' || fallback === 'memory')) {
+    throw errorWithCode('INVALID_OPTIONS', "what is in memory belongs to one page: with storage or fallback 'memory' let worker be 'dedicated'");
+  }
+  if (worker === 'shared' && wasm instanceof WebAssembly.Module) {
+    throw errorWithCode('INVALID_OPTIONS', 'a compiled module cannot be sent to a shared worker: give the URL of the wasm, or its bytes');
+  }
+  return worker;
 }
 
 function isText(value: unknown): value is string {

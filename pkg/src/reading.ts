@@ -1,12 +1,10 @@
-import type { Driver } from './driver.js';
-import { type Definitions, type Find, Shape } from './expand.js';
+import type { LocalDriver } from './driver.js';
+import { type Find, Shapes } from './expand.js';
 import type { Watch } from './live-query.js';
 import { freeze, type ReadRecord, Rows } from './rows.js';
+import type { Reader } from './start.js';
 import type { ChangeEvent, ObjectDefinition, RecordId } from './types.js';
-import { type Defaults, type EncodedQuery, readDefaults } from './values.js';
-
-/** How many shapes are kept, so that the rows of a query that is made again are the same objects. */
-const MOST_SHAPES = 16;
+import type { Defaults, EncodedQuery } from './values.js';
 
 /** A live query that is followed. */
 interface Live {
@@ -19,40 +17,33 @@ interface Live {
 }
 
 /** What an open database is read by: its records, queries over them, and the live ones among these. */
-export class Reading {
-  readonly #driver: Driver;
-  readonly #rows: Rows;
-  readonly #definitions: Definitions;
-  readonly #defaults: ReadonlyMap<string, Defaults>;
-  /** Those of the last queries with `fields` or `expand`; the one used last comes last. */
-  readonly #shapes = new Map<string, Shape>();
+export class Reading implements Reader {
+  readonly #driver: LocalDriver;
+  readonly #rows = new Rows();
+  readonly #shapes: Shapes;
   readonly #lives = new Map<number, Live>();
 
-  constructor(driver: Driver, objects: readonly ObjectDefinition[]) {
+  constructor(driver: LocalDriver, objects: readonly ObjectDefinition[]) {
     this.#driver = driver;
-    this.#rows = new Rows(driver);
-    this.#definitions = new Map(objects.map((object) => [object.name, object]));
-    this.#defaults = new Map(objects.map((object) => [object.name, readDefaults(object)]));
+    this.#shapes = new Shapes(objects);
   }
 
-  /** The names of the objects that are defined. */
   objects(): Iterable<string> {
-    return this.#definitions.keys();
+    return this.#shapes.objects();
   }
 
   defaults(object: string): Defaults {
-    return this.#defaults.get(object) ?? [];
+    return this.#shapes.defaults(object);
   }
 
   get(object: string, id: RecordId): ReadRecord | undefined {
-    return this.#rows.get(object, id);
+    return this.#rows.get(this.#driver, object, id);
   }
 
   find(object: string, query: EncodedQuery): readonly ReadRecord[] {
     return this.#rowsOf(object, query, this.#find);
   }
 
-  /** The rows of a query in a transaction, with what that wrote. */
   findIn(transaction: number, object: string, query: Partial<EncodedQuery> & Pick<EncodedQuery, 'json'>): readonly ReadRecord[] {
     return this.#rowsOf(object, query, (object, queryJson) => {
       return freeze(JSON.parse(this.#driver.ask('find', object, queryJson, '', transaction)) as ReadRecord[]);
@@ -60,14 +51,13 @@ export class Reading {
   }
 
   #rowsOf(object: string, query: Partial<EncodedQuery> & Pick<EncodedQuery, 'json'>, find: Find): readonly ReadRecord[] {
-    const shape = this.#shape(object, query);
+    const shape = this.#shapes.of(object, query);
     const records = find(object, query.json);
     return shape?.rows(records, find) ?? records;
   }
 
-  /** Prepares to follow the result of a query. */
   watch(object: string, query: EncodedQuery): Watch<ReadRecord> {
-    const shape = this.#shape(object, query);
+    const shape = this.#shapes.of(object, query);
     return (onRows) => {
       let records: readonly ReadRecord[] = [];
       let shown: readonly ReadRecord[] | undefined;
@@ -97,13 +87,12 @@ export class Reading {
     };
   }
 
-  /** Whether it has to know which records change: rows with related ones do not say by themselves that they did. */
+  /** Rows with related records do not say by themselves that these changed. */
   get wantsChanges(): boolean {
     for (const { related } of this.#lives.values()) if (related?.size) return true;
     return false;
   }
 
-  /** Records changed, as the event says: those who follow a result that did are told. */
   tell(eventJson: string): void {
     if (this.#lives.size === 0) return;
     const expanded = [...this.#lives].filter(([, { related }]) => related?.size);
@@ -123,14 +112,4 @@ export class Reading {
   }
 
   readonly #find: Find = (object, queryJson) => this.#rows.read(this.#driver.find(object, queryJson));
-
-  #shape(object: string, { fields, expand }: Partial<EncodedQuery>): Shape | undefined {
-    if (fields === undefined && expand === undefined) return undefined;
-    const key = JSON.stringify([object, fields, expand]);
-    const shape = this.#shapes.get(key) ?? new Shape(object, { fields, expand }, this.#definitions);
-    this.#shapes.delete(key);
-    this.#shapes.set(key, shape);
-    for (const oldest of this.#shapes.keys()) if (this.#shapes.size > MOST_SHAPES) this.#shapes.delete(oldest);
-    return shape;
-  }
 }

@@ -2,14 +2,19 @@ import { errorWithCode } from './errors.js';
 
 /** Where the server of an endpoint rings. Browsers of 2023 take neither a relative address nor `http:` for a socket. */
 export function socketUrl(endpoint: string): string {
+  const url = new URL(absoluteUrl(endpoint, 'sync.url'));
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.pathname = url.pathname.replace(/\/*$/, '/realtime');
+  url.hash = '';
+  return url.href;
+}
+
+/** A URL of an option as it means the same elsewhere. Errors: `INVALID_OPTIONS`. */
+export function absoluteUrl(url: string | URL, option: string): string {
   try {
-    const url = new URL(endpoint, globalThis.document?.baseURI ?? globalThis.location?.href);
-    url.protocol = url.protocol.replace('http', 'ws');
-    url.pathname = url.pathname.replace(/\/*$/, '/realtime');
-    url.hash = '';
-    return url.href;
+    return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
   } catch {
-    throw errorWithCode('INVALID_OPTIONS', `sync.url is not a URL here: ${endpoint}`);
+    throw errorWithCode('INVALID_OPTIONS', `${option} is not a URL here: ${url}`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Driver, type Question, whenLoaded, type Write } from './driver.js';
+import { type Answer, type Driver, parse, type Question, whenLoaded, withAnswer, type Write } from './driver.js';
 import { errorWithCode } from './errors.js';
 import type { ReadRecord } from './rows.js';
 import type {
@@ -44,8 +44,8 @@ export type Expanding<Schema, Name extends ObjectName<Schema>, E> = { readonly e
 
 /** Where records are read. */
 export interface Source {
-  get(object: string, id: RecordId): ReadRecord | undefined;
-  find(object: string, query: EncodedQuery): readonly ReadRecord[];
+  get(object: string, id: RecordId): Answer<ReadRecord | undefined>;
+  find(object: string, query: EncodedQuery): Answer<readonly ReadRecord[]>;
   /** What records of an object have that are made without it. */
   defaults(object: string): Defaults;
 }
@@ -224,7 +224,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
    */
   get<Name extends ObjectName<Schema>>(object: Name, id: RecordId): Promise<Readonly<Stored<Schema[Name]>> | undefined> {
     return this.run((driver) => {
-      const read = () => this.source.get(objectName(object), id) as Readonly<Stored<Schema[Name]>> | undefined;
+      const read = () => this.source.get(objectName(object), id) as Answer<Readonly<Stored<Schema[Name]>> | undefined>;
       try {
         return read();
       } catch (thrown) {
@@ -257,7 +257,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
     query?: Query<Schema[Name], Field> & Expanding<Schema, Name, E>,
   ): Promise<ExpandedRow<Schema, Name, Field, E>[]> {
     const encoded = attempt(() => [objectName(object), encodeQuery(query)] as const);
-    return this.run(() => this.source.find(...encoded()) as unknown as ExpandedRow<Schema, Name, Field, E>[]);
+    return this.run(() => this.source.find(...encoded()) as unknown as Answer<ExpandedRow<Schema, Name, Field, E>[]>);
   }
 
   /**
@@ -344,7 +344,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
 
   #ask<R>(kind: Question, object: string, first: () => string, second: () => string = nothing): Promise<R> {
     const encoded = attempt(() => [objectName(object), first(), second()] as const);
-    return this.run((driver) => JSON.parse(driver.ask(kind, ...encoded(), this.within)) as R);
+    return this.run((driver) => withAnswer(driver.ask(kind, ...encoded(), this.within), parse<R>));
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Driver, Found } from './driver.js';
+import type { Found, LocalDriver } from './driver.js';
 import type { RecordId } from './types.js';
 import { encodeId } from './values.js';
 
@@ -10,28 +10,23 @@ export type ReadRecord = { readonly id: RecordId; readonly [field: string]: unkn
  * the others only, and says which are not needed any more.
  */
 export class Rows {
-  readonly #driver: Driver;
   readonly #byStamp = new Map<number, ReadRecord>();
   /** The last known stamp of a record; it may be one that is forgotten. */
   readonly #stamps = new Map<string, Map<RecordId, number>>();
   #revision = 0;
 
-  constructor(driver: Driver) {
-    this.#driver = driver;
-  }
-
   /** One record. Errors: those of the driver, where the page does not know it. */
-  get(object: string, id: RecordId): ReadRecord | undefined {
-    const revision = this.#driver.revision();
+  get(driver: LocalDriver, object: string, id: RecordId): ReadRecord | undefined {
+    const revision = driver.revision();
     if (revision !== this.#revision) {
       this.#revision = revision;
-      this.#forget(this.#driver.takeStale());
+      this.#forget(driver.takeStale());
     }
     let stamps = this.#stamps.get(object);
     const stamp = stamps?.get(id);
     const known = stamp === undefined ? undefined : this.#byStamp.get(stamp);
     if (known !== undefined) return known;
-    const answer = this.#driver.get(object, encodeId(id));
+    const answer = driver.get(object, encodeId(id));
     if (answer === undefined) {
       stamps?.delete(id);
       return undefined;
@@ -39,7 +34,7 @@ export class Rows {
     // Not all of the object is in memory: the record has no stamp to be known by.
     if (answer.startsWith('?')) return freeze(JSON.parse(answer.slice(1)) as ReadRecord);
     const start = answer.startsWith('!') ? 1 : 0;
-    if (start > 0) this.#forget(this.#driver.takeStale());
+    if (start > 0) this.#forget(driver.takeStale());
     const found = parseInt(answer.slice(start), 10);
     if (stamps === undefined) this.#stamps.set(object, (stamps = new Map()));
     stamps.set(id, found);
@@ -48,17 +43,19 @@ export class Rows {
     return this.#byStamp.get(found);
   }
 
-  /** The records that the driver found. Each `Found` must be read, once, in the order in which they came. */
-  read([stamps, unknown, stale]: Found): ReadRecord[] {
+  /**
+   * The records that the driver found. Each `Found` must be read, once, in the order in which they came. `news` are those that are
+   * unknown, where they came by another way than in their text.
+   */
+  read([stamps, unknown, stale]: Found, news: readonly ReadRecord[] = parseRecords(unknown)): ReadRecord[] {
     this.#forget(stale);
-    const news = unknown === '' ? [] : (JSON.parse(unknown) as ReadRecord[]);
     const rows = new Array<ReadRecord>(stamps.length);
     let next = 0;
     for (let at = 0; at < stamps.length; at++) {
       const stamp = stamps[at] as number;
       let row = this.#byStamp.get(stamp);
       if (row === undefined) {
-        row = freeze(news[next++] as ReadRecord);
+        row = news[next++] as ReadRecord;
         this.#byStamp.set(stamp, row);
       }
       rows[at] = row;
@@ -69,6 +66,13 @@ export class Rows {
   #forget(stale: Uint32Array): void {
     for (const stamp of stale) this.#byStamp.delete(stamp);
   }
+}
+
+/** The records of a JSON text, or of none, frozen. */
+export function parseRecords(json: string): ReadRecord[] {
+  const records = json === '' ? [] : (JSON.parse(json) as ReadRecord[]);
+  for (let at = 0; at < records.length; at++) freeze(records[at] as ReadRecord);
+  return records;
 }
 
 /** Freezes a value and all that is in it. Arrays are gone through by place: by name that is several times slower. */

@@ -1,19 +1,13 @@
 import { Creates } from './creates.js';
-import type { Driver, DriverClass, DriverHooks } from './driver.js';
-import { Cipher } from './encryption.js';
+import type { Driver } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { type Events, report } from './events.js';
 import { EvictionNote } from './eviction.js';
-import { renewJournal } from './journal.js';
-import { Reading } from './reading.js';
 import { migrate } from './migrations.js';
-import { connect } from './realtime.js';
+import type { Opened, Opening, PageHooks, Place, Reader } from './start.js';
 import { askForPersistence, estimateStorage, StorageWatch } from './storage.js';
-import type { Conflict, DatabaseEvents, ObjectDefinition, OpenOptions, Status, StorageReport } from './types.js';
+import type { Conflict, DatabaseEvents, OpenOptions, Status, StorageReport } from './types.js';
 import { encodeResolution } from './values.js';
-
-/** How long after a database is opened Chromium's journal is renewed, unless something is written before: 500 ms. */
-const JOURNAL_DELAY_MS = 500;
 
 /** One handle's part in a shared database: its listeners, and the functions among its options. */
 export interface User {
@@ -24,13 +18,15 @@ export interface User {
 /** What the handles on one database must agree on. */
 export interface Settings {
   /** What the driver is opened with. */
-  driver: { objects: readonly ObjectDefinition[]; storage?: OpenOptions['storage'] };
+  driver: Opening['driver'] & { storage?: OpenOptions['storage'] };
   /** Which functions there are: a driver without one of them cannot be given it later. */
   hooks: object;
   /** Where the server rings, if it is to. */
   realtimeUrl: string | undefined;
   /** What was to be done where IndexedDB could not be opened. */
   fallback: OpenOptions['fallback'];
+  /** Where the driver runs, if not on this thread. */
+  worker: OpenOptions['worker'];
 }
 
 /** A database that is open in this page, and the handles on it. */
@@ -39,8 +35,8 @@ export class SharedDatabase {
   readonly settings: string;
   /** In the order in which they came: where only one function can be called, it is the newest handle's. */
   readonly users = new Set<User>();
-  readonly #opening: Promise<Driver>;
-  #reading: Reading | undefined;
+  readonly #opening: Promise<Opened>;
+  #reader: Reader | undefined;
   #creates: Creates | undefined;
   /** The conflicts that the app was asked about. */
   readonly #asked = new Set<string>();
@@ -49,8 +45,9 @@ export class SharedDatabase {
   #hasAsked = false;
   #watch: StorageWatch | undefined;
   readonly #note: EvictionNote | undefined;
+  #isLost = false;
 
-  private constructor(driverClass: DriverClass, settings: string, first: User) {
+  private constructor(place: Place, settings: string, first: User) {
     this.settings = settings;
     this.users.add(first);
     // What the driver tells while it opens has its listeners already.
@@ -58,34 +55,24 @@ export class SharedDatabase {
     // Where IndexedDB could not be opened, other than the settings say.
     const isInMemory = first.options.storage === 'memory';
     if (isInMemory) driver.storage = 'memory';
-    const cipher = first.options.encryption !== undefined && !isInMemory ? new Cipher(first.options.encryption) : undefined;
-    this.#note = isInMemory ? undefined : new EvictionNote(first.options.name);
-    const began: DriverHooks['began'] = (identity) => {
-      cipher?.begin(identity);
-      this.#note?.began(identity);
-    };
-    this.#opening = driverClass.open(JSON.stringify(driver), { ...this.#hooks(first.options, realtimeUrl), began, ...(cipher && { cipher }) });
-    // Beside all else; what fails is done at the next opening.
-    if (cipher !== undefined) this.#opening.then(() => cipher.sealAll(first.options.name)).catch(() => undefined);
+    const { name, encryption, wasm } = first.options;
+    this.#note = isInMemory ? undefined : new EvictionNote(name);
+    this.#opening = place.open({ name, isInMemory, driver, realtimeUrl, encryption, wasm }, this.#hooks(first.options));
     this.#kept = isInMemory
       ? { kind: 'memory', durability: 'none' }
       : { kind: 'indexeddb', durability: first.options.durability ?? 'strict' };
-    if (!isInMemory) {
-      // Before the first write wants it, as a rule, and after the first records are read, which it would slow down.
-      const renew = () => void setTimeout(() => renewJournal(first.options.name), JOURNAL_DELAY_MS);
-      this.#opening.then(renew, () => undefined);
-    }
   }
 
   /** Opens the database for its first user. Errors: those of the driver, and `MIGRATION_FAILED`. */
-  static async open(driverClass: DriverClass, settings: string, first: User): Promise<SharedDatabase> {
-    const shared = new SharedDatabase(driverClass, settings, first);
+  static async open(place: Place, settings: string, first: User): Promise<SharedDatabase> {
+    const shared = new SharedDatabase(place, settings, first);
     try {
-      const driver = await shared.#opening;
+      const { driver, reader } = await shared.#opening;
       await migrate(driver, first.options.migrations).catch(async (thrown: unknown) => {
         await driver.close();
         throw thrown;
       });
+      shared.#reader = reader;
       if (shared.#kept.kind === 'indexeddb') {
         shared.#watch = new StorageWatch(() => shared.storage(), (warning) => {
           for (const { events } of shared.users) events.emit('storage', warning);
@@ -100,7 +87,7 @@ export class SharedDatabase {
       }
       // What an earlier session left; those that came meanwhile have their events.
       if (first.options.onConflict !== undefined) {
-        for (const conflict of JSON.parse(driver.ask('conflicts', '', '', '')) as Conflict[]) void shared.#decide(conflict);
+        for (const conflict of JSON.parse(await driver.ask('conflicts', '', '', '')) as Conflict[]) void shared.#decide(conflict);
       }
     } catch (thrown) {
       throw toObjectqlError(thrown);
@@ -108,8 +95,9 @@ export class SharedDatabase {
     return shared;
   }
 
-  driver(): Promise<Driver> {
-    return this.#opening;
+  /** Whether the worker ended in which the driver was. */
+  get isLost(): boolean {
+    return this.#isLost;
   }
 
   /** Whether it is in memory, by its options or because IndexedDB could not be opened. */
@@ -119,7 +107,7 @@ export class SharedDatabase {
 
   /** How this browser keeps the database. */
   async storage(): Promise<StorageReport> {
-    const driver = await this.#opening;
+    const { driver } = await this.#opening;
     const said = this.#kept.kind === 'memory' ? { persisted: null, usage: null, quota: null } : await estimateStorage();
     const { pending, pendingSince } = readStatus(driver);
     return { ...this.#kept, ...said, pending, pendingSince };
@@ -128,39 +116,38 @@ export class SharedDatabase {
   /** Closes the database. */
   async close(): Promise<void> {
     this.#watch?.end();
-    const driver = await this.#opening;
+    const { driver } = await this.#opening;
     this.#note?.note(readStatus(driver).pending, true);
     await driver.close();
   }
 
   /** What all handles read and create by, once the driver is open. */
-  async ends(): Promise<{ reading: Reading; creates: Creates }> {
-    const driver = await this.#opening;
-    this.#reading ??= new Reading(driver, (JSON.parse(this.settings) as Settings).driver.objects);
+  async ends(): Promise<Opened & { creates: Creates }> {
+    const { driver, reader } = await this.#opening;
     this.#creates ??= new Creates(driver);
-    return { reading: this.#reading, creates: this.#creates };
+    return { driver, reader, creates: this.#creates };
   }
 
-  #hooks(options: OpenOptions, realtimeUrl: string | undefined): DriverHooks {
+  #hooks(options: OpenOptions): PageHooks {
     return {
-      wantsChanges: () => this.#reading?.wantsChanges === true || [...this.users].some(({ events }) => events.has('change')),
+      wantsChanges: () => this.#reader?.wantsChanges === true || [...this.users].some(({ events }) => events.has('change')),
       event: (kind, json) => {
         // Not at once: the driver may be in the middle of a step, and a handler that reads would meet it there.
         queueMicrotask(() => {
-          if (kind === 'change') this.#reading?.tell(json);
+          if (kind === 'change') this.#reader?.tell(json);
           if (kind === 'status') this.#note?.note((JSON.parse(json) as Status).pending);
           this.#dispatch(kind as keyof DatabaseEvents, json);
         });
       },
-      ...(options.storage !== 'memory' && {
-        beforeWriting: () => {
-          if (options.persist !== false && !this.#hasAsked) void askForPersistence();
-          this.#hasAsked = true;
-          return renewJournal(options.name);
-        },
-      }),
+      began: (identity) => this.#note?.began(identity),
+      beforeWriting: () => {
+        if (options.persist !== false && !this.#hasAsked) void askForPersistence();
+        this.#hasAsked = true;
+      },
+      lost: () => {
+        this.#isLost = true;
+      },
       ...(options.sync?.headers && { headers: () => this.#headers() }),
-      ...(realtimeUrl && { connect: (clientId, tell) => connect(realtimeUrl, clientId, () => this.#headers(), tell) }),
       ...(options.sync?.fetch && { fetch: (url, init) => this.#fetch(url, init) }),
     };
   }
@@ -197,7 +184,7 @@ export class SharedDatabase {
       const resolution = await this.#newest((options) => options.onConflict)?.(conflict);
       if (resolution === undefined || resolution === null) return;
       const json = encodeResolution(resolution, conflict.objectName);
-      await (await this.#opening).write('resolve', '', conflict.id, json);
+      await (await this.#opening).driver.write('resolve', '', conflict.id, json);
     } catch (error) {
       // Settled meanwhile: by another tab, or by the handler itself.
       if ((error as { code?: unknown } | null)?.code !== 'UNKNOWN_MUTATION') report(error);

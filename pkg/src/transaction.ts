@@ -1,6 +1,6 @@
-import type { Driver } from './driver.js';
-import type { Reading } from './reading.js';
+import { type Driver, withAnswer } from './driver.js';
 import { Records, type Source } from './records.js';
+import type { Reader } from './start.js';
 import type { AnySchema, RecordId, SchemaOf } from './types.js';
 import { encodeId, forEachMade, type RecordDraft } from './values.js';
 
@@ -23,15 +23,15 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
   #last: Promise<void> | undefined;
 
   /** @internal */
-  constructor(run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>, number: number, reading: Reading, forget: () => void) {
+  constructor(run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>, number: number, reader: Reader, forget: () => void) {
     super();
     this.#run = run;
     this.#forget = forget;
     this.within = number;
     this.source = {
-      get: (object, id) => reading.findIn(number, object, { json: `{"where":{"id":${encodeId(id)}}}` })[0],
-      find: (object, query) => reading.findIn(number, object, query),
-      defaults: (object) => reading.defaults(object),
+      get: (object, id) => withAnswer(reader.findIn(number, object, { json: `{"where":{"id":${encodeId(id)}}}` }), ([record]) => record),
+      find: (object, query) => reader.findIn(number, object, query),
+      defaults: (object) => reader.defaults(object),
     };
   }
 
@@ -58,7 +58,7 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
     if (this.#isEnded) return;
     await this.run((driver) => {
       this.#end();
-      driver.rollback(this.within);
+      return driver.rollback(this.within);
     });
   }
 

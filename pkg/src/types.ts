@@ -460,7 +460,15 @@ export interface OpenOptions {
    * one wrote. What was not pushed waits until its account is back. Let `sync.headers` belong to the same one.
    */
   account?: string;
-  /** Where the wasm file is, if not beside the module. */
+  /**
+   * Where the driver works. `false` (default): on the thread that opens the database, where a read of what is in memory takes microseconds. `dedicated`: in a
+   * worker of this page. `shared`: in a worker of all pages of the origin that ask for it, in which each of them has a driver of its own. In a worker, nothing that the driver does
+   * holds up the page, and each call takes a message there and one back. `storage: 'memory'` and `fallback: 'memory'` go with `dedicated` only.
+   */
+  worker?: 'shared' | 'dedicated' | false;
+  /** Where the module of the worker is, if a bundler does not find it by itself: `objectql-offline/worker`, bundled on its own. */
+  workerUrl?: string | URL;
+  /** Where the wasm file is, if not beside the module. A compiled module cannot be sent to a shared worker. */
   wasm?: string | URL | Request | BufferSource | WebAssembly.Module;
 }
 

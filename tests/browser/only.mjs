@@ -26,6 +26,7 @@ const ONLY = {
       'a push whose answer is lost is sent again as it was and applied once': 'only a server that knows a mutation again may be sent the same request',
       'a push that does not arrive is sent again as it was': 'likewise: from others the driver asks first what became of it',
     },
+    'worker-mode.test.mjs': { 'the server rings for a driver in a worker': NO_SOCKETS },
     'workers.test.mjs': { 'the server rings for workers of all kinds': NO_SOCKETS },
   },
   plain: {},

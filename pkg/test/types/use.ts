@@ -25,6 +25,12 @@ const db = await openDatabase<Schema>({
   onConflict: (conflict) => ({ ...conflict.serverRecord, ...conflict.clientMutation.data }),
 });
 
+await openDatabase({ name: 'crm', objects, worker: 'shared', workerUrl: '/worker.js' });
+await openDatabase({ name: 'crm', objects, worker: 'dedicated', workerUrl: new URL('worker.js', import.meta.url) });
+await openDatabase({ name: 'crm', objects, worker: false });
+// @ts-expect-error there is no such worker
+await openDatabase({ name: 'crm', objects, worker: 'service' });
+
 // Creating
 const story = await db.create('story', { title: 'a', status: 'open', due: new Date() });
 same<typeof story, Stored<Story>>(true);
