@@ -10,6 +10,8 @@ import { build as vite } from 'vite';
 import webpack from 'webpack';
 
 const MODULE = '<script type="module" src="main.js"></script>';
+/** The module of the worker, which some have to be told of. */
+const WORKER = 'objectql-offline/worker';
 const SCRIPT = '<script defer src="main.js"></script>';
 
 /** By name: builds the app in `folder` into `out`, with a page. */
@@ -30,15 +32,15 @@ export const BUNDLERS = {
 
   async esbuild(folder, out) {
     writePage(out, MODULE);
-    const entryPoints = { main: join(folder, 'esbuild.js') };
-    const { warnings } = await esbuild.build({ entryPoints, bundle: true, format: 'esm', minify: true, outdir: out, loader: { '.wasm': 'file' }, logLevel: 'silent' });
+    const entryPoints = { main: join(folder, 'esbuild.js'), worker: WORKER };
+    const { warnings } = await esbuild.build({ absWorkingDir: folder, entryPoints, bundle: true, format: 'esm', minify: true, outdir: out, loader: { '.wasm': 'file' }, logLevel: 'silent' });
     if (warnings.length > 0) throw new Error(JSON.stringify(warnings, null, 2));
   },
 
   async Rollup(folder, out) {
     writePage(out, MODULE);
     const onwarn = (warning) => { throw new Error(warning.message); };
-    const bundle = await rollup({ input: join(folder, 'main.js'), plugins: [nodeResolve(), importMetaAssets()], onwarn });
+    const bundle = await rollup({ input: { main: join(folder, 'rollup.js'), worker: WORKER }, plugins: [nodeResolve(), importMetaAssets()], onwarn });
     await bundle.write({ dir: out });
     await bundle.close();
   },

@@ -25,6 +25,9 @@ const POLICY = [
   "trusted-types 'none'",
 ].join('; ');
 
+/** What an app needs besides whose driver is in a worker: a worker is made of a URL, which `require-trusted-types-for` wants a policy of the app's for. */
+const WORKER_POLICY = POLICY.split('; ').filter((part) => !part.includes('trusted-types')).concat("worker-src 'self'").join('; ');
+
 /** Where the app is, with the package in its `node_modules`. Nothing in it leads back to the repository. */
 let folder;
 let browser;
@@ -60,13 +63,31 @@ for (const [name, build] of Object.entries(BUNDLERS)) {
   });
 }
 
-test('a page that is not served securely works, too', async (t) => {
+for (const [name, build] of Object.entries(BUNDLERS)) {
+  test(`with ${name} the app works with its driver in a worker, dedicated or shared`, async (t) => {
+    const out = join(folder, 'out', `${name}, worker`);
+    await build(folder, out);
+    const { port, paths } = await serve(t, out, WORKER_POLICY);
+    for (const worker of ['dedicated', 'shared']) {
+      const { page, complaints } = await open(t, `http://127.0.0.1:${port}/#${worker}`);
+      assert.deepEqual([await page.title(), complaints], ['Kept', []], worker);
+      assert.equal(page.workers().length, worker === 'dedicated' ? 1 : 0);
+      await page.context().close();
+    }
+    assert.equal(paths.filter((path) => path.endsWith('.wasm')).length, 2);
+  });
+}
+
+test('a page that is not served securely works, too, and so does its worker', async (t) => {
   const out = join(folder, 'out', 'insecure');
   await BUNDLERS['a plain page'](folder, out);
-  const { port } = await serve(t, out);
-  const { page, complaints } = await open(t, `http://${INSECURE}:${port}`);
-  assert.deepEqual(await page.evaluate(() => [isSecureContext, navigator.locks]), [false, undefined]);
-  assert.deepEqual([await page.title(), complaints], ['Kept', []]);
+  const { port } = await serve(t, out, WORKER_POLICY);
+  for (const worker of ['', 'dedicated', 'shared']) {
+    const { page, complaints } = await open(t, `http://${INSECURE}:${port}/#${worker}`);
+    assert.deepEqual(await page.evaluate(() => [isSecureContext, navigator.locks]), [false, undefined]);
+    assert.deepEqual([await page.title(), complaints], ['Kept', []], worker);
+    await page.context().close();
+  }
 });
 
 test('in Node.js the app works in memory, by the name of the package', () => {
@@ -90,7 +111,7 @@ async function open(t, origin) {
 }
 
 /** Serves a folder under the policy; `paths` are those that were asked for. */
-async function serve(t, root) {
+async function serve(t, root, policy = POLICY) {
   const paths = [];
   const server = createServer((request, response) => {
     const path = new URL(request.url, 'http://localhost').pathname;
@@ -98,7 +119,7 @@ async function serve(t, root) {
     const file = join(root, path === '/' ? 'index.html' : path);
     const type = TYPES[extname(file)];
     if (type === undefined || !existsSync(file)) return response.writeHead(404).end();
-    response.writeHead(200, { 'content-type': type, 'content-security-policy': POLICY }).end(readFileSync(file));
+    response.writeHead(200, { 'content-type': type, 'content-security-policy': policy }).end(readFileSync(file));
   });
   t.after(() => {
     server.closeAllConnections();

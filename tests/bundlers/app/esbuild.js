@@ -1,4 +1,4 @@
 import wasm from 'objectql-offline/objectql_offline_bg.wasm';
 import { show } from './run.js';
 
-show({ wasm: new URL(wasm, import.meta.url) });
+show({ wasm: new URL(wasm, import.meta.url), workerUrl: 'worker.js' });

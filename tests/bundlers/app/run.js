@@ -15,8 +15,9 @@ export async function run(options) {
   return notes.map(({ text }) => text).join();
 }
 
-/** Shows it in the page. */
+/** Shows it in the page; the page's fragment says where the driver is to be: nothing, or a kind of worker. */
 export function show(options) {
+  const worker = location.hash.slice(1) || false;
   const tell = (text) => { document.title = text; };
-  run(options).then(tell, (error) => tell(`${error.code}: ${error.message}`));
+  run({ worker, ...options }).then(tell, (error) => tell(`${error.code}: ${error.message}`));
 }

@@ -1,0 +1,3 @@
+import { show } from './run.js';
+
+show({ workerUrl: 'worker.js' });
