@@ -84,6 +84,20 @@ test('an app that is released with a later version finds everything in the new s
   assert.deepEqual(again, { ...MIGRATED, pending: [], made: 'open' });
 });
 
+for (const worker of ['dedicated', 'shared']) {
+  test(`a database whose driver is in a ${worker} worker is migrated by the functions of the page`, async (t) => {
+    const { proxy, ...first } = await world(t);
+    const tab = await firstRelease({ proxy, ...first });
+    await reload(tab);
+    await prepare(tab);
+    const found = await tab.evaluate(async (worker) => {
+      window.db = await openRelease(2, { worker });
+      return { ...(await stateOf()), made: (await db.create('story', { title: 'New' })).status };
+    }, worker);
+    assert.deepEqual(found, { ...MIGRATED, made: 'open' });
+  });
+}
+
 test('a browser that is killed in the midst of a large migration goes on with it, and no record is changed twice', async (t) => {
   const { openBrowser } = await world(t);
   const browser = await openBrowser();
