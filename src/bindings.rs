@@ -219,7 +219,8 @@ fn text(value: &JsValue) -> Result<String, Error> {
 /// Creates that are made or refused each by itself.
 fn creates(shell: &Shell, object: &str, records: &str) -> Result<Vec<Command>, Error> {
     let object = shell.read(|engine| engine.object_name(object))?;
-    let records = list(records, 1, Fields::from_json)?;
+    // One that is too large is refused where it is made: the others are none the worse for it.
+    let records = list(records, 1, |record| Fields::from_normalised(record.as_str()))?;
     let create = |record| Command::Create { object: object.clone(), records: vec![record] };
     Ok(records.into_iter().map(create).collect())
 }

@@ -17,6 +17,15 @@ test('what is written is read, by id and by query', async () => {
   await db.destroy();
 });
 
+test('a record that is too large is refused by itself, and not with those that are made without waiting for it', async () => {
+  const db = await open();
+  const made = [{ id: 'a' }, { id: 'b', text: 'x'.repeat(1_200_000) }, { id: 'c' }].map((record) => db.create('story', record));
+  const outcomes = await Promise.allSettled(made);
+  assert.deepEqual(outcomes.map(({ value, reason }) => value?.id ?? reason.code), ['a', 'VALUE_TOO_LARGE', 'c']);
+  assert.deepEqual((await db.find('story')).map(({ id }) => id), ['a', 'c']);
+  await db.destroy();
+});
+
 test('the log outlives its closing, and ends with destroy', async () => {
   const name = `memory-${++names}`;
   const first = await open({ name });
