@@ -61,13 +61,18 @@ impl Channel {
         Some(Self { posted, _listener: listener, task: ports.port1(), _on_task: on_task })
     }
 
+    /// Posts at once what waits for a task.
+    pub(crate) fn post_waiting(&self) {
+        self.posted.post_waiting();
+    }
+
     pub(crate) fn announce(&self, announcement: &Announcement) {
         let data =
             Array::of2(&JsValue::from_str(&announcement.to_json()), &Uint8Array::from(announcement.bytes()));
         let is_first = self.posted.waiting.borrow().is_empty();
         self.posted.waiting.borrow_mut().push(data);
         if !matches!(announcement, Announcement::Rows { .. }) {
-            self.posted.post_waiting();
+            self.post_waiting();
         } else if is_first {
             let _ = self.task.post_message(&JsValue::NULL);
         }
@@ -76,7 +81,7 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.posted.post_waiting();
+        self.post_waiting();
         self.posted.channel.close();
         self.task.close();
     }

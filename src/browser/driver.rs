@@ -161,7 +161,15 @@ impl Shell {
                 listeners.push(Listener::new(global.clone(), event, move |_| handle_in(&weak, Input::Nudge)));
             }
             let weak = Rc::downgrade(self);
-            listeners.push(Listener::new(global, "pagehide", move |_| handle_in(&weak, Input::Leaving)));
+            listeners.push(Listener::new(global, "pagehide", move |_| {
+                handle_in(&weak, Input::Leaving);
+                // No further task of this page may run.
+                if let Some(shell) = weak.upgrade()
+                    && let Some(channel) = &*shell.channel.borrow()
+                {
+                    channel.post_waiting();
+                }
+            }));
         }
         if let Some(document) = document() {
             let weak = Rc::downgrade(self);

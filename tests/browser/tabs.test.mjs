@@ -80,6 +80,25 @@ test('a write in one tab is a change in the other, and its live queries follow',
   assert.deepEqual(await follower.evaluate(() => [seen, rows]), [[['tab', [{ objectName: 'story', recordIds: ['a'] }]]], [[], ['A']]]);
 });
 
+test('what a page wrote last is told to the other tabs before it goes', async (t) => {
+  const { leader, follower } = await start(t);
+  const posted = await leader.evaluate(async () => {
+    let rows = 0;
+    const { postMessage } = BroadcastChannel.prototype;
+    BroadcastChannel.prototype.postMessage = function (data) {
+      if (data[0].includes('"kind":"rows"')) rows++;
+      postMessage.call(this, data);
+    };
+    await db.create('story', { id: 'a', title: 'A' });
+    // In the task in which the app was told; a page that goes may have no other one.
+    const before = rows;
+    dispatchEvent(new Event('pagehide'));
+    return [before, rows];
+  });
+  assert.deepEqual(posted, [0, 1]);
+  await follower.evaluate(() => until(async () => (await db.count('story')) === 1, 'the story'));
+});
+
 test('what other tabs write is seen without a transaction of its own, so that it holds up nobody', async (t) => {
   const { leader, follower } = await start(t);
   await follower.evaluate(() => { window.count = 0; watchTransactions(() => { count++; }); });
