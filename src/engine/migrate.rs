@@ -4,8 +4,8 @@
 //! object in portions: the mutations that are not settled with all that belongs to them, then the records. What it makes of a
 //! portion is one row, with the place where the next one begins; the last row raises the version. So a crash in between
 //! costs a portion at most, and nothing goes through the app's functions twice. What is handed back is taken only if all is as it was when
-//! the portion was handed out: tabs of the release before write on until they meet the first row. As long as it is not done no tab syncs: nothing of
-//! the old shape leaves, nothing comes in between. Who was opened with a lower version than there is stops.
+//! the portion was handed out: tabs of the release before write on until they meet the first row. As long as it is not done no tab
+//! that lists the object syncs: nothing of the old shape leaves, nothing comes in between. Who was opened with a lower version than there is stops.
 
 use objectql_sync_protocol::{
     Fields, MAX_FIELDS_BYTES, ObjectDefinition, ObjectName, Operation, ProtocolError, Sequence, quoted,
@@ -152,11 +152,10 @@ enum Thing {
 type Values<'a> = [Option<&'a Fields>; PARTS.len()];
 
 impl Engine {
-    /// Whether data of a defined object have an earlier version than they are to have, or a migration is not done: then no tab
-    /// syncs.
-    pub(crate) fn is_migrating(&self) -> bool {
-        let is_under_way = self.state.versions.0.iter().any(|entry| entry.newest > entry.version);
-        is_under_way || !self.is_up_to_date
+    /// Whether data of a defined object have an earlier version than they are to have: then this tab does not sync. The data of an object
+    /// that this release does not list are not synced here: a migration of it, which may have been cut for good, holds up nothing.
+    pub(crate) const fn is_migrating(&self) -> bool {
+        !self.is_up_to_date
     }
 
     /// Once all data have their versions they stay as they are: where the row that says so is lost later, the next opening sees to it.
