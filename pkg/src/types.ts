@@ -350,7 +350,7 @@ export interface FieldDefinition {
   /** Whether the value is a list: of a `lookup`, of ids. */
   multiple?: boolean;
   /**
-   * What a new record has where it is made without the field; null is a value. What ObjectQL computes (`NOW()`, `current_user`, an
+   * What a new record has where it is made without the field; null: nothing. What ObjectQL computes (`NOW()`, `current_user`, an
    * expression with a `dialect`) is left to the server.
    */
   defaultValue?: JsonValue;

@@ -58,7 +58,7 @@ export function readDefaults({ fields = {} }: ObjectDefinition): Defaults {
   return Object.entries(fields).flatMap(([name, { defaultValue }]) => {
     // What ObjectQL computes is no value.
     const isComputed = defaultValue === 'NOW()' || defaultValue === 'current_user' || hasDialect(defaultValue);
-    return defaultValue === undefined || isComputed || isSetByDriver(name) || name === 'id' ? [] : [[name, JSON.stringify(defaultValue)] as const];
+    return (defaultValue ?? null) === null || isComputed || isSetByDriver(name) || name === 'id' ? [] : [[name, JSON.stringify(defaultValue)] as const];
   });
 }
 
@@ -299,7 +299,7 @@ function checkTexts(value: unknown, walk: Walk, depth: number, key: Key): void {
 function copyRecord(record: unknown, walk: Walk, defaults?: Defaults): Fields {
   if (typeof record === 'object' && record !== null && !Array.isArray(record) && !isStandIn(record) && isPlain(record)) {
     const copies = copyFields(record, walk, 1, defaults !== undefined);
-    for (const [name, json] of defaults ?? []) if (!Object.hasOwn(copies, name)) copies[name] = JSON.parse(json);
+    for (const [name, json] of defaults ?? []) if (!Object.hasOwn(copies, name)) put(copies, name, JSON.parse(json));
     return copies;
   }
   const copied = copy(record, walk, 0, '');
@@ -357,11 +357,15 @@ function copyFields(fields: Fields, walk: Walk, depth: number, isNew = false): F
     }
     const copied = copy(field, walk, depth, name);
     if (isNew && isSetByDriver(name)) continue;
-    // Set, it would be the prototype.
-    if (name === '__proto__') Object.defineProperty(copies, name, { value: copied, enumerable: true, writable: true, configurable: true });
-    else copies[name] = copied;
+    put(copies, name, copied);
   }
   return copies;
+}
+
+function put(fields: Fields, name: string, value: unknown): void {
+  // Set, it would be the prototype.
+  if (name === '__proto__') Object.defineProperty(fields, name, { value, enumerable: true, writable: true, configurable: true });
+  else fields[name] = value;
 }
 
 function isSetByDriver(name: string): boolean {

@@ -137,7 +137,8 @@ impl FieldDefinition {
 
 /// Whether a default is a value. ObjectQL has others, which it computes itself: expressions, the time, the user.
 fn is_plain(value: &Json<'_>) -> bool {
-    !matches!(value.as_str(), "\"NOW()\"" | "\"current_user\"") && value.member("\"dialect\"").is_none()
+    let dialect = value.member("\"dialect\"").filter(|dialect| !dialect.is_null());
+    !matches!(value.as_str(), "\"NOW()\"" | "\"current_user\"") && dialect.is_none()
 }
 
 impl SyncConfig {
@@ -194,7 +195,7 @@ mod tests {
             let text = format!(r#"{{"name":"s","fields":{{"a":{{"type":"json","defaultValue":{json}}}}}}}"#);
             read(&text).unwrap().fields.get("a").unwrap().default_value.clone()
         };
-        for value in ["1", "false", "\"open\"", "[]", r#"{"a":[1]}"#] {
+        for value in ["1", "false", "\"open\"", "[]", r#"{"a":[1]}"#, r#"{"dialect":null}"#] {
             assert_eq!(default(value).as_deref(), Some(value));
         }
         for none in ["null", "\"NOW()\"", "\"current_user\"", r#"{"dialect":"cel","source":"today()"}"#] {

@@ -248,8 +248,11 @@ impl ObjectDefinition {
     /// A record with the defaults of the fields that it does not have. Null is a value.
     #[must_use]
     pub fn with_defaults(&self, record: Fields) -> Fields {
-        let defaults =
-            self.fields.iter().filter_map(|(name, field)| Some((name, field.default_value.as_ref()?)));
+        let defaults = self.fields.iter().filter_map(|(name, field)| {
+            // Those are the driver's.
+            let is_field = !matches!(name.as_str(), "id" | "created_at" | "updated_at");
+            is_field.then_some((name, field.default_value.as_ref()?))
+        });
         defaults.fold(
             record,
             |record, (name, value)| {

@@ -755,6 +755,29 @@ fn a_migration_that_nobody_ends_does_not_hold_up_other_objects() {
     assert_eq!(world.report(tab, call).applied, 1);
 }
 
+#[test]
+fn a_migration_keeps_times_that_have_a_default() {
+    let mut world = World::new(local());
+    world.write(0, create("story", json!({ "id": "a" }))).unwrap();
+    let story = json!({
+        "name": "story",
+        "fields": {
+            "id": { "type": "text", "defaultValue": "one" },
+            "created_at": { "type": "datetime", "defaultValue": "soon" },
+        },
+        "sync": { "enabled": true },
+    });
+    let text = story.to_string();
+    let text = objectql_sync_protocol::normalise(&text, 32).unwrap();
+    let story = ObjectDefinition::from_json(objectql_sync_protocol::Json::from_normalised(&text)).unwrap();
+    world.config = eager(Config::new(vec![story], world.config.sync).unwrap());
+    let tab = world.open_version(2);
+    world.migrate(tab);
+    let id = RecordId::string("a").unwrap();
+    let record = world.tabs[tab].engine.get("story", id).unwrap().unwrap();
+    assert_eq!(record.names().collect::<Vec<_>>(), ["id", "times", "created_at", "updated_at"]);
+}
+
 /// Goal: the row of another tab is folded as one's own: whatever is read of it later, one state comes of it.
 #[test]
 fn a_row_of_a_migration_is_the_same_in_every_tab_and_after_a_replay() {
