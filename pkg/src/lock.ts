@@ -13,3 +13,8 @@ export function holdLock(whose: 'page' | 'worker'): Promise<string | undefined> 
     });
   });
 }
+
+/** Calls `then` when whoever holds a lock is gone. */
+export function whenGone(name: string | undefined, then: () => void): void {
+  if (name !== undefined) void (navigator as Partial<Navigator>).locks?.request(name, then);
+}

@@ -27,7 +27,7 @@ export type ToWorker =
   | ['hello', pageLock: string | undefined]
   | ['open', opening: Opening, has: { headers: boolean; fetch: boolean }]
   | ['destroy', name: string, isInMemory: boolean, wasm: Opening['wasm']]
-  /** Somebody looks at the page. */
+  /** Somebody looks at the page, or it is online again. */
   | ['look']
   /** The page goes. */
   | ['bye'];

@@ -3,7 +3,7 @@ import { checkEncryption } from './encryption.js';
 import { errorWithCode, type ObjectqlError, toObjectqlError } from './errors.js';
 import type { Find } from './expand.js';
 import { DIALECT, type Failure, failureOf, type Finding, type FromDriver, type FromWorker, type SentFound, type SentRequest, type SentResponse, type ToDriver, type ToWorker } from './messages.js';
-import { holdLock } from './lock.js';
+import { holdLock, whenGone } from './lock.js';
 import { absoluteUrl } from './realtime.js';
 import { parseRecords, type ReadRecord, Rows } from './rows.js';
 import { RemoteReading } from './remote-reading.js';
@@ -78,7 +78,7 @@ class WorkerPlace implements Place {
       place.#end();
     };
     // It is there to be had when the worker ends, for whatever reason. Nothing else tells.
-    if (workerLock !== undefined) void navigator.locks.request(workerLock, end);
+    whenGone(workerLock, end);
     place.#watchPage(kind);
     return place;
   }
@@ -113,6 +113,7 @@ class WorkerPlace implements Place {
     const look = () => document.visibilityState === 'visible' && this.#port.postMessage(['look'] satisfies ToWorker);
     addEventListener('focus', look);
     addEventListener('pageshow', look);
+    addEventListener('online', () => this.#port.postMessage(['look'] satisfies ToWorker));
     document.addEventListener('visibilitychange', look);
     // A page that may come back keeps its drivers as long as it keeps its lock.
     if (kind === 'shared') addEventListener('pagehide', ({ persisted }) => persisted || this.#port.postMessage(['bye'] satisfies ToWorker));

@@ -1,7 +1,7 @@
 // The module of a worker, dedicated or shared, in which drivers run for pages that want none of it on their own thread.
 import { loadDriver } from './driver.js';
 import { DIALECT, failureOf, type FromDriver, type FromWorker, type ToWorker } from './messages.js';
-import { holdLock } from './lock.js';
+import { holdLock, whenGone } from './lock.js';
 import { ServedDriver } from './served.js';
 import { startDriver } from './start.js';
 
@@ -25,7 +25,7 @@ function serve(line: Line): void {
     switch (data[0]) {
       case 'hello': {
         // It is there to be had when the page is gone, however it went.
-        if (data[1] !== undefined) void navigator.locks.request(data[1], leave);
+        whenGone(data[1], leave);
         return void lock.then((name) => line.postMessage(['hello', DIALECT, name]));
       }
       case 'open': {
