@@ -75,7 +75,7 @@ export type ErrorCode =
   | 'QUOTA_EXCEEDED'
   /** IndexedDB is not there or failed; nothing of the write was kept. */
   | 'STORAGE_FAILED'
-  /** IndexedDB failed and did not say whether the write was kept; it shows when storage works again. */
+  /** IndexedDB failed and did not say whether the write was kept, or the worker with the driver ended; it shows when storage works again. */
   | 'STORAGE_UNKNOWN'
   /** Another tab holds the database in a way that keeps this one from opening it. */
   | 'STORAGE_BLOCKED'
@@ -87,7 +87,7 @@ export type ErrorCode =
   | 'LOG_CORRUPT'
   /** The database is encrypted, and not with the key that it was opened with. */
   | 'WRONG_KEY'
-  /** The wasm file could not be loaded or compiled. */
+  /** The wasm file could not be loaded or compiled, or the worker with the driver could not be started or ended. */
   | 'WASM_FAILED'
   /** A bug of this package. */
   | 'INTERNAL';
