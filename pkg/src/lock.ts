@@ -14,7 +14,10 @@ export function holdLock(whose: 'page' | 'worker'): Promise<string | undefined> 
   });
 }
 
-/** Calls `then` when whoever holds a lock is gone. */
-export function whenGone(name: string | undefined, then: () => void): void {
-  if (name !== undefined) void (navigator as Partial<Navigator>).locks?.request(name, then);
+/** Calls `then` when whoever holds a lock is gone; tells whether that can be found out. */
+export function whenGone(name: string | undefined, then: () => void): boolean {
+  const locks = (navigator as Partial<Navigator>).locks;
+  if (name === undefined || locks === undefined) return false;
+  void locks.request(name, then);
+  return true;
 }

@@ -29,11 +29,13 @@ export type ToWorker =
   | ['destroy', name: string, isInMemory: boolean, wasm: Opening['wasm']]
   /** Somebody looks at the page, or it is online again. */
   | ['look']
+  /** Where no lock tells whether the worker is there: any answer does. */
+  | ['ping']
   /** The page goes. */
   | ['bye'];
 
-/** What a worker says to a page: how it speaks, and the lock that it holds as long as it lives. */
-export type FromWorker = ['hello', dialect: number, workerLock: string | undefined];
+/** What a worker says to a page: how it speaks, and the lock that it holds as long as it lives; or that it is there. */
+export type FromWorker = ['hello', dialect: number, workerLock: string | undefined] | ['pong'];
 
 /** What is said to a driver: a call with its number; what came of one that the driver made; that a live query is not followed any more. */
 export type ToDriver =

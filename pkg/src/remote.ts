@@ -13,6 +13,9 @@ import type { EncodedQuery } from './values.js';
 
 /** How long a worker may take to say hello: 30 seconds. */
 const HELLO_MS = 30_000;
+/** Where there are no locks: how often it is asked whether it is there, and how often it may leave that unanswered. Every 15 seconds, twice. */
+const PING_MS = 15_000;
+const MOST_UNANSWERED = 2;
 
 type Kind = 'dedicated' | 'shared';
 
@@ -64,7 +67,9 @@ class WorkerPlace implements Place {
         reject(startFailure(url, reason));
       };
       target.onerror = (event) => fail((event as Partial<ErrorEvent>).message || 'its script could not be loaded');
-      port.onmessage = ({ data: [, dialect, lock] }: MessageEvent<FromWorker>) => {
+      port.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+        if (data[0] !== 'hello') return;
+        const [, dialect, lock] = data;
         clearTimeout(timer);
         if (dialect === DIALECT) resolve(lock);
         else fail('it is of another version of the package');
@@ -78,7 +83,7 @@ class WorkerPlace implements Place {
       place.#end();
     };
     // It is there to be had when the worker ends, for whatever reason. Nothing else tells.
-    whenGone(workerLock, end);
+    if (!whenGone(workerLock, end)) place.#ping(end);
     place.#watchPage(kind);
     return place;
   }
@@ -105,6 +110,21 @@ class WorkerPlace implements Place {
   #end(): void {
     this.#isEnded = true;
     for (const driver of this.#drivers) driver.lose();
+  }
+
+  /** Asks now and then whether the worker is there. */
+  #ping(end: () => void): void {
+    let unanswered = 0;
+    const ask = () => {
+      if (unanswered === MOST_UNANSWERED) return end();
+      unanswered++;
+      this.#port.postMessage(['ping'] satisfies ToWorker);
+      setTimeout(ask, PING_MS);
+    };
+    this.#port.onmessage = () => {
+      unanswered = 0;
+    };
+    ask();
   }
 
   /** Tells the worker what it cannot see of the page. */
@@ -196,7 +216,10 @@ export class RemoteDriver implements Driver {
 
   /** Has the worker begin; the answer to that is the first one. @internal */
   async attach(message: ToWorker, worker: Line['port']): Promise<void> {
-    const status = await this.#wait(false, () => worker.postMessage(message, [this.#far]));
+    const status = await this.#wait(false, () => worker.postMessage(message, [this.#far])).catch((error: unknown) => {
+      this.#finish(closed());
+      throw error;
+    });
     if (typeof status === 'string') this.#status = status;
     else this.#finish(closed());
   }

@@ -53,6 +53,7 @@ export class ServedDriver {
       this.#say(['returned', 0, this.#driver.ask('status', '', '', '')]);
     } catch (thrown) {
       this.#say(['threw', 0, failureOf(thrown)]);
+      await this.leave();
     }
     // The page went while it was opened.
     if (this.#isLeft) await this.#driver?.close();

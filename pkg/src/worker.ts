@@ -43,6 +43,7 @@ function serve(line: Line): void {
       }
       // A worker has no page to look at: this is what the drivers listen to instead.
       case 'look': return void scope.dispatchEvent(new Event('focus'));
+      case 'ping': return line.postMessage(['pong']);
       case 'bye': return leave();
     }
   };

@@ -447,6 +447,28 @@ test('a dedicated worker that is ended rejects what waits, and the next opening 
   });
 });
 
+test('a page without Web Locks finds out that its worker was ended because that does not answer', async (t) => {
+  const { openTab } = await world(t);
+  const tab = await openTab();
+  await keepWorkers(tab);
+  assert.deepEqual(await tab.evaluate(async () => {
+    Object.defineProperty(navigator, 'locks', { value: undefined });
+    watchTimers(15_000);
+    window.db = await openDb({ worker: 'dedicated' });
+    const alive = [];
+    for (let times = 0; times < 4; times++) {
+      const answered = new Promise((resolve) => made[0].addEventListener('message', resolve, { once: true }));
+      elapse();
+      await answered;
+      alive.push(await codeOf(db.get('story', 'a')));
+    }
+    made[0].terminate();
+    const waiting = [db.get('story', 'a'), db.delete('story', 'a')].map(codeOf);
+    for (let times = 0; times < 3; times++) elapse();
+    return [alive, await Promise.all(waiting), db.status.state];
+  }), [['none', 'none', 'none', 'none'], ['WASM_FAILED', 'STORAGE_UNKNOWN'], 'closed']);
+});
+
 test('a dedicated worker keeps what is in memory as long as the page lives; a shared one is not asked to', async (t) => {
   const { openTab } = await world(t);
   const tab = await openTab();
