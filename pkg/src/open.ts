@@ -69,8 +69,10 @@ export class Databases {
   async #leave(name: string, shared: SharedDatabase, user: User): Promise<void> {
     await this.#inTurn(name, async () => {
       shared.users.delete(user);
-      if (shared.users.size > 0 || this.#open.get(name) !== shared) return;
-      this.#open.delete(name);
+      if (shared.users.size > 0) return;
+      if (this.#open.get(name) === shared) this.#open.delete(name);
+      // Destroyed before; unless it was lost, and the name opened anew.
+      else if (!shared.isLost) return;
       await shared.close();
     });
   }

@@ -1,12 +1,25 @@
 import { type Answer, type Driver, type Found, parse, type Question, type Write } from './driver.js';
 import { checkEncryption } from './encryption.js';
 import { errorWithCode, type ObjectqlError, toObjectqlError } from './errors.js';
+import { report } from './events.js';
 import type { Find } from './expand.js';
-import { DIALECT, type Failure, failureOf, type Finding, type FromDriver, type FromWorker, type SentFound, type SentRequest, type SentResponse, type ToDriver, type ToWorker } from './messages.js';
 import { holdLock, whenGone } from './lock.js';
+import {
+  DIALECT,
+  type Failure,
+  failureOf,
+  type Finding,
+  type FromDriver,
+  type FromWorker,
+  type SentFound,
+  type SentRequest,
+  type SentResponse,
+  type ToDriver,
+  type ToWorker,
+} from './messages.js';
 import { absoluteUrl } from './realtime.js';
-import { parseRecords, type ReadRecord, Rows } from './rows.js';
 import { RemoteReading } from './remote-reading.js';
+import { parseRecords, type ReadRecord, Rows } from './rows.js';
 import type { Opened, Opening, PageHooks, Place } from './start.js';
 import type { OpenOptions, Status } from './types.js';
 import type { EncodedQuery } from './values.js';
@@ -305,7 +318,14 @@ export class RemoteDriver implements Driver {
     this.#forget();
     this.#port.close();
     for (const { reject, isWrite } of this.#waiting.values()) reject(isWrite ? ofWrites : error);
-    for (const { fail } of this.#lives.values()) fail(error);
+    for (const { fail } of this.#lives.values()) {
+      try {
+        fail(error);
+      } catch (thrown) {
+        // A handler of the app's: the others are told all the same.
+        report(thrown);
+      }
+    }
     for (const controller of this.#sending.values()) controller.abort();
     this.#waiting.clear();
     this.#lives.clear();

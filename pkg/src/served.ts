@@ -1,7 +1,16 @@
 import { type Answer, type Found, type LiveChange, type LocalDriver, whenLoaded } from './driver.js';
 import { errorWithCode } from './errors.js';
 import { Shapes, type Shape } from './expand.js';
-import { failureOf, type Finding, type FromDriver, type SentChange, type SentFound, type SentRequest, type SentResponse, type ToDriver } from './messages.js';
+import {
+  failureOf,
+  type Finding,
+  type FromDriver,
+  type SentChange,
+  type SentFound,
+  type SentRequest,
+  type SentResponse,
+  type ToDriver,
+} from './messages.js';
 import { parseRecords } from './rows.js';
 import type { Opening, PageHooks } from './start.js';
 import type { ChangeEvent } from './types.js';

@@ -1,7 +1,7 @@
 // The module of a worker, dedicated or shared, in which drivers run for pages that want none of it on their own thread.
 import { loadDriver } from './driver.js';
-import { DIALECT, failureOf, type FromDriver, type FromWorker, type ToWorker } from './messages.js';
 import { holdLock, whenGone } from './lock.js';
+import { DIALECT, failureOf, type FromDriver, type FromWorker, type ToWorker } from './messages.js';
 import { ServedDriver } from './served.js';
 import { startDriver } from './start.js';
 
