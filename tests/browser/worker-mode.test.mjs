@@ -424,7 +424,8 @@ test('a dedicated worker that is ended rejects what waits, and the next opening 
     const failures = [];
     db.liveQuery('story').subscribe(() => undefined, ({ code }) => failures.push(code));
     const transaction = await db.beginTransaction();
-    const waiting = [db.create('story', { id: 'unknown', title: 'Unknown' }), db.update('story', 'kept', { points: 1 }), db.get('story', 'kept'), db.find('story'), db.sync(), transaction.find('story')].map(codeOf);
+    // The first keeps the worker busy, so that it answers none before it is ended.
+    const waiting = [db.bulkCreate('task', stories(20_000)), db.create('story', { id: 'unknown', title: 'Unknown' }), db.update('story', 'kept', { points: 1 }), db.get('story', 'kept'), db.find('story'), db.sync(), transaction.find('story')].map(codeOf);
     made[0].terminate();
     const codes = await Promise.all(waiting);
     const later = await Promise.all([db.create('story', { title: 'x' }), db.get('story', 'kept'), db.count('story'), transaction.commit(), db.beginTransaction()].map(codeOf));
@@ -437,7 +438,7 @@ test('a dedicated worker that is ended rejects what waits, and the next opening 
     return { codes, later, failures, state, kept, events: events.filter((event) => event === 'closed' || event === 'WASM_FAILED'), made: made.length };
   });
   assert.deepEqual(told, {
-    codes: ['STORAGE_UNKNOWN', 'STORAGE_UNKNOWN', ...Array.from({ length: 4 }, () => 'WASM_FAILED')],
+    codes: ['STORAGE_UNKNOWN', 'STORAGE_UNKNOWN', 'STORAGE_UNKNOWN', ...Array.from({ length: 4 }, () => 'WASM_FAILED')],
     later: Array.from({ length: 5 }, () => 'WASM_FAILED'),
     failures: ['WASM_FAILED'],
     state: 'closed',
