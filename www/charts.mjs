@@ -132,9 +132,12 @@ function niceStep(about) {
 }
 
 function tickLabel(tick, scale) {
-  const part = scale.ticks.indexOf(tick) / (scale.ticks.length - 1);
+  const place = scale.ticks.indexOf(tick);
+  const part = place / (scale.ticks.length - 1);
   const anchor = part === 0 ? 'start' : part === 1 ? 'end' : 'middle';
-  return `<text x="${percent(part)}" y="12" text-anchor="${anchor}">${short(tick)}</text>`;
+  // On a phone there is no room for every label of many.
+  const spare = scale.ticks.length > 4 && place % 2 === 1 ? ' class="spare"' : '';
+  return `<text x="${percent(part)}" y="12" text-anchor="${anchor}"${spare}>${short(tick)}</text>`;
 }
 
 function syncSection(sync) {
