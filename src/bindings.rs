@@ -24,8 +24,8 @@ use crate::browser::schema;
 use crate::browser::store::Storage;
 use crate::browser::transport::Transport;
 use crate::engine::{
-    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Need, Portion,
-    Query, RequestId, Resolution, SyncSettings,
+    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Migration, Need,
+    Portion, Query, Resolution, SyncSettings,
 };
 use crate::error::Error;
 
@@ -80,16 +80,20 @@ impl Driver {
         second: &str,
         within: Option<u32>,
     ) -> Promise {
-        let first = text(first);
-        if kind == "createEach" {
-            let commands = first.and_then(|records| creates(&self.0, object, &records));
-            return or_rejected(commands.and_then(|commands| self.0.call_each(commands)));
-        }
-        let command = first.and_then(|first| command(&self.0, kind, object, &first, second));
-        or_rejected(command.and_then(|command| match within {
-            None => self.0.call(true, |request: RequestId| Input::Write(vec![(request, command)])),
-            Some(transaction) => {
-                let reply = self.0.read(|engine| engine.stage(now(), transaction, command))?;
+        let shell = &self.0;
+        or_rejected(text(first).and_then(|first| match (kind, within) {
+            ("createEach", _) => shell.call_each(creates(shell, object, &first)?),
+            ("migrate", _) => {
+                let migration = migration(shell, object, &first, second)?;
+                shell.call(true, |request| Input::Migrate { request, migration })
+            }
+            (_, None) => {
+                let command = command(shell, kind, object, &first, second)?;
+                shell.call(true, |request| Input::Write(vec![(request, command)]))
+            }
+            (_, Some(transaction)) => {
+                let command = command(shell, kind, object, &first, second)?;
+                let reply = shell.read(|engine| engine.stage(now(), transaction, command))?;
                 Ok(Promise::resolve(&reply_to_js(&reply)))
             }
         }))
@@ -225,6 +229,13 @@ fn creates(shell: &Shell, object: &str, records: &str) -> Result<Vec<Command>, E
     Ok(records.into_iter().map(create).collect())
 }
 
+/// What became of values, and of which portion they are.
+fn migration(shell: &Shell, object: &str, values: &str, portion: &str) -> Result<Migration, Error> {
+    let object = shell.read(|engine| engine.object_name(object))?;
+    let values = list(values, 1, Fields::from_json)?;
+    Ok(Migration { object, portion: Portion::parse(portion)?, values })
+}
+
 /// The command for a kind of write. `first` and `second` are JSON text but for the ids of mutations.
 fn command(shell: &Shell, kind: &str, object: &str, first: &str, second: &str) -> Result<Command, Error> {
     let mutation = || MutationId::parse(first);
@@ -275,11 +286,6 @@ fn command(shell: &Shell, kind: &str, object: &str, first: &str, second: &str) -
             let records = Json::from_normalised(&line).member("\"records\"");
             let records = records.into_iter().flat_map(Json::elements).map(Fields::from_json);
             Command::Import { object, records: records.collect::<Result<_, _>>()? }
-        }
-        // What became of values, and of which portion they are.
-        "migrate" => {
-            let values = list(first, 1, Fields::from_json)?;
-            Command::Migrate { object, portion: Portion::parse(second)?, values }
         }
         "upsert" => Command::Upsert { object, record: Fields::parse(first)? },
         "delete" => Command::Delete { object, id: RecordId::parse_json(first)? },

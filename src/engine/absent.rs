@@ -511,6 +511,7 @@ impl Engine {
         let mut needs = Vec::new();
         match job {
             Job::Write { command, .. } => self.needs_of_command(command, &mut needs),
+            Job::Migrate { migration, .. } => needs.push(Need::Object(migration.object.clone())),
             Job::Sync(SyncJob::Subscribe { .. }) => {
                 // Local records of what takes part from now on are looked for.
                 let objects = self.state.tables.iter().map(|(object, _)| object);
@@ -536,9 +537,7 @@ impl Engine {
                 (object, updates.iter().map(|(id, _)| id.clone()).collect())
             }
             Command::BulkDelete { object, ids } => (object, ids.clone()),
-            Command::UpdateMany { object, .. }
-            | Command::DeleteMany { object, .. }
-            | Command::Migrate { object, .. } => {
+            Command::UpdateMany { object, .. } | Command::DeleteMany { object, .. } => {
                 return needs.push(Need::Object(object.clone()));
             }
             Command::Transaction { reads, commands } => {

@@ -3,7 +3,6 @@
 use objectql_sync_protocol::{Fields, MutationId, ObjectName, RecordId};
 
 use super::fold::Outcome;
-use super::migrate::Portion;
 use super::query::Query;
 use super::sync::progress::SyncReport;
 use super::transaction::Read;
@@ -108,16 +107,6 @@ pub enum Command {
     Discard {
         /// The mutation that was rejected.
         mutation: MutationId,
-    },
-    /// Puts what a portion of an object's data became in their place; replies whether it was taken. Otherwise another tab was faster,
-    /// and the portion is to be looked at anew.
-    Migrate {
-        /// The object's name.
-        object: ObjectName,
-        /// Which portion.
-        portion: Portion,
-        /// What became of its values, or of the first of them; of none: other releases are to stop, and nothing else.
-        values: Vec<Fields>,
     },
 }
 

@@ -12,6 +12,7 @@ use super::fold::{Folded, fold};
 use super::health::Health;
 use super::heard::{Heard, HeardRow, MOST_SENT_ALONG};
 use super::load::Loading;
+use super::migrate::Migration;
 use super::row::{Event, Row, TabId};
 use super::seal::FormatError;
 use super::staged::Staged;
@@ -39,6 +40,8 @@ pub(crate) enum Job {
     Open { request: Option<RequestId> },
     /// A write of the app.
     Write { request: RequestId, command: Command },
+    /// What became of a portion of a migration.
+    Migrate { request: RequestId, migration: Migration },
     /// A step of the sync.
     Sync(SyncJob),
     /// A `sync()`: wants nothing but its place behind the writes before it.
@@ -53,7 +56,7 @@ impl Job {
     /// Whether it may be decided in a row of writes: what rests on what is folded, only before anything else.
     fn fits_behind(&self, is_first: bool) -> bool {
         match self {
-            Self::Sync(_) | Self::Mend | Self::Write { command: Command::Migrate { .. }, .. } => false,
+            Self::Sync(_) | Self::Mend | Self::Migrate { .. } => false,
             Self::Write { command: Command::Transaction { .. } | Command::Undo | Command::Redo, .. } => {
                 is_first
             }
@@ -464,7 +467,7 @@ impl Engine {
     /// Builds a row of what waits and appends it. False when nothing is left to do.
     fn append(&mut self, now: Now) -> bool {
         self.open_if_lost();
-        if let Some(Job::Write { .. } | Job::Sync(_)) = self.log.queue.front() {
+        if let Some(Job::Write { .. } | Job::Migrate { .. } | Job::Sync(_)) = self.log.queue.front() {
             self.mend_first();
         }
         let append = match self.log.queue.front() {
@@ -472,10 +475,9 @@ impl Engine {
             Some(Job::Mend) => {
                 let jobs = self.log.queue.pop_front().into_iter().collect();
                 let events = self.decide_mending(now);
-                let row = Row { tab: self.tab, number: self.log.number(), events };
-                Some(Append::of(row, jobs, Vec::new()))
+                Some(Append::of(self.row(events), jobs, Vec::new()))
             }
-            Some(Job::Write { command: Command::Migrate { .. }, .. }) => self.decide_next_migration(),
+            Some(Job::Migrate { .. }) => self.decide_next_migration(),
             _ => Some(self.decide_next_writes(now)),
         };
         let Some(mut append) = append else { return true };
@@ -524,21 +526,22 @@ impl Engine {
                 return None;
             }
         };
-        let row = Row { tab: self.tab, number: self.log.number(), events };
-        Some(Append::of(row, vec![Job::Sync(job)], Vec::new()))
+        Some(Append::of(self.row(events), vec![Job::Sync(job)], Vec::new()))
+    }
+
+    /// A row that is to be appended.
+    fn row(&mut self, events: Vec<Event>) -> Row {
+        Row { tab: self.tab, number: self.log.number(), events }
     }
 
     /// A portion of a migration has a row of its own, too.
     fn decide_next_migration(&mut self) -> Option<Append> {
         let job = self.log.queue.pop_front()?;
-        let Job::Write { request, command: Command::Migrate { object, portion, values } } = &job else {
-            return None;
-        };
-        let decided = self.decide_migration(object, *portion, values);
+        let Job::Migrate { request, migration } = &job else { return None };
+        let decided = self.decide_migration(migration);
         let reply = decided.as_ref().map(|event| Reply::Existed(event.is_some())).map_err(Clone::clone);
         let (request, events) = (*request, decided.ok().flatten().into_iter().collect());
-        let row = Row { tab: self.tab, number: self.log.number(), events };
-        Some(Append::of(row, vec![job], vec![(request, reply)]))
+        Some(Append::of(self.row(events), vec![job], vec![(request, reply)]))
     }
 
     /// All writes that wait go into one row, each decided on top of those before it.
@@ -557,13 +560,12 @@ impl Engine {
                     staged.open();
                     replies.extend(request.map(|request| (request, Ok(Reply::Done))));
                 }
-                Job::Ask(_) | Job::Answer { .. } | Job::Sync(_) | Job::Mend => {}
+                Job::Ask(_) | Job::Answer { .. } | Job::Migrate { .. } | Job::Sync(_) | Job::Mend => {}
             }
             jobs.push(job);
         }
         let events = staged.events;
-        let row = Row { tab: self.tab, number: self.log.number(), events };
-        Append::of(row, jobs, replies)
+        Append::of(self.row(events), jobs, replies)
     }
 
     /// The row is durable: it is folded, and those who waited for it are told.
@@ -795,6 +797,7 @@ impl Engine {
             match job {
                 Job::Open { request: Some(request) }
                 | Job::Write { request, .. }
+                | Job::Migrate { request, .. }
                 | Job::Ask(Asker::Here(request))
                 | Job::Answer { request, .. } => self.reply(request, Err(error.clone())),
                 Job::Ask(Asker::Tab { tab, ask }) => {
@@ -820,7 +823,7 @@ impl Engine {
                 Job::Answer { request, result } => self.reply(request, result.map(Reply::Synced)),
                 Job::Open { .. } => self.is_open = true,
                 Job::Mend => self.mend_again(),
-                Job::Write { .. } => {}
+                Job::Write { .. } | Job::Migrate { .. } => {}
             }
         }
     }

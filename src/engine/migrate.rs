@@ -99,6 +99,17 @@ impl Migrated {
     }
 }
 
+/// What an app made of a portion of an object's data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Migration {
+    /// The object's name.
+    pub object: ObjectName,
+    /// Which portion.
+    pub portion: Portion,
+    /// What became of its values, or of the first of them; of none: other releases are to stop, and nothing else.
+    pub values: Vec<Fields>,
+}
+
 /// Which portion of an object's data an app was given: what comes back is for that one only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Portion {
@@ -282,18 +293,14 @@ impl Engine {
         if let Some(pending) = self.state.pending.get(&sequence) {
             return Some((&pending.recorded, pending.base.as_ref()));
         }
-        let rejected = self.state.rejected.iter().find(|rejected| rejected.sequence == sequence)?;
+        let rejected = self.state.rejected_at(sequence)?;
         Some((&rejected.recorded, rejected.base.as_ref()))
     }
 
     /// What of a portion goes into the row: as much as fits. Nothing where another tab was faster, whatever it did: what was made of the
     /// portion may not be made of what there is now.
-    pub(crate) fn decide_migration(
-        &self,
-        object: &ObjectName,
-        portion: Portion,
-        made: &[Fields],
-    ) -> Result<Option<Event>, Error> {
+    pub(crate) fn decide_migration(&self, migration: &Migration) -> Result<Option<Event>, Error> {
+        let Migration { object, portion, values: made } = migration;
         let Some((.., version)) = self.lagging().find(|(lagging, ..)| *lagging == object) else {
             return Ok(None);
         };
@@ -302,12 +309,12 @@ impl Engine {
         let things = self.things(object, at, made.len() + 1);
         // With nothing made of what there is the migration only begins: tabs of the release before stop, who may write without a pause.
         let only_begins = made.is_empty() && !things.is_empty();
-        if portion != current && !only_begins {
+        if *portion != current && !only_begins {
             return Ok(None);
         }
         let definition = self.config.object(object.as_str())?;
         let mut migrated = Migrated { next: at, ..Migrated::of(object, version) };
-        let (mut bytes, mut made) = (0, made);
+        let (mut bytes, mut made) = (0, made.as_slice());
         for thing in things {
             let values = self.values(object, thing);
             let parts = made.split_at_checked(values.iter().flatten().count());

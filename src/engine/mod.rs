@@ -73,7 +73,7 @@ pub use self::compact::CompactAfter;
 pub use self::config::{Config, SyncSettings};
 pub use self::fold::Outcome;
 pub use self::log::MAX_COMMAND_BYTES;
-pub use self::migrate::Portion;
+pub use self::migrate::{Migration, Portion};
 pub use self::query::{Aggregate, Filter, Found, LiveChange, Query};
 use self::query::{Collections, Path, Seen};
 pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
@@ -131,6 +131,14 @@ pub struct RequestId(pub u64);
 pub enum Input {
     /// The app writes; each call is answered by a reply.
     Write(Vec<(RequestId, Command)>),
+    /// The app hands back what it made of a portion of a migration; answered by a reply, whether it was taken. Otherwise another tab was
+    /// faster, and the portion is to be looked at anew.
+    Migrate {
+        /// The call.
+        request: RequestId,
+        /// What it made.
+        migration: Migration,
+    },
     /// The app calls `sync()`; answered by a reply.
     Sync {
         /// The call.
@@ -464,10 +472,11 @@ impl Engine {
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
             Input::Write(writes) => {
-                writes
-                    .into_iter()
-                    .for_each(|(request, command)| self.log.push(Job::Write { request, command }));
+                for (request, command) in writes {
+                    self.log.push(Job::Write { request, command });
+                }
             }
+            Input::Migrate { request, migration } => self.log.push(Job::Migrate { request, migration }),
             Input::Load { request, need } => self.handle_load(request, need),
             Input::Watch { request, mutation } => self.watch(request, mutation),
             Input::Sync { request } => self.log.push(Job::Ask(Asker::Here(request))),

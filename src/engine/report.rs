@@ -285,7 +285,7 @@ impl Engine {
         if let Some(pending) = self.state.pending.get(&sequence) {
             return self.pending_report(pending);
         }
-        let rejected = self.state.rejected.iter().find(|it| it.sequence == sequence);
+        let rejected = self.state.rejected_at(sequence);
         rejected.map_or_else(String::new, |it| self.mutation_report(&it.recorded, sequence, "rejected"))
     }
 

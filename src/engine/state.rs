@@ -321,6 +321,10 @@ impl State {
         self.rejected.iter().find(|rejected| rejected.recorded.id == id)
     }
 
+    pub(crate) fn rejected_at(&self, sequence: Sequence) -> Option<&Rejected> {
+        self.rejected.iter().find(|rejected| rejected.sequence == sequence)
+    }
+
     /// Computes what is seen of a record, after its base or its pending mutations changed.
     pub(crate) fn replay(&mut self, object: &ObjectName, id: &RecordId) {
         let table = self.tables.entry(object);

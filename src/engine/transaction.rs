@@ -193,8 +193,7 @@ fn looked_at(command: &Command) -> Result<(ObjectName, Vec<RecordId>), Error> {
         | Command::Redo
         | Command::Resolve { .. }
         | Command::Retry { .. }
-        | Command::Discard { .. }
-        | Command::Migrate { .. } => {
+        | Command::Discard { .. } => {
             return Err(Error::Internal("that cannot be part of a transaction".to_owned()));
         }
     };

@@ -165,8 +165,6 @@ impl<'a> Staged<'a> {
                 commands.iter().try_for_each(|command| self.decide_one(command).map(drop))?;
                 Ok(Reply::Done)
             }
-            // It is decided on what is folded, in a row of its own.
-            Command::Migrate { .. } => Ok(Reply::Existed(false)),
             Command::Undo => self.revert(false).map(Reply::Existed),
             Command::Redo => self.revert(true).map(Reply::Existed),
             Command::Resolve { mutation, resolution } => self.resolve(*mutation, resolution),

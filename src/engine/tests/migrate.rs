@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::log::MAX_COMMAND_BYTES;
 use crate::engine::random::Random;
-use crate::engine::{Migrated, Portion};
+use crate::engine::{Migrated, Migration, Portion};
 
 /// The usual objects, stories in that version.
 fn version(version: u32, config: Config) -> Config {
@@ -29,9 +29,9 @@ fn renamed(portion: &Value) -> Vec<Fields> {
 }
 
 /// What an app makes of a portion.
-fn migrate(portion: &Value, values: Vec<Fields>) -> Command {
+fn migrate(portion: &Value, values: Vec<Fields>) -> Migration {
     let portion = Portion::parse(portion[0].as_str().unwrap()).unwrap();
-    Command::Migrate { object: object_name("story"), portion, values }
+    Migration { object: object_name("story"), portion, values }
 }
 
 impl World {
@@ -44,10 +44,24 @@ impl World {
         serde_json::from_str(&self.tabs[tab].engine.portion_to_migrate("story", at).unwrap()).unwrap()
     }
 
+    /// Hands a portion back, without waiting for what comes of it.
+    fn start_to_hand_back(&mut self, tab: usize, migration: Migration) -> u64 {
+        let request = self.request();
+        self.tabs[tab].waiting.insert(request);
+        self.give(tab, Input::Migrate { request: RequestId(request), migration });
+        request
+    }
+
+    fn hand_back(&mut self, tab: usize, migration: Migration) -> Result<Reply, Error> {
+        let call = self.start_to_hand_back(tab, migration);
+        self.settle();
+        self.reply(tab, call)
+    }
+
     /// Writes what becomes of the next portion, without waiting for it.
     fn start_portion(&mut self, tab: usize) -> u64 {
         let portion = self.portion(tab, "");
-        self.start_write(tab, migrate(&portion, renamed(&portion)))
+        self.start_to_hand_back(tab, migrate(&portion, renamed(&portion)))
     }
 
     /// Whether it was taken.
@@ -337,7 +351,7 @@ fn what_is_written_while_an_app_is_at_a_portion_is_migrated_too() {
         if is_in_between {
             world.settle();
         }
-        let call = world.start_write(tab, migrate(&portion, renamed(&portion)));
+        let call = world.start_to_hand_back(tab, migrate(&portion, renamed(&portion)));
         world.settle();
         assert!(calls.into_iter().all(|call| world.reply(0, call).is_ok()));
         assert_eq!(world.reply(tab, call), Ok(Reply::Existed(false)));
@@ -358,8 +372,8 @@ fn a_migration_can_begin_with_nothing() {
     let tab = world.open_version(2);
     let portion = world.portion(tab, "");
     world.write(0, update("story", "s0", json!({ "title": "Late" }))).unwrap();
-    assert_eq!(world.write(tab, migrate(&portion, renamed(&portion))), Ok(Reply::Existed(false)));
-    assert_eq!(world.write(tab, migrate(&portion, vec![])), Ok(Reply::Existed(true)));
+    assert_eq!(world.hand_back(tab, migrate(&portion, renamed(&portion))), Ok(Reply::Existed(false)));
+    assert_eq!(world.hand_back(tab, migrate(&portion, vec![])), Ok(Reply::Existed(true)));
     let refused = world.write(0, update("story", "s0", json!({ "title": "Too late" }))).unwrap_err();
     assert_eq!(refused.code(), "STORAGE_OUTDATED");
     world.crash(tab);
@@ -394,7 +408,7 @@ fn a_portion_of_an_earlier_migration_is_none_of_the_next() {
     let changes = current[0].as_str().unwrap().rsplit(',').next().unwrap();
     // As if nothing else had happened: the same place, and the version that the data had.
     let stale = json!([format!("{},{},{},{changes}", parts[0], parts[1], parts[2])]);
-    assert_eq!(world.write(second, migrate(&stale, renamed(&portion))), Ok(Reply::Existed(false)));
+    assert_eq!(world.hand_back(second, migrate(&stale, renamed(&portion))), Ok(Reply::Existed(false)));
     assert_migrated_once(&world, second, 6);
 }
 
@@ -582,9 +596,9 @@ fn what_a_record_cannot_be_is_refused_and_nothing_is_written() {
     let rows = world.disk.len();
     let large = Fields::from_normalised(format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20))).unwrap();
     let portion = world.portion(tab, "");
-    assert_eq!(world.write(tab, migrate(&portion, vec![large])).unwrap_err().code(), "VALUE_TOO_LARGE");
+    assert_eq!(world.hand_back(tab, migrate(&portion, vec![large])).unwrap_err().code(), "VALUE_TOO_LARGE");
     let elsewhere = json!(["9,0,1,0"]);
-    assert_eq!(world.write(tab, migrate(&elsewhere, renamed(&portion))), Ok(Reply::Existed(false)));
+    assert_eq!(world.hand_back(tab, migrate(&elsewhere, renamed(&portion))), Ok(Reply::Existed(false)));
     assert!(["", "1", "1,2,3", "1,2,3,x", "1,2,-3,4"].iter().all(|text| Portion::parse(text).is_err()));
     assert_eq!(world.disk.len(), rows);
     assert_eq!(world.lagging(tab), json!([["story", 1, 2]]));
@@ -605,7 +619,7 @@ fn a_portion_that_grows_is_written_in_several_rows() {
     while world.lagging(tab) != json!([]) {
         let portion = world.portion(tab, "");
         let values = renamed(&portion).into_iter().map(|value| value.with("text", &text));
-        world.write(tab, migrate(&portion, values.collect())).unwrap();
+        world.hand_back(tab, migrate(&portion, values.collect())).unwrap();
         assert!(world.disk.last().unwrap().len() < MAX_COMMAND_BYTES);
         rows += 1;
     }
