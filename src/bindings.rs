@@ -15,8 +15,9 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
+use crate::browser::calls::{Wants, reply_to_js, to_js};
 use crate::browser::cipher::Cipher;
-use crate::browser::driver::{Hooks, Settings, Shell, reply_to_js, to_js};
+use crate::browser::driver::{Hooks, Settings, Shell};
 use crate::browser::environment::now;
 use crate::browser::log::Durability;
 use crate::browser::memory::MemoryLog;
@@ -82,14 +83,14 @@ impl Driver {
     ) -> Promise {
         let shell = &self.0;
         or_rejected(text(first).and_then(|first| match (kind, within) {
-            ("createEach", _) => shell.call_each(creates(shell, object, &first)?),
+            ("createEach", _) => shell.write_each(creates(shell, object, &first)?),
             ("migrate", _) => {
                 let migration = migration(shell, object, &first, second)?;
-                shell.call(true, |request| Input::Migrate { request, migration })
+                shell.call(Wants::Outcome, |request| Input::Migrate { request, migration })
             }
             (_, None) => {
                 let command = command(shell, kind, object, &first, second)?;
-                shell.call(true, |request| Input::Write(vec![(request, command)]))
+                shell.call(Wants::Outcome, |request| Input::Write(vec![(request, command)]))
             }
             (_, Some(transaction)) => {
                 let command = command(shell, kind, object, &first, second)?;
@@ -141,7 +142,7 @@ impl Driver {
             None => Ok(Need::Object(object)),
             Some(id) => Ok(Need::Record(RecordKey { object, id: RecordId::parse_json(&id)? })),
         });
-        or_rejected(need.and_then(|need| self.0.call(false, |request| Input::Load { request, need })))
+        or_rejected(need.and_then(|need| self.0.call(Wants::Answer, |request| Input::Load { request, need })))
     }
 
     /// Changes whenever a record does.
@@ -182,16 +183,16 @@ impl Driver {
     /// Pushes and pulls until both are drained; gives a report.
     #[wasm_bindgen(unchecked_return_type = "Promise<object>")]
     pub fn sync(&self) -> Promise {
-        or_rejected(self.0.call(false, |request| Input::Sync { request }))
+        or_rejected(self.0.call(Wants::Answer, |request| Input::Sync { request }))
     }
 
     /// Waits until a pending mutation has an outcome; gives it in one word.
     #[wasm_bindgen(unchecked_return_type = "Promise<string>")]
     pub fn settled(&self, mutation: &str) -> Promise {
         or_rejected(
-            MutationId::parse(mutation)
-                .map_err(Error::from)
-                .and_then(|mutation| self.0.call(false, |request| Input::Watch { request, mutation })),
+            MutationId::parse(mutation).map_err(Error::from).and_then(|mutation| {
+                self.0.call(Wants::Answer, |request| Input::Watch { request, mutation })
+            }),
         )
     }
 
@@ -322,6 +323,7 @@ fn answer(
             engine.end_export(within.unwrap_or_default());
             "null".to_owned()
         }
+        "defaults" => engine.defaults(),
         "objectsToMigrate" => engine.objects_to_migrate(),
         "portionToMigrate" => engine.portion_to_migrate(object, first)?,
         "explain" => engine.explain(object, Query::parse(first)?)?,

@@ -1,6 +1,6 @@
+import { forEachMade, RecordDraft } from './drafts.js';
 import type { Driver } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
-import { forEachMade, RecordDraft } from './values.js';
 
 /** How many records cross at once. */
 const MOST = 256;

@@ -1,9 +1,11 @@
 import type { Creates } from './creates.js';
+import type { RecordDraft } from './drafts.js';
 import { type Driver, parse, type Question, whenLoaded, withAnswer } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import type { Events } from './events.js';
 import { exportLines, readLines } from './export.js';
 import { LiveQuery, type Watch } from './live-query.js';
+import { encodeQuery } from './queries.js';
 import { type Expanding, objectName, Records } from './records.js';
 import { readStatus } from './shared.js';
 import type { Reader } from './start.js';
@@ -31,7 +33,7 @@ import type {
   SyncReport,
   TransactionOptions,
 } from './types.js';
-import { encodeQuery, encodeRecord, encodeResolution, type RecordDraft } from './values.js';
+import { type Defaults, encodeRecord, encodeResolution } from './values.js';
 
 /** How many records `import` deletes in one commit: a call may write 16 MiB. */
 const MOST_DELETED = 10_000;
@@ -42,6 +44,8 @@ export interface Handle {
   readonly driver: Driver;
   readonly reader: Reader;
   readonly creates: Creates;
+  /** The objects that are defined, with the defaults of their fields. */
+  readonly objects: ReadonlyMap<string, Defaults>;
   readonly events: Events;
   storage(): Promise<StorageReport>;
   close(): Promise<void>;
@@ -81,6 +85,11 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
   /** @internal */
   protected get source(): Reader {
     return this.#handle.reader;
+  }
+
+  /** @internal */
+  protected get objects(): ReadonlyMap<string, Defaults> {
+    return this.#handle.objects;
   }
 
   /** The name it was opened with. */
@@ -175,7 +184,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
       if (this.#lastStatus !== undefined) abandon();
       this.#throwIfClosed();
       const forget = this.#handle.events.onEnd(abandon);
-      return new Transaction<Schema>((task) => this.run(task), number, this.#handle.reader, forget);
+      return new Transaction<Schema>((task) => this.run(task), number, this.#handle, forget);
     }));
   }
 
@@ -231,7 +240,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
       count += await this.run((driver) => driver.write('import', object, new TextEncoder().encode(text), '') as Promise<number>);
     }
     if (options?.mode !== 'replace') return count;
-    for (const name of this.#handle.reader.objects()) {
+    for (const name of this.objects.keys()) {
       const kept = new Set(lines.filter(({ object }) => object === name).flatMap(({ ids }) => ids));
       const found = await this.run(() => this.#handle.reader.find(name, encodeQuery(undefined)));
       const gone = found.map(({ id }) => id).filter((id) => !kept.has(id));

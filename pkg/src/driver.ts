@@ -9,7 +9,7 @@ export type Write =
   | 'resolve' | 'retry' | 'discard' | 'commit' | 'undo' | 'redo' | 'migrate';
 
 /** What can be asked, likewise. */
-export type Question = 'status' | 'pendingMutations' | 'conflicts' | 'rejected' | 'count' | 'explain' | 'aggregate' | 'distinct' | 'find'
+export type Question = 'status' | 'defaults' | 'pendingMutations' | 'conflicts' | 'rejected' | 'count' | 'explain' | 'aggregate' | 'distinct' | 'find'
   | 'beginExport' | 'nextExport' | 'endExport' | 'objectsToMigrate' | 'portionToMigrate';
 
 /** What is there at once, or comes from a worker. */

@@ -1,7 +1,7 @@
 import { errorWithCode, QueryError } from './errors.js';
 import type { ReadRecord } from './rows.js';
 import type { ObjectDefinition, RecordId } from './types.js';
-import { type Defaults, type EncodedQuery, readDefaults } from './values.js';
+import type { EncodedQuery } from './queries.js';
 
 /** How many ids one query asks for: what the driver looks for by an index at most. */
 const MOST_IDS = 256;
@@ -77,23 +77,11 @@ const MOST_SHAPES = 16;
 /** The shapes of the last queries with `fields` or `expand`. */
 export class Shapes {
   readonly #definitions: Definitions;
-  readonly #defaults: ReadonlyMap<string, Defaults>;
   /** The one used last comes last. */
   readonly #shapes = new Map<string, Shape>();
 
   constructor(objects: readonly ObjectDefinition[]) {
     this.#definitions = new Map(objects.map((object) => [object.name, object]));
-    this.#defaults = new Map(objects.map((object) => [object.name, readDefaults(object)]));
-  }
-
-  /** The names of the objects that are defined. */
-  objects(): Iterable<string> {
-    return this.#definitions.keys();
-  }
-
-  /** What records of an object have that are made without it. */
-  defaults(object: string): Defaults {
-    return this.#defaults.get(object) ?? [];
   }
 
   /** What a query makes of what it finds, if that is not the records themselves. Errors: as `Shape`. */

@@ -28,12 +28,10 @@ export class Databases {
     const user: User = { events: new Events(), options: { ...options, name } };
     return await this.#inTurn(name, async () => {
       const shared = await this.#join(name, settings, user);
-      const { driver, reader, creates } = await shared.ends();
+      const ends = await shared.ends();
       return new Database<Schema>({
         name: options.name,
-        driver,
-        reader,
-        creates,
+        ...ends,
         events: user.events,
         storage: () => shared.storage(),
         close: () => this.#leave(name, shared, user),

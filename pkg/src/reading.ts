@@ -1,10 +1,10 @@
 import type { LocalDriver } from './driver.js';
 import { type Find, Shapes } from './expand.js';
 import type { Watch } from './live-query.js';
+import type { EncodedQuery } from './queries.js';
 import { freeze, type ReadRecord, Rows } from './rows.js';
 import type { Reader } from './start.js';
 import type { ChangeEvent, ObjectDefinition, RecordId } from './types.js';
-import type { Defaults, EncodedQuery } from './values.js';
 
 /** A live query that is followed. */
 interface Live {
@@ -26,14 +26,6 @@ export class Reading implements Reader {
   constructor(driver: LocalDriver, objects: readonly ObjectDefinition[]) {
     this.#driver = driver;
     this.#shapes = new Shapes(objects);
-  }
-
-  objects(): Iterable<string> {
-    return this.#shapes.objects();
-  }
-
-  defaults(object: string): Defaults {
-    return this.#shapes.defaults(object);
   }
 
   get(object: string, id: RecordId): ReadRecord | undefined {

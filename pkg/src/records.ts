@@ -1,5 +1,7 @@
+import { encodeNewRecords, RecordDraft } from './drafts.js';
 import { type Answer, type Driver, parse, type Question, whenLoaded, withAnswer, type Write } from './driver.js';
 import { errorWithCode } from './errors.js';
+import { encodeAggregation, type EncodedQuery, encodeGivenWhere, encodeQuery, encodeWhere } from './queries.js';
 import type { ReadRecord } from './rows.js';
 import type {
   AggregateQuery,
@@ -21,19 +23,7 @@ import type {
   Stored,
   Where,
 } from './types.js';
-import type { Defaults, EncodedQuery } from './values.js';
-import {
-  encodeAggregation,
-  encodeGivenWhere,
-  encodeId,
-  encodeIds,
-  encodeNewRecords,
-  encodeQuery,
-  encodeRecord,
-  encodeUpdates,
-  encodeWhere,
-  RecordDraft,
-} from './values.js';
+import { type Defaults, encodeId, encodeIds, encodeRecord, encodeUpdates } from './values.js';
 
 /** From this length on, in UTF-16 units, a text crosses faster as bytes. */
 const LONG = 1_000;
@@ -46,14 +36,14 @@ export type Expanding<Schema, Name extends ObjectName<Schema>, E> = { readonly e
 export interface Source {
   get(object: string, id: RecordId): Answer<ReadRecord | undefined>;
   find(object: string, query: EncodedQuery): Answer<readonly ReadRecord[]>;
-  /** What records of an object have that are made without it. */
-  defaults(object: string): Defaults;
 }
 
 /** Reading and writing records: of a database, or in a transaction. */
 export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
   /** @internal */
   protected abstract readonly source: Source;
+  /** The objects, with what their records have that are made without it. @internal */
+  protected abstract readonly objects: ReadonlyMap<string, Defaults>;
   /** The transaction's number. @internal */
   protected abstract readonly within: number | undefined;
 
@@ -74,7 +64,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
    * ```
    */
   create<Name extends ObjectName<Schema>>(object: Name, record: NewRecord<Schema[Name]>): Promise<Stored<Schema[Name]>> {
-    const encoded = attempt(() => [objectName(object), new RecordDraft(record, object, this.source.defaults(object))] as const);
+    const encoded = attempt(() => [objectName(object), new RecordDraft(record, object, this.objects.get(object) ?? [])] as const);
     return this.make(encoded) as Promise<Stored<Schema[Name]>>;
   }
 
@@ -94,7 +84,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
     records: readonly NewRecord<Schema[Name]>[],
   ): Promise<Stored<Schema[Name]>[]> {
     const encoded = attempt(() => {
-      const { text, complete } = encodeNewRecords(records, object, this.source.defaults(objectName(object)));
+      const { text, complete } = encodeNewRecords(records, object, this.objects.get(objectName(object)) ?? []);
       return { name: objectName(object), text: crossing(text), complete };
     });
     return this.run(async (driver) => {

@@ -1,10 +1,11 @@
 import { type Find, Shapes } from './expand.js';
 import type { Watch } from './live-query.js';
+import type { EncodedQuery } from './queries.js';
 import type { RemoteDriver } from './remote.js';
 import type { ReadRecord } from './rows.js';
 import type { Reader } from './start.js';
 import type { ObjectDefinition, RecordId } from './types.js';
-import { type Defaults, encodeId, type EncodedQuery } from './values.js';
+import { encodeId } from './values.js';
 
 /**
  * What a database is read by whose driver is in a worker. That asks the driver at one moment for all that belongs to a row; the
@@ -17,14 +18,6 @@ export class RemoteReading implements Reader {
   constructor(driver: RemoteDriver, objects: readonly ObjectDefinition[]) {
     this.#driver = driver;
     this.#shapes = new Shapes(objects);
-  }
-
-  objects(): Iterable<string> {
-    return this.#shapes.objects();
-  }
-
-  defaults(object: string): Defaults {
-    return this.#shapes.defaults(object);
   }
 
   /** The worker always knows. */

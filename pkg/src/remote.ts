@@ -22,7 +22,7 @@ import { RemoteReading } from './remote-reading.js';
 import { parseRecords, type ReadRecord, Rows } from './rows.js';
 import type { Opened, Opening, PageHooks, Place } from './start.js';
 import type { OpenOptions, Status } from './types.js';
-import type { EncodedQuery } from './values.js';
+import type { EncodedQuery } from './queries.js';
 
 /** How long a worker may take to say hello: 30 seconds. */
 const HELLO_MS = 30_000;

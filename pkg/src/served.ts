@@ -14,7 +14,7 @@ import {
 import { parseRecords } from './rows.js';
 import type { Opening, PageHooks } from './start.js';
 import type { ChangeEvent } from './types.js';
-import type { EncodedQuery } from './values.js';
+import type { EncodedQuery } from './queries.js';
 
 /** A longer text of records crosses in parts of about so many UTF-16 units, so that the page never parses for long: 256 Ki. */
 const PART = 1 << 18;

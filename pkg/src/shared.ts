@@ -1,4 +1,6 @@
 import { Creates } from './creates.js';
+import type { Handle } from './database.js';
+import { readDefaults } from './drafts.js';
 import type { Driver } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { type Events, report } from './events.js';
@@ -14,6 +16,9 @@ export interface User {
   readonly events: Events;
   readonly options: OpenOptions;
 }
+
+/** What handles read and create by. */
+type Ends = Pick<Handle, 'driver' | 'reader' | 'creates' | 'objects'>;
 
 /** What the handles on one database must agree on. */
 export interface Settings {
@@ -38,6 +43,7 @@ export class SharedDatabase {
   readonly #opening: Promise<Opened>;
   #reader: Reader | undefined;
   #creates: Creates | undefined;
+  #objects: Ends['objects'] | undefined;
   /** The conflicts that the app was asked about. */
   readonly #asked = new Set<string>();
   /** Where and how the log is kept. */
@@ -121,11 +127,12 @@ export class SharedDatabase {
     await driver.close();
   }
 
-  /** What all handles read and create by, once the driver is open. */
-  async ends(): Promise<Opened & { creates: Creates }> {
+  /** What all handles read and create by, once the database is open. */
+  async ends(): Promise<Ends> {
     const { driver, reader } = await this.#opening;
     this.#creates ??= new Creates(driver);
-    return { driver, reader, creates: this.#creates };
+    this.#objects ??= readDefaults(await driver.ask('defaults', '', '', ''));
+    return { driver, reader, creates: this.#creates, objects: this.#objects };
   }
 
   #hooks(options: OpenOptions): PageHooks {

@@ -5,7 +5,7 @@ import type { Watch } from './live-query.js';
 import { connect } from './realtime.js';
 import type { ReadRecord } from './rows.js';
 import type { ObjectDefinition, OpenOptions, RecordId } from './types.js';
-import type { Defaults, EncodedQuery } from './values.js';
+import type { EncodedQuery } from './queries.js';
 
 /** How long after a database is opened Chromium's journal is renewed, unless something is written before: 500 ms. */
 const JOURNAL_DELAY_MS = 500;
@@ -39,10 +39,6 @@ export interface PageHooks {
 
 /** How records are read by whoever has the database open. */
 export interface Reader {
-  /** The names of the objects that are defined. */
-  objects(): Iterable<string>;
-  /** What records of an object have that are made without it. */
-  defaults(object: string): Defaults;
   /** Whether it has to know which records change. */
   readonly wantsChanges: boolean;
   get(object: string, id: RecordId): Answer<ReadRecord | undefined>;

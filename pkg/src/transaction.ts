@@ -1,8 +1,15 @@
+import { forEachMade, type RecordDraft } from './drafts.js';
 import { type Driver, withAnswer } from './driver.js';
 import { Records, type Source } from './records.js';
 import type { Reader } from './start.js';
 import type { AnySchema, RecordId, SchemaOf } from './types.js';
-import { encodeId, forEachMade, type RecordDraft } from './values.js';
+import { type Defaults, encodeId } from './values.js';
+
+/** What it reads by, of its database. */
+interface Ends {
+  readonly reader: Reader;
+  readonly objects: ReadonlyMap<string, Defaults>;
+}
 
 /**
  * Reads and writes that become one commit, or nothing. It reads what it wrote; others see it when it is committed. Made by
@@ -15,6 +22,8 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
   /** @internal */
   protected readonly source: Source;
   /** @internal */
+  protected readonly objects: ReadonlyMap<string, Defaults>;
+  /** @internal */
   protected readonly within: number;
   readonly #run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>;
   readonly #forget: () => void;
@@ -23,15 +32,15 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
   #last: Promise<void> | undefined;
 
   /** @internal */
-  constructor(run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>, number: number, reader: Reader, forget: () => void) {
+  constructor(run: <R>(task: (driver: Driver) => R | Promise<R>) => Promise<R>, number: number, { reader, objects }: Ends, forget: () => void) {
     super();
+    this.objects = objects;
     this.#run = run;
     this.#forget = forget;
     this.within = number;
     this.source = {
       get: (object, id) => withAnswer(reader.findIn(number, object, { json: `{"where":{"id":${encodeId(id)}}}` }), ([record]) => record),
       find: (object, query) => reader.findIn(number, object, query),
-      defaults: (object) => reader.defaults(object),
     };
   }
 

@@ -146,6 +146,10 @@ export class FakeDriver {
     });
   }
 
+  defaults() {
+    return '{}';
+  }
+
   status() {
     return JSON.stringify({ state: this.#isClosed ? 'closed' : 'idle', pending: 0, leader: true });
   }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openDatabase } from '../dist/index.js';
-import { encodeAggregation, encodeQuery, encodeWhere } from '../dist/values.js';
+import { encodeAggregation, encodeQuery, encodeWhere } from '../dist/queries.js';
 
 const newer = (query) => JSON.parse(encodeQuery(query).json);
 const where = (filters) => newer({ filters }).where;

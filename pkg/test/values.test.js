@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import vm from 'node:vm';
-import { encodeId, encodeNewRecords, encodeQuery, encodeRecord, encodeUpdates, encodeWhere } from '../dist/values.js';
+import { encodeNewRecords } from '../dist/drafts.js';
+import { encodeQuery, encodeWhere } from '../dist/queries.js';
+import { encodeId, encodeRecord, encodeUpdates } from '../dist/values.js';
 
 const nested = (levels) => (levels === 1 ? {} : { a: nested(levels - 1) });
 

@@ -245,20 +245,21 @@ impl ObjectDefinition {
         self.sync.check()
     }
 
+    /// The defaults of the fields that have one: name and JSON text.
+    pub fn defaults(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().filter_map(|(name, field)| {
+            // Those are the driver's.
+            let is_field = !matches!(name.as_str(), "id" | "created_at" | "updated_at");
+            is_field.then_some((name.as_str(), field.default_value.as_deref()?))
+        })
+    }
+
     /// A record with the defaults of the fields that it does not have. Null is a value.
     #[must_use]
     pub fn with_defaults(&self, record: Fields) -> Fields {
-        let defaults = self.fields.iter().filter_map(|(name, field)| {
-            // Those are the driver's.
-            let is_field = !matches!(name.as_str(), "id" | "created_at" | "updated_at");
-            is_field.then_some((name, field.default_value.as_ref()?))
-        });
-        defaults.fold(
-            record,
-            |record, (name, value)| {
-                if record.get(name).is_some() { record } else { record.with(name, value) }
-            },
-        )
+        self.defaults().fold(record, |record, (name, value)| {
+            if record.get(name).is_some() { record } else { record.with(name, value) }
+        })
     }
 
     fn has_field(&self, name: &str) -> bool {

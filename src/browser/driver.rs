@@ -6,12 +6,12 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use gloo_timers::callback::{Interval, Timeout};
-use hashbrown::HashMap;
 use js_sys::{Function, Promise};
-use objectql_sync_protocol::{ClientId, Fields};
+use objectql_sync_protocol::ClientId;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
+use super::calls::{Calls, Wants};
 use super::channel::Channel;
 use super::cipher::Cipher;
 use super::environment::{now, seed};
@@ -21,17 +21,13 @@ use super::log::{Beginning, NewRoot, Outcome};
 use super::realtime::{Happening, Socket};
 use super::store::{Storage, Store};
 use super::transport::Transport;
-use crate::engine::{
-    Announcement, Command, Config, Engine, ErrorReport, Input, Notice, Output, Reply, RequestId,
-};
+use crate::engine::{Announcement, Command, Config, Engine, Input, Notice, Output, RequestId};
 use crate::error::Error;
 
 /// A browser may fire a timer a little early: without this the engine would be woken twice.
 const TIMER_SLACK_MS: u32 = 1;
 /// How often a page without `BroadcastChannel` looks whether other tabs wrote: every second.
 const POLL_MS: u32 = 1000;
-/// How long a time is, with its quotes.
-const TIME_BYTES: usize = 26;
 /// `setTimeout` takes 31 bits of milliseconds.
 const LONGEST_TIMER_MS: u32 = i32::MAX.unsigned_abs();
 
@@ -48,9 +44,7 @@ pub(crate) struct Shell {
     /// None once it is closed: the functions lead to the app's objects and these to the driver, a circle through the wasm that
     /// no collector of garbage sees.
     hooks: RefCell<Option<Rc<Hooks>>>,
-    calls: RefCell<HashMap<RequestId, Call>>,
-    groups: RefCell<Vec<Group>>,
-    next_request: Cell<u64>,
+    calls: Calls,
     timer: RefCell<Option<Timeout>>,
     channel: RefCell<Option<Channel>>,
     /// Looks for rows of other tabs, where there is no channel.
@@ -62,24 +56,6 @@ pub(crate) struct Shell {
     is_closed: Cell<bool>,
     /// Who waits for the writes under way before the database is closed.
     closing: RefCell<Vec<Function>>,
-}
-
-/// A call that waits for its reply.
-struct Call {
-    resolve: Function,
-    reject: Function,
-    /// Whether `close` waits for it.
-    is_write: bool,
-}
-
-/// Writes that were made together and have each its own outcome. It is one promise for all of them, which the page takes apart.
-struct Group {
-    /// Their numbers begin here.
-    first: u64,
-    /// How many outcomes are missing.
-    left: usize,
-    results: Vec<Option<Result<Reply, Error>>>,
-    resolve: Function,
 }
 
 /// What the shell is started with.
@@ -110,7 +86,8 @@ impl Shell {
     /// Starts an engine; the promise is kept when the database can be used.
     pub(crate) fn open(settings: Settings) -> Result<(Rc<Self>, Promise), Error> {
         let Settings { name, storage, config, before_writing, cipher, began, hooks } = settings;
-        let open = RequestId(0);
+        let calls = Calls::default();
+        let (open, opened) = calls.add(Wants::Outcome, 1);
         let shell = Rc::new(Self {
             engine: RefCell::new(Some(Box::new(Engine::new(config, seed()?, open)))),
             inputs: RefCell::default(),
@@ -118,9 +95,7 @@ impl Shell {
             log: Store::open(&name, storage, before_writing, cipher, began),
             name,
             hooks: RefCell::new(Some(Rc::new(hooks))),
-            calls: RefCell::default(),
-            groups: RefCell::default(),
-            next_request: Cell::new(1),
+            calls,
             timer: RefCell::default(),
             channel: RefCell::default(),
             poll: RefCell::default(),
@@ -130,7 +105,6 @@ impl Shell {
             is_closed: Cell::new(false),
             closing: RefCell::default(),
         });
-        let opened = shell.wait_for(open, true);
         shell.join();
         shell.handle(Input::Wake);
         Ok((shell, opened))
@@ -218,39 +192,25 @@ impl Shell {
     /// Makes a call; the promise is kept when the engine replies.
     pub(crate) fn call(
         self: &Rc<Self>,
-        is_write: bool,
+        wants: Wants,
         input: impl FnOnce(RequestId) -> Input,
     ) -> Result<Promise, Error> {
-        if self.is_closed.get() {
-            return Err(Error::Closed);
-        }
-        let request = RequestId(self.next_request.get());
-        self.next_request.set(request.0 + 1);
-        let promise = self.wait_for(request, is_write);
+        self.check_open()?;
+        let (request, promise) = self.calls.add(wants, 1);
         self.handle(input(request));
         Ok(promise)
     }
 
     /// Makes writes that have each its own outcome; the promise is kept when all have it.
-    pub(crate) fn call_each(self: &Rc<Self>, commands: Vec<Command>) -> Result<Promise, Error> {
-        if self.is_closed.get() {
-            return Err(Error::Closed);
-        }
-        let first = self.next_request.get();
-        let writes: Vec<_> = (first..).map(RequestId).zip(commands).collect();
-        self.next_request.set(first + writes.len() as u64);
-        let promise = Promise::new(&mut |resolve, _| {
-            let results = vec![None; writes.len()];
-            self.groups.borrow_mut().push(Group { first, left: writes.len(), results, resolve });
-        });
-        self.handle(Input::Write(writes));
+    pub(crate) fn write_each(self: &Rc<Self>, commands: Vec<Command>) -> Result<Promise, Error> {
+        self.check_open()?;
+        let (first, promise) = self.calls.add(Wants::Outcomes, commands.len());
+        self.handle(Input::Write((first.0..).map(RequestId).zip(commands).collect()));
         Ok(promise)
     }
 
-    fn wait_for(&self, request: RequestId, is_write: bool) -> Promise {
-        Promise::new(&mut |resolve, reject| {
-            self.calls.borrow_mut().insert(request, Call { resolve, reject, is_write });
-        })
+    fn check_open(&self) -> Result<(), Error> {
+        if self.is_closed.get() { Err(Error::Closed) } else { Ok(()) }
     }
 
     fn hooks(&self) -> Option<Rc<Hooks>> {
@@ -271,10 +231,7 @@ impl Shell {
     }
 
     fn close_if_done(&self) {
-        if !self.is_closed.get()
-            || self.calls.borrow().values().any(|call| call.is_write)
-            || !self.groups.borrow().is_empty()
-        {
+        if !self.is_closed.get() || self.calls.has_writes() {
             return;
         }
         self.listeners.borrow_mut().clear();
@@ -286,9 +243,7 @@ impl Shell {
         self.log.close();
         self.hooks.take();
         self.engine.take();
-        for (_, call) in std::mem::take(&mut *self.calls.borrow_mut()) {
-            let _ = call.reject.call1(&JsValue::NULL, &to_js(&Error::Closed));
-        }
+        self.calls.close();
         for resolve in std::mem::take(&mut *self.closing.borrow_mut()) {
             let _ = resolve.call0(&JsValue::NULL);
         }
@@ -346,7 +301,7 @@ impl Shell {
                     channel.announce(&announcement);
                 }
             }
-            Output::Reply { request, result } => self.reply(request, result),
+            Output::Reply { request, result } => self.calls.reply(request, result),
             Output::Notice(notice) => self.tell(&notice),
         }
     }
@@ -390,44 +345,6 @@ impl Shell {
             Timeout::new(millis, move || handle_in(&weak, Input::Wake))
         });
         self.timer.replace(timer);
-    }
-
-    fn reply(&self, request: RequestId, result: Result<Reply, Error>) {
-        let call = self.calls.borrow_mut().remove(&request);
-        let Some(call) = call else { return self.reply_in_group(request, result) };
-        // What the app does with it runs after this, as a microtask of its own.
-        let _ = match &result {
-            Ok(reply) => call.resolve.call1(&JsValue::NULL, &reply_to_js(reply)),
-            Err(error) => call.reject.call1(&JsValue::NULL, &to_js(error)),
-        };
-    }
-
-    fn reply_in_group(&self, request: RequestId, result: Result<Reply, Error>) {
-        let mut groups = self.groups.borrow_mut();
-        let place =
-            |group: &Group| request.0.checked_sub(group.first).and_then(|at| usize::try_from(at).ok());
-        let Some(at) =
-            groups.iter().position(|group| place(group).is_some_and(|at| at < group.results.len()))
-        else {
-            return;
-        };
-        if let Some(group) = groups.get_mut(at) {
-            if let Some(slot) = place(group).and_then(|at| group.results.get_mut(at)) {
-                *slot = Some(result);
-                group.left -= 1;
-            }
-            if group.left > 0 {
-                return;
-            }
-        }
-        let group = groups.remove(at);
-        drop(groups);
-        let mut results = group.results.iter().flatten().map(|result| match result {
-            Ok(Reply::Made(records)) => Ok(records.as_slice()),
-            Ok(_) => Ok([].as_slice()),
-            Err(error) => Err(error),
-        });
-        let _ = group.resolve.call1(&JsValue::NULL, &JsValue::from_str(&made_by_time(&mut results)));
     }
 
     fn wants_changes(&self) -> bool {
@@ -520,71 +437,4 @@ fn handle_in(shell: &Weak<Shell>, input: Input) {
     if let Some(shell) = shell.upgrade() {
         shell.handle(input);
     }
-}
-
-pub(crate) fn reply_to_js(reply: &Reply) -> JsValue {
-    match reply {
-        Reply::Record(record) => JsValue::from_str(record.as_str()),
-        Reply::Made(records) => {
-            JsValue::from_str(&made_by_time(&mut std::iter::once(Ok(records.as_slice()))))
-        }
-        Reply::Records(records) => {
-            let mut text = String::with_capacity(
-                records.iter().map(|record| record.as_str().len() + 1).sum::<usize>() + 2,
-            );
-            text.push('[');
-            for record in records {
-                if text.len() > 1 {
-                    text.push(',');
-                }
-                text.push_str(record.as_str());
-            }
-            text.push(']');
-            JsValue::from_str(&text)
-        }
-        Reply::Existed(existed) => JsValue::from_bool(*existed),
-        Reply::Count(count) => JsValue::from_f64(*count as f64),
-        Reply::Synced(report) => serde_wasm_bindgen::to_value(report).unwrap_or(JsValue::UNDEFINED),
-        Reply::Settled(outcome) => JsValue::from_str(outcome.as_str()),
-        Reply::Done => JsValue::UNDEFINED,
-    }
-}
-
-/// The ids of records that were made, as JSON: those of one time in an array that begins with it; an error in the place of what was
-/// not made. What else is in the records the page knows, and hundreds of bytes of each need not cross back.
-fn made_by_time<'a>(results: &mut dyn Iterator<Item = Result<&'a [Fields], &'a Error>>) -> String {
-    let (mut text, mut last) = (String::from("[[\"\""), "\"\"");
-    for result in results {
-        match result {
-            Ok(records) => {
-                for record in records {
-                    let all = record.as_str();
-                    // What was made ends with its time.
-                    let time =
-                        all.get(all.len().saturating_sub(TIME_BYTES + 1)..all.len() - 1).unwrap_or(last);
-                    if time != last {
-                        text.push_str("],[");
-                        text.push_str(time);
-                        last = time;
-                    }
-                    text.push(',');
-                    text.push_str(record.get_quoted("\"id\"").map_or("null", |id| id.as_str()));
-                }
-            }
-            Err(error) => {
-                text.push(',');
-                text.push_str(&ErrorReport::from(error).to_json());
-            }
-        }
-    }
-    text.push_str("]]");
-    text
-}
-
-/// An `Error` with a `code`.
-pub(crate) fn to_js(error: &Error) -> JsValue {
-    let ErrorReport { code, message } = ErrorReport::from(error);
-    let error = js_sys::Error::new(&message);
-    let _ = js_sys::Reflect::set(&error, &JsValue::from_str("code"), &JsValue::from_str(code));
-    error.into()
 }

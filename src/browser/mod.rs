@@ -1,5 +1,6 @@
 //! The shells: they do what the engine decided, and decide nothing.
 
+pub(crate) mod calls;
 pub(crate) mod channel;
 pub(crate) mod cipher;
 pub(crate) mod driver;
