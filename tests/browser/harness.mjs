@@ -9,7 +9,7 @@ import { Ledger } from './ledger.mjs';
 import { Browser, launch, newFolder, openPage, Proxy, removeFolder, SyncServer } from './parts.mjs';
 import { Wire } from './wire.mjs';
 
-export { altered, elsewhere, held, reload, until } from './parts.mjs';
+export { altered, crash, elsewhere, held, reload, until } from './parts.mjs';
 export { test } from './only.mjs';
 export { isPlain } from './servers.mjs';
 
@@ -87,7 +87,6 @@ export async function world(t, { strategy, objects = OBJECTS, serverArgs = [], i
   const copyProfile = (from, to) => cpSync(join(folder, from), join(folder, to), { recursive: true });
   return { server, ledger, ...first, openDevice, openBrowser, copyProfile };
 }
-
 
 /** Writes the definition of stories with a strategy where a server reads it; returns the folder. */
 function storiesWith(folder, strategy) {

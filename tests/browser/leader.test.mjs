@@ -1,6 +1,6 @@
 // The tab that syncs crashes, or is frozen and wakes again: another one takes over in time, and nothing is applied twice.
 import assert from 'node:assert/strict';
-import { held, test, until, world } from './harness.mjs';
+import { crash, held, test, until, world } from './harness.mjs';
 
 /** How soon another tab has to push after the leader crashed, and after it froze. */
 const AFTER_CRASH_MS = 5_000;
@@ -34,10 +34,7 @@ test('when the tab that syncs crashes, another one pushes within 5 seconds, what
   await leader.evaluate(() => write('create', 'left'));
   await until(() => follower.evaluate(() => db.get('story', 'left')), 'the other tab sees it');
   proxy.isDown = false;
-  const crashed = new Promise((resolve) => leader.once('crash', resolve));
-  const session = await leader.context().newCDPSession(leader);
-  session.send('Page.crash').catch(() => {});
-  await crashed;
+  await crash(leader);
   await follower.evaluate(() => write('create', 'own'));
   await until(async () => (await hasArrived(server, 'left')()) && hasArrived(server, 'own')(), 'both are pushed', AFTER_CRASH_MS);
   await ledger.settle(follower);
@@ -49,8 +46,7 @@ test('when the tab that syncs crashes with a request under way, another one ends
   proxy.faults.push(fault);
   await leader.evaluate(() => write('create', 'sent'));
   await answered;
-  const session = await leader.context().newCDPSession(leader);
-  session.send('Page.crash').catch(() => {});
+  await crash(leader);
   await follower.evaluate(() => write('create', 'own'));
   await until(hasArrived(server, 'own'), 'the other tab pushes', AFTER_CRASH_MS);
   release();

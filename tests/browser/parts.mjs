@@ -47,6 +47,14 @@ export async function reload(tab) {
   await tab.waitForFunction(() => document.title === 'ready');
 }
 
+/** Ends the process of a tab: the page is told nothing. */
+export async function crash(tab) {
+  const session = await tab.context().newCDPSession(tab);
+  const crashed = new Promise((resolve) => tab.once('crash', resolve));
+  session.send('Page.crash').catch(() => {});
+  await crashed;
+}
+
 /** The server process, on the same database file through every restart. */
 export class SyncServer {
   #folder;

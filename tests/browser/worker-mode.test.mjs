@@ -1,7 +1,7 @@
 // Worker mode: the driver in a worker, and everything in the page as it is without one.
 import assert from 'node:assert/strict';
 import { PAGE } from './parts.mjs';
-import { test, until, world } from './harness.mjs';
+import { crash, test, until, world } from './harness.mjs';
 
 const KINDS = ['dedicated', 'shared'];
 const MODES = [false, ...KINDS];
@@ -349,14 +349,6 @@ for (const worker of KINDS) {
         other.length, found.every((row, at) => row === live[at] && Object.isFrozen(row.notes.list))];
     }), [6000, true, 3, true]);
   });
-}
-
-/** Ends the process of a tab: the page is told nothing. */
-async function crash(tab) {
-  const session = await tab.context().newCDPSession(tab);
-  const crashed = new Promise((resolve) => tab.once('crash', resolve));
-  session.send('Page.crash').catch(() => {});
-  await crashed;
 }
 
 test('a tab that is killed leaves the shared worker to the others, one of which takes over', async (t) => {
