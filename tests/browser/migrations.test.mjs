@@ -21,9 +21,17 @@ async function prepare(tab) {
   });
 }
 
-/** A tab of a device with stories of the first release: one that the server has, and what is pending. */
-async function firstRelease({ openTab, proxy }) {
-  const tab = await openTab();
+/** Loads a page anew, with what it needs. */
+async function prepareAnew(tab) {
+  await reload(tab);
+  await prepare(tab);
+}
+
+/** A world with a tab that has stories of the first release: one that the server has, and what is pending. */
+async function start(t) {
+  const all = await world(t);
+  const { proxy } = all;
+  const tab = await all.openTab();
   await prepare(tab);
   await tab.evaluate(async () => {
     window.db = await openRelease(1);
@@ -38,8 +46,14 @@ async function firstRelease({ openTab, proxy }) {
     await db.delete('story', 'c');
     await codeOf(db.sync());
   });
-  return tab;
+  return { ...all, tab };
 }
+
+/** Opens the second release in a tab; returns what it has. */
+const openSecond = (tab, options) => tab.evaluate(async (options) => {
+  window.db = await openRelease(2, options);
+  return stateOf();
+}, options);
 
 const MIGRATED = {
   stories: [
@@ -55,10 +69,8 @@ const MIGRATED = {
 };
 
 test('an app that is released with a later version finds everything in the new shape, and pushes it so', async (t) => {
-  const { server, proxy, ...first } = await world(t);
-  const tab = await firstRelease({ proxy, ...first });
-  await reload(tab);
-  await prepare(tab);
+  const { server, proxy, tab } = await start(t);
+  await prepareAnew(tab);
   const found = await tab.evaluate(async () => {
     window.db = await openRelease(2);
     const byPoints = (await db.find('story', { where: { points: 5 } })).map(({ id }) => id);
@@ -74,8 +86,7 @@ test('an app that is released with a later version finds everything in the new s
   const { points, status, times } = (await server.records()).get('b');
   assert.deepEqual({ points, status, times }, { points: 5, status: 'open', times: 1 });
   // With the next opening there is nothing to do.
-  await reload(tab);
-  await prepare(tab);
+  await prepareAnew(tab);
   const again = await tab.evaluate(async () => {
     window.renamed = () => { throw new Error('once'); };
     window.db = await openRelease(2);
@@ -86,15 +97,10 @@ test('an app that is released with a later version finds everything in the new s
 
 for (const worker of ['dedicated', 'shared']) {
   test(`a database whose driver is in a ${worker} worker is migrated by the functions of the page`, async (t) => {
-    const { proxy, ...first } = await world(t);
-    const tab = await firstRelease({ proxy, ...first });
-    await reload(tab);
-    await prepare(tab);
-    const found = await tab.evaluate(async (worker) => {
-      window.db = await openRelease(2, { worker });
-      return { ...(await stateOf()), made: (await db.create('story', { title: 'New' })).status };
-    }, worker);
-    assert.deepEqual(found, { ...MIGRATED, made: 'open' });
+    const { tab } = await start(t);
+    await prepareAnew(tab);
+    assert.deepEqual(await openSecond(tab, { worker }), MIGRATED);
+    assert.equal(await tab.evaluate(async () => (await db.create('story', { title: 'New' })).status), 'open');
   });
 }
 
@@ -146,8 +152,7 @@ test('a browser that is killed in the midst of a large migration goes on with it
 });
 
 test('a function that fails leaves everything as it was, and one that is mended goes through it', async (t) => {
-  const { proxy, ...first } = await world(t);
-  const tab = await firstRelease({ proxy, ...first });
+  const { tab } = await start(t);
   const before = await tab.evaluate(async () => {
     const state = await stateOf();
     await db.close();
@@ -183,12 +188,11 @@ test('a function that fails leaves everything as it was, and one that is mended 
     return state;
   });
   assert.deepEqual(again, before);
-  assert.deepEqual(await tab.evaluate(async () => { window.db = await openRelease(2); return stateOf(); }), MIGRATED);
+  assert.deepEqual(await openSecond(tab), MIGRATED);
 });
 
 test('a release with a lower version is refused, and deletes nothing', async (t) => {
-  const { proxy, ...first } = await world(t);
-  const tab = await firstRelease({ proxy, ...first });
+  const { tab } = await start(t);
   const codes = await tab.evaluate(async () => {
     await db.close();
     window.db = await openRelease(2);
@@ -196,20 +200,18 @@ test('a release with a lower version is refused, and deletes nothing', async (t)
     return [await codeOf(openRelease(1)), await codeOf(openRelease(1, { fallback: 'memory' }))];
   });
   assert.deepEqual(codes, ['STORAGE_OUTDATED', 'STORAGE_OUTDATED']);
-  assert.deepEqual(await tab.evaluate(async () => { window.db = await openRelease(2); return stateOf(); }), MIGRATED);
+  assert.deepEqual(await openSecond(tab), MIGRATED);
 });
 
 test('a tab of the release before stops and says why, and the new one has all that was written', async (t) => {
-  const { proxy, openTab, ...first } = await world(t);
-  const old = await firstRelease({ proxy, openTab, ...first });
+  const { openTab, tab: old } = await start(t);
   const later = await openTab();
   await prepare(later);
   await old.evaluate(() => {
     window.errors = [];
     db.on('error', ({ code, message }) => errors.push([code, message]));
   });
-  await later.evaluate(async () => { window.db = await openRelease(2); });
-  assert.deepEqual(await later.evaluate(() => stateOf()), MIGRATED);
+  assert.deepEqual(await openSecond(later), MIGRATED);
   await until(() => old.evaluate(() => errors.length > 0), 'it says so');
   const [[code, message]] = await old.evaluate(() => errors);
   assert.equal(code, 'STORAGE_OUTDATED');
@@ -217,14 +219,12 @@ test('a tab of the release before stops and says why, and the new one has all th
   assert.equal(await old.evaluate(() => codeOf(db.create('story', { title: 'Late' }))), 'STORAGE_OUTDATED');
   assert.deepEqual(await old.evaluate(async () => (await db.find('story')).map(({ id, estimate }) => [id, estimate])), [['a', 2], ['b', 5]], 'reads go on');
   assert.deepEqual(await later.evaluate(() => stateOf()), MIGRATED);
-  await reload(old);
-  await prepare(old);
-  assert.deepEqual(await old.evaluate(async () => { window.db = await openRelease(2); return stateOf(); }), MIGRATED);
+  await prepareAnew(old);
+  assert.deepEqual(await openSecond(old), MIGRATED);
 });
 
 test('what a tab of the release before writes until it stops is migrated, to the last write', async (t) => {
-  const { proxy, openTab, ...first } = await world(t);
-  const old = await firstRelease({ proxy, openTab, ...first });
+  const { openTab, tab: old } = await start(t);
   const later = await openTab();
   await prepare(later);
   await old.evaluate(() => {
@@ -238,7 +238,7 @@ test('what a tab of the release before writes until it stops is migrated, to the
     })();
   });
   await old.waitForFunction(() => window.count > 20, undefined, { polling: 1 });
-  await later.evaluate(async () => { window.db = await openRelease(2); });
+  await openSecond(later);
   const [code, count] = await old.evaluate(async () => [await writing, count]);
   assert.equal(code, 'STORAGE_OUTDATED');
   const { stories, pending } = await later.evaluate(() => stateOf());
@@ -247,13 +247,12 @@ test('what a tab of the release before writes until it stops is migrated, to the
   assert.ok(pending.every(([, operation, data]) => operation === 'delete' || (data.times === 1 && !('estimate' in data))));
 });
 
-test('two tabs of the new release that open at once migrate everything once', async (t) => {
-  const { proxy, openTab, ...first } = await world(t);
-  const old = await firstRelease({ proxy, openTab, ...first });
+test('three tabs of the new release that open at once migrate everything once', async (t) => {
+  const { openTab, tab: old } = await start(t);
   await old.close();
   const tabs = [await openTab(), await openTab(), await openTab()];
   await Promise.all(tabs.map(prepare));
-  await Promise.all(tabs.map((tab) => tab.evaluate(async () => { window.db = await openRelease(2); })));
+  await Promise.all(tabs.map((tab) => openSecond(tab)));
   for (const tab of tabs) assert.deepEqual(await tab.evaluate(() => stateOf()), MIGRATED);
 });
 
