@@ -1,4 +1,5 @@
 // A page in a real browser with the real server behind it, for the workloads of www/bench/page.js.
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Browser, Proxy, reload, SyncServer } from '../tests/browser/parts.mjs';
@@ -31,7 +32,32 @@ function writeDefinitions(folder) {
   return objects;
 }
 
-export function median(values) {
-  const sorted = [...values].sort((one, other) => one - other);
-  return sorted[Math.floor(sorted.length / 2)];
+/**
+ * The times in ms of each step, by peer: of a workload, and of opening databases of so many records, as `[count, repeats]`. The peers take
+ * turns, and each repeat begins with another one.
+ */
+export async function measure(inNewPage, { workload, peers, repeats, reopened }) {
+  const times = new Map();
+  const note = (step, peer, ms) => {
+    if (!times.has(step)) times.set(step, Object.fromEntries(peers.map((each) => [each, []])));
+    times.get(step)[peer].push(ms);
+  };
+  const inTurn = (repeat) => peers.map((_, at) => peers[(at + repeat) % peers.length]);
+  // The first is for warming up.
+  for (let repeat = 0; repeat <= repeats; repeat++) {
+    for (const peer of inTurn(repeat)) {
+      const results = await inNewPage(workload, peer);
+      if (repeat > 0) for (const [step, ms] of Object.entries(results)) note(step, peer, ms);
+    }
+  }
+  for (const [count, repeats] of reopened) {
+    const step = `open with ${count.toLocaleString('en')}, to the first query`;
+    const run = randomUUID();
+    const name = (peer) => `${peer}-${count}-${run}`;
+    for (const peer of peers) await inNewPage('fill', peer, name(peer), count);
+    for (let repeat = 0; repeat < repeats; repeat++) {
+      for (const peer of inTurn(repeat)) note(step, peer, await inNewPage('reopen', peer, name(peer), count));
+    }
+  }
+  return times;
 }

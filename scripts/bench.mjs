@@ -1,14 +1,16 @@
 // `npm run bench`: the driver beside raw IndexedDB and Dexie, in one browser, repeats interleaved; prints medians and their
 // ratios, and the two counts that are limits. The driver also keeps its log of mutations, which the others do not.
 // `npm run bench -- --record` measures what `npm test` compares, and writes it to bench/ratios.json (scripts/ratios.mjs).
-import { median, openBenchPage } from './bench-page.mjs';
+import { median } from '../bench/summary.mjs';
+import { measure, openBenchPage } from './bench-page.mjs';
 import { Failure, runAsScript } from './process.mjs';
 import { recordRatios } from './ratios.mjs';
 import { withRealParts } from './real-parts.mjs';
 
 const PEERS = ['driver', 'raw IndexedDB', 'Dexie'];
 const REPEATS = 5;
-const REOPENED = { 10_000: 5, 100_000: 3 };
+/** How many records, and how often. */
+const REOPENED = [[10_000, 5], [100_000, 3]];
 const MOST_TRANSACTIONS = 3;
 const MOST_REQUESTS = 20;
 
@@ -20,25 +22,7 @@ await runAsScript(import.meta.url, async ([option]) => {
 
 async function bench(folder, closers) {
   const inNewPage = await openBenchPage(folder, closers);
-  const times = new Map();
-  const note = (step, peer, ms) => {
-    if (!times.has(step)) times.set(step, Object.fromEntries(PEERS.map((name) => [name, []])));
-    times.get(step)[peer].push(ms);
-  };
-  for (let repeat = 0; repeat <= REPEATS; repeat++) {
-    for (const peer of rotated(repeat)) {
-      const results = await inNewPage('run', peer);
-      // The first is for warming up.
-      if (repeat > 0) for (const [step, ms] of Object.entries(results)) note(step, peer, ms);
-    }
-  }
-  for (const [count, repeats] of Object.entries(REOPENED)) {
-    for (const peer of PEERS) await inNewPage('fill', peer, `${peer}-${count}`, Number(count));
-    for (let repeat = 0; repeat < repeats; repeat++) {
-      for (const peer of rotated(repeat)) note(`open with ${Number(count).toLocaleString('en')}`, peer, await inNewPage('reopen', peer, `${peer}-${count}`, Number(count)));
-    }
-  }
-  print(times);
+  print(await measure(inNewPage, { workload: 'run', peers: PEERS, repeats: REPEATS, reopened: REOPENED }));
 
   const lives = await inNewPage('watchWrites');
   console.log(`A write with 0, 1 and 100 live queries: ${[0, 1, 100].map((count) => `${lives[count].toFixed(2)} ms`).join(', ')}.`);
@@ -47,10 +31,6 @@ async function bench(folder, closers) {
   console.log(`1,000 writes made at once: ${transactions} transactions (at most ${MOST_TRANSACTIONS}).`);
   console.log(`1,000 queued mutations: ${requests} requests (at most ${MOST_REQUESTS}), ${ms.toFixed(0)} ms to the local server (below 1,000).`);
   if (transactions > MOST_TRANSACTIONS || requests > MOST_REQUESTS) throw new Failure('a count is above its limit');
-}
-
-function rotated(by) {
-  return PEERS.map((_, at) => PEERS[(at + by) % PEERS.length]);
 }
 
 /** The medians, and how the driver's compare with the others'. */

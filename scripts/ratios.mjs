@@ -5,7 +5,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { median, openBenchPage } from './bench-page.mjs';
+import { median } from '../bench/summary.mjs';
+import { measure, openBenchPage } from './bench-page.mjs';
 import { Failure, ROOT, runAsScript } from './process.mjs';
 import { withRealParts } from './real-parts.mjs';
 
@@ -24,10 +25,10 @@ await runAsScript(import.meta.url, () => withRealParts((_, folder, closers) => c
 async function compareRatios(folder, closers) {
   const { ratios: recorded } = JSON.parse(readFileSync(RECORDED, 'utf8'));
   const inNewPage = await openBenchPage(folder, closers);
-  const worse = print(await measure(inNewPage, REPEATS, 'first'), recorded);
+  const worse = print(await compare(inNewPage, REPEATS), recorded);
   if (worse.length === 0) return;
   console.log(`Clearly worse than recorded: ${worse.join('; ')}. Once more, with ${MORE_REPEATS} repeats.`);
-  const again = print(await measure(inNewPage, MORE_REPEATS, 'second'), recorded).filter((step) => worse.includes(step));
+  const again = print(await compare(inNewPage, MORE_REPEATS), recorded).filter((step) => worse.includes(step));
   if (again.length === 0) return;
   throw new Failure(`the driver is more than ${MARGIN} times slower beside raw IndexedDB than recorded in bench/ratios.json: ${again.join('; ')}. ` +
     'Where that is the price of something, `npm run bench -- --record` records it, and the commit says what for');
@@ -35,7 +36,7 @@ async function compareRatios(folder, closers) {
 
 /** Measures and writes bench/ratios.json. */
 export async function recordRatios(folder, closers) {
-  const times = await measure(await openBenchPage(folder, closers), MORE_REPEATS, 'recorded');
+  const times = await compare(await openBenchPage(folder, closers), MORE_REPEATS);
   const ratios = Object.fromEntries([...times].map(([step, byPeer]) => [step, Number(ratioOf(median, byPeer).toPrecision(3))]));
   print(times, ratios);
   const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}`;
@@ -43,30 +44,8 @@ export async function recordRatios(folder, closers) {
   console.log('bench/ratios.json is written.');
 }
 
-/** The times in ms of each step, by peer; the peers take turns. */
-async function measure(inNewPage, repeats, name) {
-  const times = new Map();
-  const note = (step, peer, ms) => {
-    if (!times.has(step)) times.set(step, Object.fromEntries(PEERS.map((each) => [each, []])));
-    times.get(step)[peer].push(ms);
-  };
-  const database = (peer) => `${peer}-${name}`;
-  // The first is for warming up.
-  for (let repeat = 0; repeat <= repeats; repeat++) {
-    for (const peer of inTurn(repeat)) {
-      const results = await inNewPage('compare', peer);
-      if (repeat > 0) for (const [step, ms] of Object.entries(results)) note(step, peer, ms);
-    }
-  }
-  for (const peer of PEERS) await inNewPage('fill', peer, database(peer), REOPENED);
-  for (let repeat = 0; repeat < repeats; repeat++) {
-    for (const peer of inTurn(repeat)) note(`open with ${REOPENED.toLocaleString('en')}, to the first query`, peer, await inNewPage('reopen', peer, database(peer), REOPENED));
-  }
-  return times;
-}
-
-function inTurn(repeat) {
-  return repeat % 2 === 0 ? PEERS : [...PEERS].reverse();
+function compare(inNewPage, repeats) {
+  return measure(inNewPage, { workload: 'compare', peers: PEERS, repeats, reopened: [[REOPENED, repeats]] });
 }
 
 function ratioOf(middle, { driver, 'raw IndexedDB': raw }) {
