@@ -4,11 +4,11 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildPackage, buildServer } from './build.mjs';
-import { Failure, ROOT, run, runAsScript } from './process.mjs';
+import { Failure, npm, ROOT, run, runAsScript } from './process.mjs';
 import { ensureChromium } from './setup.mjs';
 
 const FOLDER = join(ROOT, 'bench');
-const NPM_OPTIONS = ['--no-package-lock', '--no-audit', '--no-fund', '--ignore-scripts'];
+const NPM_OPTIONS = ['--prefix', FOLDER, '--no-package-lock', '--no-audit', '--no-fund', '--ignore-scripts'];
 
 await runAsScript(import.meta.url, async (options) => {
   const value = (name) => (options.includes(name) ? options[options.indexOf(name) + 1] : undefined);
@@ -16,7 +16,7 @@ await runAsScript(import.meta.url, async (options) => {
   await buildPackage();
   if (!existsSync(join(FOLDER, 'node_modules'))) {
     console.log('Installing the other databases in bench/node_modules (270 MB).');
-    await npmInBench('install', ...NPM_OPTIONS);
+    await npm('install', ...NPM_OPTIONS);
   }
   const env = { CHROMIUM: await ensureChromium(), OBJECTQL_TEST_SERVER: 'real', OBJECTQL_SYNC_SERVER: await buildServer() };
   await run(process.execPath, ['run.mjs', ...options], { cwd: FOLDER, env });
@@ -31,7 +31,7 @@ async function addPeer(name, packageName) {
   const peers = readFileSync(list, 'utf8');
   const { PEERS } = await import('../bench/peers.mjs');
   if (Object.hasOwn(PEERS, name) || existsSync(join(FOLDER, adapter))) throw new Failure(`there is a peer or an adapter ${name} already`);
-  if (packageName !== undefined) await npmInBench('install', '--save-exact', packageName, ...NPM_OPTIONS);
+  if (packageName !== undefined) await npm('install', '--save-exact', packageName, ...NPM_OPTIONS);
   const bare = packageName?.replace(/(?<=.)@[^/]*$/, '') ?? name;
   const template = readFileSync(join(FOLDER, 'adapters/template.js'), 'utf8');
   writeFileSync(join(FOLDER, adapter), template.replaceAll('NAME', name).replaceAll('PACKAGE', bare));
@@ -39,8 +39,4 @@ async function addPeer(name, packageName) {
   writeFileSync(list, peers.replace(/^};\n/m, () => `${line}};\n`));
   console.log(`bench/${adapter} works, in memory: write the database into it. Then measure it beside the others, which keep their results:`);
   console.log(`  npm run bench:peers -- --peers ${name} --merge`);
-}
-
-function npmInBench(...args) {
-  return run(process.platform === 'win32' ? 'npm.cmd' : 'npm', args, { cwd: FOLDER });
 }
