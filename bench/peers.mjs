@@ -1,6 +1,5 @@
 // One line per peer: the key names its folder in dist/ and its row in the results. Further properties: `counts`, how many operations
-// make a sample where the usual number takes minutes; `skip`, by the name of a step (`reopen10k`, `reopen100k`) the reason why it is left
-// out, which the tables say; `sync`, for an adapter with `openSynced`; `extra`, for one with steps of its own.
+// make a sample where the usual number takes minutes; `sync`, for an adapter with `openSynced`; `extra`, for one with steps of its own.
 // `npm run bench:peers -- --add name` makes an adapter and its line here.
 import { fileURLToPath } from 'node:url';
 

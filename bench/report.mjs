@@ -10,7 +10,7 @@ const S = (k, m) => r.peers[k].samples[m];
 const val = (k, m) => { const s = S(k, m); return s && med(Array.isArray(s[0]) ? s.flat() : s); };
 const cell = (k, m, scale = 1) => {
   const s = S(k, m)?.map((v) => v * scale);
-  if (!s?.length) return skipped(k, m) ?? '-';
+  if (!s?.length) return '-';
   return s.length === 1 ? num(s[0]) : `${num(med(s))} (${num(Math.min(...s))}..${num(Math.max(...s))})`;
 };
 const pcell = (k, m) => { const s = S(k, m)?.flat(); return s?.length ? `${num(q(s, 0.5))} / ${num(q(s, 0.99))}` : '-'; };
@@ -21,8 +21,6 @@ const title = (k) => r.peers[k].meta?.title ?? k;
 const peers = (f, need) => keys.filter((k) => !need || S(k, need)).map((k) => [title(k), ...f(k)]);
 // peers whose awaited write was in IndexedDB or OPFS when it returned (the crash tests below)
 const durable = (k) => keepsWrites(r.peers[k]);
-// what a peer leaves out by its line in peers.mjs, with the reason
-const skipped = (k, m) => Object.entries(r.peers[k].skipped ?? {}).find(([step]) => m.startsWith(step) || m.endsWith(step.slice(6)))?.[1];
 
 const e = r.env;
 const repeatsOf = (k) => S(k, 'bulk')?.length;
@@ -35,7 +33,7 @@ out.push('# Benchmarks', '', 'Made by `npm run bench:peers`; what it takes and h
   apart('Fewer repeats, because it is slow', (k) => repeatsOf(k) < repeats && `(${repeatsOf(k)})`) + apart('Measured earlier', (k) => r.peers[k].date !== undefined && r.peers[k].date !== e.date && `(${r.peers[k].date})`), '');
 const bulkLost = (k) => losesBulk(r.peers[k]);
 const mark = (k) => title(k) + (durable(k) ? '' : ' *');
-const p2 = (f, need) => keys.filter((k) => !need || S(k, need) || skipped(k, need)).map((k) => [mark(k), ...f(k)]);
+const p2 = (f, need) => keys.filter((k) => !need || S(k, need)).map((k) => [mark(k), ...f(k)]);
 
 out.push('## Writes', '');
 table(['peer', 'open → first write', 'create, awaited one by one (200) p50 / p99', '1,000 creates, Promise.all', 'creates/s', 'the same, persisted', 'bulk create 10,000', 'the same, persisted', 'update on 10,000 (200) p50 / p99', '200 updates until persisted'],

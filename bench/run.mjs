@@ -35,10 +35,8 @@ for (const k of keys) {
   const p = (results.peers[k] ??= { samples: {} });
   p.version = PEERS[k].pkg ? version(`node_modules/${PEERS[k].pkg}/package.json`) : k === 'driver' ? version('../pkg/package.json') : null;
   p.date = new Date().toISOString().slice(0, 10);
-  p.skipped = PEERS[k].skip;
   delete p.broken;
 }
-const skips = (k, what) => Object.hasOwn(PEERS[k].skip ?? {}, what);
 
 let onCrash = null;
 const served = {}; // host -> files it asked for
@@ -196,7 +194,7 @@ if (steps.has('limits')) for (let rep = 0; rep < Math.min(repeats, 3); rep++) fo
 if (steps.has('reopen')) for (const [count, label] of [[n, '10k'], [big, '100k']]) {
   const loaded = [];
   for (const k of keys) {
-    if (results.peers[k].broken > 1 || skips(k, `reopen${label}`)) continue;
+    if (results.peers[k].broken > 1) continue;
     const ok = await withPage(k, `r${label}`, async (page) => {
       const r = await call(page, 'load', { name: 'reopen', n: count });
       push(k, `load${label}`, r.load); push(k, `load${label}Persisted`, r.persisted);

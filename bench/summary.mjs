@@ -22,18 +22,18 @@ export const GROUPS = [
     { metric: 'firstQueryAfterLoad', title: 'First query after the load', unit: 'ms' },
   ] },
   { title: 'Reopen', note: 'A new page on the same profile, from the start of its script, with the bundle still to be loaded.', workloads: [
-    { metric: 'reopen10k_get', title: '10,000 records: to the first get', unit: 'ms', step: 'reopen10k' },
-    { metric: 'reopen10k_query', title: '10,000 records: to the first query', unit: 'ms', step: 'reopen10k' },
-    { metric: 'reopen100k_get', title: '100,000 records: to the first get', unit: 'ms', step: 'reopen100k' },
-    { metric: 'reopen100k_query', title: '100,000 records: to the first query', unit: 'ms', step: 'reopen100k' },
+    { metric: 'reopen10k_get', title: '10,000 records: to the first get', unit: 'ms' },
+    { metric: 'reopen10k_query', title: '10,000 records: to the first query', unit: 'ms' },
+    { metric: 'reopen100k_get', title: '100,000 records: to the first get', unit: 'ms' },
+    { metric: 'reopen100k_query', title: '100,000 records: to the first query', unit: 'ms' },
   ] },
   { title: 'Live queries', note: 'From a write to the callback, on 10,000 records.', workloads: [
     { metric: 'live1', title: '1 subscription', unit: 'ms' },
     { metric: 'live100', title: '100 subscriptions', unit: 'ms' },
   ] },
   { title: 'Memory, disk, download', workloads: [
-    { metric: 'process_100k', title: 'Memory of the page, 100,000 records reopened', unit: 'MB', scale: MB, step: 'reopen100k' },
-    { metric: 'disk_100k', title: 'On disk, 100,000 records', unit: 'MB', scale: MB, step: 'reopen100k' },
+    { metric: 'process_100k', title: 'Memory of the page, 100,000 records reopened', unit: 'MB', scale: MB },
+    { metric: 'disk_100k', title: 'On disk, 100,000 records', unit: 'MB', scale: MB },
     { metric: 'size', title: 'Downloaded, brotli', unit: 'KB' },
   ] },
 ];
@@ -93,12 +93,12 @@ function kept(crash) {
 }
 
 /** The median with the least and the most of the repeats, or why there is none. Of single operations also the 99th percentile. */
-function barOf(peer, { metric, scale = 1, step }) {
+function barOf(peer, { metric, scale = 1 }) {
   if (metric === 'size') return peer.size ? { median: peer.size.brotli / 1024 } : { missing: 'not measured' };
   const samples = peer.samples[metric];
   if (metric === 'bulkPersisted' && losesBulk(peer)) return { missing: 'returned, and lost when the page was killed' };
   if (metric.startsWith('live') && peer.meta?.live === false) return { missing: 'has no live queries' };
-  if (!samples?.length) return { missing: peer.skipped?.[step] ?? 'not measured' };
+  if (!samples?.length) return { missing: 'not measured' };
   const repeats = samples.map((sample) => (Array.isArray(sample) ? median(sample) : sample) * scale);
   const bar = { median: median(repeats), min: Math.min(...repeats), max: Math.max(...repeats) };
   return Array.isArray(samples[0]) ? { ...bar, median: median(samples.flat()) * scale, p99: quantile(samples.flat(), 0.99) * scale } : bar;
