@@ -30,7 +30,7 @@ const apart = (what, is) => { const found = keys.map((k) => [k, is(k)]).filter((
 out.push('# Benchmarks', '', 'Made by `npm run bench:peers`; what it takes and how to add a peer is at the end. As charts: `npm start`, then `/benchmarks.html`.', '', `${e.date}. Chromium ${e.chromium} headless, on-disk profile; ${e.platform}, ${e.cpus} cores (${e.cpu}), ${e.memGiB} GiB; node ${e.node}. ` +
   `${repeats} repeats, peers interleaved, each repeat in its own origin and page. Cells: median (min..max) over repeats, or p50 / p99 over all operations. Times in ms unless said otherwise. ` +
   'Peers marked * return before the write is persisted; their write times are memory times, and "persisted" is the time until their own save has finished.' +
-  apart('Fewer repeats, because it is slow', (k) => repeatsOf(k) < repeats && `(${repeatsOf(k)})`) + apart('Measured earlier', (k) => r.peers[k].date !== undefined && r.peers[k].date !== e.date && `(${r.peers[k].date})`), '');
+  apart('Fewer repeats', (k) => repeatsOf(k) < repeats && `(${repeatsOf(k)})`) + apart('Measured earlier', (k) => r.peers[k].date !== undefined && r.peers[k].date !== e.date && `(${r.peers[k].date})`), '');
 const bulkLost = (k) => losesBulk(r.peers[k]);
 const mark = (k) => title(k) + (durable(k) ? '' : ' *');
 const p2 = (f, need) => keys.filter((k) => !need || S(k, need)).map((k) => [mark(k), ...f(k)]);

@@ -25,7 +25,7 @@ function introduction(env, repeats, peers) {
   return `<section class="introduction">
         <h2>Benchmarks</h2>
         <p>The driver beside ${others} other databases in one browser, the same records and the same work for each. Less is better everywhere.
-        Bars are medians; the line on a bar goes from the least to the most of ${repeats} repeats (of fewer, where a database is slow). Charts whose longest bar is more than
+        Bars are medians; the line on a bar goes from the least to the most of ${repeats} repeats, of some databases fewer. Charts whose longest bar is more than
         ${LINEAR_TO} times the shortest have a logarithmic scale, and say so.</p>
         <p class="soft">${text(env.date)} · Chromium ${text(env.chromium)} · ${text(env.platform)}, ${env.cpus} cores (${text(env.cpu)}), ${env.memGiB} GiB</p>
         <ul class="legend">
