@@ -1,11 +1,10 @@
 // Writes docs/benchmarks.md from the measurements (results.json) and the hand-written notes.md.
 import fs from 'node:fs';
-import { keepsWrites, losesBulk, median as med, quantile as q, summarise } from './summary.mjs';
+import { keepsWrites, losesBulk, median as med, number as num, quantile as q, summarise } from './summary.mjs';
 
 const file = process.argv[2] ?? new URL('./results.json', import.meta.url);
 const r = JSON.parse(fs.readFileSync(file, 'utf8'));
 const keys = Object.keys(r.peers);
-const num = (v) => (v >= 1000 ? Math.round(v).toLocaleString('en') : v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v >= 0.1 ? v.toFixed(2) : v.toFixed(3));
 const S = (k, m) => r.peers[k].samples[m];
 const val = (k, m) => { const s = S(k, m); return s && med(Array.isArray(s[0]) ? s.flat() : s); };
 const cell = (k, m, scale = 1) => {

@@ -1,4 +1,4 @@
-// What the page of charts draws (www/charts.mjs): medians and spreads of results.json, a workload each.
+// What the page of charts (www/charts.mjs) draws and the document says: medians and spreads of results.json, a workload each.
 import { PEERS } from './peers.mjs';
 
 const MB = 1 / 2 ** 20;
@@ -86,6 +86,12 @@ export function median(values) {
 export function quantile(values, part) {
   const sorted = [...values].sort((one, other) => one - other);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
+}
+
+/** A figure with three digits or so: more would say nothing. */
+export function number(value) {
+  if (value >= 1000) return Math.round(value).toLocaleString('en');
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value >= 0.1 ? value.toFixed(2) : value.toFixed(3);
 }
 
 function kept(crash) {

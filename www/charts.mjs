@@ -1,5 +1,6 @@
 // The page of the benchmark as HTML, made when the demo is built: tables with a bar in each row. It needs no script and no style
 // attribute, so that it stands under any Content Security Policy; a bar's length is an attribute of its SVG.
+import { number } from '../bench/summary.mjs';
 
 /** Above so many times from the shortest to the longest bar, a linear scale would show one bar and a row of dots. */
 const LINEAR_TO = 30;
@@ -174,11 +175,6 @@ ${rows.join('\n')}
 
 function percent(part) {
   return `${Number((100 * part).toFixed(2))}%`;
-}
-
-function number(value) {
-  if (value >= 1000) return Math.round(value).toLocaleString('en');
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value >= 0.1 ? value.toFixed(2) : value.toFixed(3);
 }
 
 function short(tick) {
