@@ -1,7 +1,6 @@
 import { render } from 'preact';
 import { App } from './app';
-import './style.css';
-import './panel.css';
+import './app.css';
 
 render(<App />, document.getElementById('app')!);
 

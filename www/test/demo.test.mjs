@@ -116,6 +116,14 @@ test('two names for one story wait for a decision, and a change of a deleted sto
   await drained('b');
 });
 
+test('on a wide screen the log stands beside the board, over its whole height', async () => {
+  await page.setViewportSize({ width: 1280, height: 800 });
+  const boxOf = (selector) => page.locator(`[data-client=stories-a] ${selector}`).first().boundingBox();
+  const [board, panel] = [await boxOf('.board'), await boxOf('.panel')];
+  assert.ok(panel.x >= board.x + board.width - 1, `the board ends at ${board.x + board.width}, the panel begins at ${panel.x}`);
+  assert.ok(panel.height >= board.height, `the panel is ${panel.height} high, the board ${board.height}`);
+});
+
 test('a card that got the focus while a form closed keeps it', async () => {
   await addStories('a', 'backlog', ['Edited', 'Next']);
   await cardIn('a', 'backlog', 'Edited').press('Enter');
