@@ -6,11 +6,11 @@ import { forgetNote } from './eviction.js';
 import { readVersions } from './migrations.js';
 import { Reading } from './reading.js';
 import { absoluteUrl, socketUrl } from './realtime.js';
-import { connectWorker } from './remote.js';
 import { type Settings, SharedDatabase, type User } from './shared.js';
 import { type Place, startDriver } from './start.js';
 import type { AnySchema, OpenOptions, SchemaOf } from './types.js';
 import { encodePlain } from './values.js';
+import { connectWorker } from './worker-place.js';
 
 /** The databases that are open in this page. */
 export class Databases {

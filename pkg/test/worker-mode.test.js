@@ -35,6 +35,6 @@ test('no worker is the default, and a handle may say so', async () => {
 
 test('a shared worker of another dialect has another name', () => {
   // Bundlers take only what is written there: the number cannot be put in.
-  const code = readFileSync(new URL('../dist/remote.js', import.meta.url), 'utf8');
+  const code = readFileSync(new URL('../dist/worker-place.js', import.meta.url), 'utf8');
   assert.deepEqual([...code.matchAll(/name: '(.*?)'/g)].map(([, name]) => name), Array.from({ length: 2 }, () => `objectql-offline-${DIALECT}`));
 });
