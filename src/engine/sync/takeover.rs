@@ -3,7 +3,7 @@
 //!
 //! Where there are no Web Locks the same questions elect the leader: who gets no answer leads, and says so. Several may for as long
 //! as a message takes. Of two that hear of each other the one of the later election stays, so that a leader that was frozen does not take its
-//! place back; in one election the tab with the higher number.
+//! place back from tabs that saw it go (who knows of no election begins to count anew); in one election the tab with the higher number.
 
 use std::time::Duration;
 
