@@ -11,7 +11,7 @@ import { crateOf, moduleOf, plainName, sumBy, wasmContents } from './wasm-conten
 const ENTRY = 'an-app.js';
 const LARGEST = 30;
 
-/** Bundles an app that uses the whole package; returns the bytes of its JavaScript and of the wasm, and of the worker's script, which only worker mode loads. */
+/** Bundles an app that uses the whole package; returns the bytes of the wasm, of the JavaScript that it loads at first, and of that which only worker mode loads. */
 export async function bundle() {
   const { build } = await import('vite');
   const app = {
@@ -29,10 +29,13 @@ export async function bundle() {
   });
   const wasm = output.filter(({ fileName }) => fileName.endsWith('.wasm'));
   if (wasm.length !== 1) throw new Failure(`the bundle has ${wasm.length} wasm files instead of 1`);
-  const javaScript = output.filter(({ type }) => type === 'chunk').map(({ code }) => code).join('');
-  const worker = output.find(({ fileName }) => /\bworker-.*\.js$/.test(fileName));
+  const chunks = output.filter(({ type }) => type === 'chunk');
+  const atFirst = chunks.filter(({ fileName, isEntry }) => isEntry || chunks.some(({ imports }) => imports.includes(fileName)));
+  const javaScript = atFirst.map(({ code }) => code).join('');
+  const worker = output.find(({ type, fileName }) => type === 'asset' && /\bworker-.*\.js$/.test(fileName));
   if (worker === undefined) throw new Failure('the bundle has no worker');
-  return { wasm: Buffer.from(wasm[0].source), javaScript: Buffer.from(javaScript), worker: Buffer.from(worker.source) };
+  const later = chunks.filter((chunk) => !atFirst.includes(chunk)).map(({ code }) => code);
+  return { wasm: Buffer.from(wasm[0].source), javaScript: Buffer.from(javaScript), worker: Buffer.from(later.join('') + worker.source) };
 }
 
 await runAsScript(import.meta.url, async ([option]) => {
@@ -45,7 +48,7 @@ await runAsScript(import.meta.url, async ([option]) => {
     gzip: gzipSync(bytes, { level: 9 }).length,
     brotli: brotliCompressSync(bytes).length,
   }));
-  // Who does without worker mode never loads its script.
+  // Who does without worker mode never loads its scripts.
   const [worker] = sizes.splice(2);
   const sum = (key) => sizes.reduce((total, size) => total + size[key], 0);
   const total = { name: 'total', plain: sum('plain'), gzip: sum('gzip'), brotli: sum('brotli') };

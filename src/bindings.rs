@@ -128,10 +128,15 @@ impl Driver {
         self.read(|engine| engine.get_row(object, &RecordId::parse_json(id)?))
     }
 
-    /// The rows a query finds: `[stamps, unknown, stale]`, see `Found`.
-    #[wasm_bindgen(unchecked_return_type = "[Uint32Array, string, Uint32Array]")]
-    pub fn find(&self, object: &str, query: &str) -> Result<Array, JsValue> {
-        self.read(|engine| engine.find_rows(object, Query::parse(query)?).map(found_to_js))
+    /// The rows a query finds: `[stamps, unknown, stale, ahead]`, see `Found`; the last only where there is something in it. Or rows of a
+    /// portion of that.
+    #[wasm_bindgen(unchecked_return_type = "[Uint32Array, string, Uint32Array, Uint32Array[]?]")]
+    pub fn find(&self, object: &str, query: &str, portion: Option<Vec<u32>>) -> Result<Array, JsValue> {
+        self.read(|engine| match portion {
+            None => engine.find_rows(object, Query::parse(query)?),
+            Some(numbers) => engine.introduce(object, &numbers),
+        })
+        .map(found_to_js)
     }
 
     /// Has all records of an object taken into memory, or one of them first; resolves when what is named is there. What is asked
@@ -171,7 +176,7 @@ impl Driver {
 
     /// What changed in the results of live queries, or of one of them, since they were last told: `[live, start, removed, found]`
     /// each.
-    #[wasm_bindgen(js_name = liveChanges, unchecked_return_type = "[number, number, number, [Uint32Array, string, Uint32Array]][]")]
+    #[wasm_bindgen(js_name = liveChanges, unchecked_return_type = "[number, number, number, [Uint32Array, string, Uint32Array, Uint32Array[]?]][]")]
     pub fn live_changes(&self, only: Option<u32>) -> Result<Array, JsValue> {
         let to_js = |(LiveChange { live, start, removed, .. }, found): (LiveChange, Found)| {
             let found = JsValue::from(found_to_js(found));
@@ -354,9 +359,13 @@ fn list<T>(
     Ok(Json::from_normalised(&text).elements().map(read).collect::<Result<_, _>>()?)
 }
 
-fn found_to_js(Found { stamps, unknown, stale }: Found) -> Array {
+fn found_to_js(Found { stamps, unknown, stale, ahead }: Found) -> Array {
     let numbers = |list: &[u32]| JsValue::from(Uint32Array::from(list));
-    [numbers(&stamps), JsValue::from_str(&unknown), numbers(&stale)].into_iter().collect()
+    let found: Array = [numbers(&stamps), JsValue::from_str(&unknown), numbers(&stale)].into_iter().collect();
+    if !ahead.is_empty() {
+        found.push(&ahead.iter().map(|portion| numbers(portion)).collect::<Array>());
+    }
+    found
 }
 
 fn or_rejected(started: Result<Promise, Error>) -> Promise {

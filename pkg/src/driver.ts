@@ -60,6 +60,8 @@ export interface LocalDriver extends Driver {
    */
   get(object: string, idJson: string): string | undefined;
   find(object: string, queryJson: string): Found;
+  /** Rows of a portion of what is ahead of others, see {@link Found}. */
+  find(object: string, queryJson: '', portion: Uint32Array): Found;
   /** Changes whenever a record does. */
   revision(): number;
   takeStale(): Uint32Array;
@@ -70,11 +72,15 @@ export interface LocalDriver extends Driver {
 
 /**
  * Records that the driver found: the stamps of their states in order; those that this page does not know yet, as the JSON text of an
- * array in the order of their first places, or empty; and stamps that are to be forgotten first.
+ * array in the order of their first places, or empty; and stamps that are to be forgotten first. Where the page knows so few of them that
+ * making objects of the others would take it long, there are no stamps: it is to find what is ahead, portion by portion, and then ask again.
  */
-export type Found = [stamps: Uint32Array, unknown: string, stale: Uint32Array];
+export type Found = [stamps: Uint32Array, unknown: string, stale: Uint32Array, ahead?: Uint32Array[] | undefined];
 
-/** How the result of a live query changed: from `start`, so many rows are gone, and those found stand there. */
+/**
+ * How the result of a live query changed: from `start`, so many rows are gone, and those found stand there. Nothing changed yet where something is
+ * ahead.
+ */
 export type LiveChange = [live: number, start: number, removed: number, found: Found];
 
 /** What the driver calls back. */
@@ -102,11 +108,19 @@ export interface DriverClass {
   destroy(name: string, isInMemory: boolean): Promise<void>;
 }
 
+/** What is thrown by a read that can be made when something else is done. */
+export class NotReady extends Error {
+  constructor(readonly prepare: () => Promise<void>) {
+    super('not ready');
+  }
+}
+
 /**
  * Waits for what a call of the driver found missing in memory, where that is why it threw: then it can be made again. Records are read
  * from the disk when an app first asks for some of their object. With an id, that record comes before the others.
  */
 export function whenLoaded(driver: Driver, thrown: unknown, idJson?: string): Promise<void> | undefined {
+  if (thrown instanceof NotReady) return thrown.prepare();
   if (!(thrown instanceof Error) || (thrown as { code?: unknown }).code !== 'NOT_LOADED') return undefined;
   const loading = driver.load(thrown.message, idJson);
   // What follows may build an index; and the last records were only just put with the others. A page may want to paint in between.

@@ -1,9 +1,9 @@
 // What a page and a worker say to each other. Both are of the same package: nobody else speaks it.
-import type { Found } from './driver.js';
+import type { Found, LiveChange } from './driver.js';
 import type { Opening } from './start.js';
 
 /** Goes up with every change of what is said here: an older worker may be what a newer page finds under its URL. */
-export const DIALECT = 1;
+export const DIALECT = 2;
 
 /** An error, as it crosses. */
 export interface Failure {
@@ -12,14 +12,8 @@ export interface Failure {
   readonly message: string;
 }
 
-/** `Found`; in the place of a long text there is the number of parts in which it came before. */
-export type SentFound = [stamps: Found[0], unknown: string | number, stale: Found[2]];
-
 /** What a query found: in a transaction, the JSON text of records. */
-export type Finding = [object: string, queryJson: string, found: SentFound | string];
-
-/** How the result of a live query changed, see `LiveChange`; it has the number that the page gave it. */
-export type SentChange = [live: number, start: number, removed: number, found: SentFound];
+export type Finding = [object: string, queryJson: string, found: Found | string];
 
 /** What a page says to the worker. Ports come along: for each database there is one. */
 export type ToWorker =
@@ -48,11 +42,11 @@ export type ToDriver =
 export type FromDriver =
   | ['returned', id: number, value: unknown]
   | ['threw', id: number, failure: Failure]
-  /** A part of a long text. */
-  | ['part', records: string]
+  /** Records that the page is to know before others: it makes objects of them in a task of its own. */
+  | ['ahead', found: Found]
   | ['found', id: number, findings: Finding[]]
-  /** Results changed, in all of this order; those that are due are shown, with what their records are related to. */
-  | ['live', changes: SentChange[], due: [live: number, related: Finding[]][]]
+  /** Results changed, in all of this order, each with the number that the page gave it; those that are due are shown, with what their records are related to. */
+  | ['live', changes: LiveChange[], due: [live: number, related: Finding[]][]]
   | ['began', identity: Uint8Array<ArrayBuffer> | undefined]
   | ['writes']
   | ['event', kind: string, json: string]

@@ -10,7 +10,6 @@ import { type Settings, SharedDatabase, type User } from './shared.js';
 import { type Place, startDriver } from './start.js';
 import type { AnySchema, OpenOptions, SchemaOf } from './types.js';
 import { encodePlain } from './values.js';
-import { connectWorker } from './worker-place.js';
 
 /** The databases that are open in this page. */
 export class Databases {
@@ -77,7 +76,8 @@ export class Databases {
 
   /** Where the driver runs. */
   async #place({ worker, workerUrl }: OpenOptions): Promise<Place> {
-    if (worker) return await connectWorker(worker, workerUrl);
+    // Who does without it does not load it.
+    if (worker) return await (await import('./worker-place.js')).connectWorker(worker, workerUrl);
     return {
       open: async (opening, hooks) => {
         const driver = await startDriver(this.#load, opening, hooks);

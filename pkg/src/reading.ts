@@ -1,4 +1,4 @@
-import type { LocalDriver } from './driver.js';
+import { type LocalDriver, nextTask, NotReady } from './driver.js';
 import { type Find, Shapes } from './expand.js';
 import type { Watch } from './live-query.js';
 import type { EncodedQuery } from './queries.js';
@@ -8,12 +8,16 @@ import type { ChangeEvent, ObjectDefinition, RecordId } from './types.js';
 
 /** A live query that is followed. */
 interface Live {
+  readonly object: string;
+  /** Whether the page has to get to know its records before it is shown. */
+  isLate: boolean;
   /** The objects that its rows have records of, besides its own. */
   readonly related: ReadonlySet<string> | undefined;
   /** From `start`, so many records are gone, and those found stand there. */
   change(start: number, removed: number, records: readonly ReadRecord[]): void;
   /** Hands over its rows, if they are not those of the last time. */
   show(): void;
+  fail(thrown: unknown): void;
 }
 
 /** What an open database is read by: its records, queries over them, and the live ones among these. */
@@ -50,7 +54,7 @@ export class Reading implements Reader {
 
   watch(object: string, query: EncodedQuery): Watch<ReadRecord> {
     const shape = this.#shapes.of(object, query);
-    return (onRows) => {
+    return (onRows, onError) => {
       let records: readonly ReadRecord[] = [];
       let shown: readonly ReadRecord[] | undefined;
       const live = this.#driver.watch(object, query.json);
@@ -58,6 +62,9 @@ export class Reading implements Reader {
         if (this.#lives.delete(live)) this.#driver.unwatch(live);
       };
       this.#lives.set(live, {
+        object,
+        isLate: false,
+        fail: onError,
         related: shape?.objects,
         change(start, removed, news) {
           records = [...records.slice(0, start), ...news, ...records.slice(start + removed)];
@@ -93,15 +100,60 @@ export class Reading implements Reader {
     this.#tell(new Set(concerned.map(([live]) => live)));
   }
 
-  /** Shows the results that changed, and those that are due. */
+  /** Shows the results that changed, and those that are due. Of the one that is asked for alone it throws what is in the way. */
   #tell(due: Set<number>, only?: number): void {
     for (const [live, start, removed, found] of this.#driver.liveChanges(only)) {
       const records = this.#rows.read(found);
-      this.#lives.get(live)?.change(start, removed, records);
-      due.add(live);
+      const ahead = found[3];
+      if (ahead === undefined) {
+        this.#lives.get(live)?.change(start, removed, records);
+        due.add(live);
+      } else {
+        due.delete(live);
+        this.#showLater(live, (object) => this.#introduce(object, ahead));
+      }
     }
-    for (const live of due) this.#lives.get(live)?.show();
+    for (const id of due) {
+      const live = this.#lives.get(id);
+      try {
+        if (live?.isLate === false) live.show();
+      } catch (thrown) {
+        if (id === only || !(thrown instanceof NotReady)) throw thrown;
+        this.#showLater(id, thrown.prepare);
+      }
+    }
   }
 
-  readonly #find: Find = (object, queryJson) => this.#rows.read(this.#driver.find(object, queryJson));
+  /** Shows the result of a live query when the page knows its records. */
+  #showLater(id: number, prepare: (object: string) => Promise<void>): void {
+    const live = this.#lives.get(id);
+    // Somebody is at it already, and looks again.
+    if (live === undefined || live.isLate) return;
+    live.isLate = true;
+    const show = () => {
+      live.isLate = false;
+      if (this.#lives.has(id)) this.#tell(new Set([id]), id);
+    };
+    prepare(live.object).then(show).catch((thrown: unknown) => {
+      live.isLate = false;
+      if (thrown instanceof NotReady) this.#showLater(id, thrown.prepare);
+      else live.fail(thrown);
+    });
+  }
+
+  readonly #find: Find = (object, queryJson) => {
+    const found = this.#driver.find(object, queryJson);
+    const records = this.#rows.read(found);
+    const ahead = found[3];
+    if (ahead !== undefined) throw new NotReady(() => this.#introduce(object, ahead));
+    return records;
+  };
+
+  /** Makes objects of records, of each portion in a task of its own: others want to run between. */
+  async #introduce(object: string, portions: Uint32Array[]): Promise<void> {
+    for (const portion of portions) {
+      this.#rows.read(this.#driver.find(object, '', portion));
+      await nextTask();
+    }
+  }
 }

@@ -1,4 +1,4 @@
-import { type Answer, type Driver, type Found, parse, type Question, type Write } from './driver.js';
+import { type Answer, type Driver, parse, type Question, type Write } from './driver.js';
 import { errorWithCode, type ObjectqlError, toObjectqlError } from './errors.js';
 import { report } from './events.js';
 import type { Find } from './expand.js';
@@ -7,7 +7,6 @@ import {
   failureOf,
   type Finding,
   type FromDriver,
-  type SentFound,
   type SentRequest,
   type SentResponse,
   type ToDriver,
@@ -43,8 +42,6 @@ export class RemoteDriver implements Driver {
   readonly #waiting = new Map<number, Waiting>();
   readonly #lives = new Map<number, RemoteLive>();
   readonly #rows = new Rows();
-  /** What came of a long text. */
-  #parts: ReadRecord[][] = [];
   /** What ends the requests that the app sends for the driver. */
   readonly #sending = new Map<number, AbortController>();
   #nextId = 0;
@@ -189,7 +186,7 @@ export class RemoteDriver implements Driver {
     switch (message[0]) {
       case 'returned': return this.#settle(message[1])?.resolve(message[2]);
       case 'threw': return this.#fail(message[1], toError(message[2]));
-      case 'part': return void this.#parts.push(parseRecords(message[1]));
+      case 'ahead': return void this.#rows.read(message[1]);
       case 'found': {
         // Whoever asked for them may have gone: they must be read all the same.
         const find = this.#findIn(message[2]);
@@ -221,7 +218,7 @@ export class RemoteDriver implements Driver {
 
   #show([, changes, due]: FromDriver & ['live', ...unknown[]]): void {
     // All are read before any is shown: a handler may do as it likes.
-    const changed = changes.map(([live, start, removed, found]) => ({ live, start, removed, records: this.#read(found) }));
+    const changed = changes.map(([live, start, removed, found]) => ({ live, start, removed, records: this.#rows.read(found) }));
     const finds = due.map(([live, related]) => ({ live, find: this.#findIn(related) }));
     for (const { live, start, removed, records } of changed) this.#lives.get(live)?.change(start, removed, records);
     for (const { live, find } of finds) {
@@ -236,17 +233,12 @@ export class RemoteDriver implements Driver {
   /** Answers from what was found what was asked for it. */
   #findIn(findings: readonly Finding[]): Find {
     const known = new Map<string, readonly ReadRecord[]>();
-    for (const [object, json, found] of findings) known.set(`${object} ${json}`, typeof found === 'string' ? parseRecords(found) : this.#read(found));
+    for (const [object, json, found] of findings) known.set(`${object} ${json}`, typeof found === 'string' ? parseRecords(found) : this.#rows.read(found));
     return (object, json) => {
       const records = known.get(`${object} ${json}`);
       if (records === undefined) throw errorWithCode('INTERNAL', `the worker did not ask for ${object} ${json}`);
       return records;
     };
-  }
-
-  #read([stamps, unknown, stale]: SentFound): ReadRecord[] {
-    if (typeof unknown === 'string') return this.#rows.read([stamps, unknown, stale] satisfies Found);
-    return this.#rows.read([stamps, '', stale], this.#parts.splice(0, unknown).flat());
   }
 
   /** Does for the driver what only the page can. */

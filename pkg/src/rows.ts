@@ -43,12 +43,10 @@ export class Rows {
     return this.#byStamp.get(found);
   }
 
-  /**
-   * The records that the driver found. Each `Found` must be read, once, in the order in which they came. `news` are those that are
-   * unknown, where they came by another way than in their text.
-   */
-  read([stamps, unknown, stale]: Found, news: readonly ReadRecord[] = parseRecords(unknown)): ReadRecord[] {
+  /** The records that the driver found. Each `Found` must be read, once, in the order in which they came. */
+  read([stamps, unknown, stale]: Found): ReadRecord[] {
     this.#forget(stale);
+    const news = parseRecords(unknown);
     const rows = new Array<ReadRecord>(stamps.length);
     let next = 0;
     for (let at = 0; at < stamps.length; at++) {

@@ -5,8 +5,6 @@ import {
   failureOf,
   type Finding,
   type FromDriver,
-  type SentChange,
-  type SentFound,
   type SentRequest,
   type SentResponse,
   type ToDriver,
@@ -16,8 +14,6 @@ import type { Opening, PageHooks } from './start.js';
 import type { ChangeEvent } from './types.js';
 import type { EncodedQuery } from './queries.js';
 
-/** A longer text of records crosses in parts of about so many UTF-16 units, so that the page never parses for long: 256 Ki. */
-const PART = 1 << 18;
 /** Statuses of answers that have no body. */
 const BODILESS = [204, 205, 304];
 
@@ -160,7 +156,7 @@ export class ServedDriver {
     const driver = this.#driver!;
     const answer = driver.get(object, idJson) ?? '?';
     const colon = answer.indexOf(':');
-    let found: SentFound | string;
+    let found: Found | string;
     // Without a stamp, where not all of the object is in memory; or without a record.
     if (answer.startsWith('?')) found = answer === '?' ? '' : `[${answer.slice(1)}]`;
     else {
@@ -209,15 +205,19 @@ export class ServedDriver {
 
   /** Finds what was walked over: it was just found, so nothing is missing in memory, and what the page is said to know it gets. */
   #findAll(wanted: readonly Finding[]): Finding[] {
-    return wanted.map(([object, json]) => [object, json, this.#send(this.#driver!.find(object, json))]);
+    return wanted.map(([object, json]) => {
+      let found = this.#driver!.find(object, json);
+      if (this.#introduce(object, found)) found = this.#driver!.find(object, json);
+      return [object, json, found];
+    });
   }
 
-  /** Sends the parts of a long text ahead. */
-  #send([stamps, unknown, stale]: Found): SentFound {
-    if (unknown.length <= PART) return [stamps, unknown, stale];
-    const parts = partsOf(unknown);
-    for (const part of parts) this.#say(['part', part]);
-    return [stamps, parts.length, stale];
+  /** Sends what the page is to know before the others, if there is such; whether there was. */
+  #introduce(object: string, [stamps, unknown, stale, ahead]: Found): boolean {
+    if (ahead === undefined) return false;
+    this.#say(['ahead', [stamps, unknown, stale]]);
+    for (const portion of ahead) this.#say(['ahead', this.#driver!.find(object, '', portion)]);
+    return true;
   }
 
   #watch(id: number, object: string, query: EncodedQuery): typeof ANSWERED {
@@ -251,11 +251,15 @@ export class ServedDriver {
 
   #show(changes: LiveChange[], due: Set<number>): void {
     const ids = new Map([...this.#lives].map(([id, { number }]) => [number, id]));
-    const sent = changes.map(([number, start, removed, found]): SentChange => {
+    const sent: LiveChange[] = [];
+    for (const [number, ...change] of changes) {
       const id = ids.get(number) ?? -1;
       due.add(id);
-      return [id, start, removed, this.#send(found)];
-    });
+      const live = this.#lives.get(id);
+      // What was ahead is known now, and the change is made anew.
+      if (live !== undefined && this.#introduce(live.object, change[2])) changes.push(...this.#driver!.liveChanges(number));
+      else sent.push([id, ...change]);
+    }
     // What the page is said to know now must get there, whatever comes of the rest.
     const related: [number, Finding[]][] = [];
     const failed: [number, unknown][] = [];
@@ -309,26 +313,4 @@ export class ServedDriver {
     // A response that is made is redirected from nowhere.
     return Object.defineProperty(response, 'redirected', { value: redirected });
   }
-}
-
-/** The texts of arrays that, one after the other, have the records of this one. */
-function partsOf(records: string): string[] {
-  const parts: string[] = [];
-  let depth = 0;
-  let start = 1;
-  for (let at = 1; at < records.length - 1; at++) {
-    const letter = records[at];
-    if (letter === '"') {
-      while (records[++at] !== '"') if (records[at] === '\\') at++;
-    } else if (letter === '{' || letter === '[') {
-      depth++;
-    } else if (letter === '}' || letter === ']') {
-      depth--;
-    } else if (letter === ',' && depth === 0 && at - start >= PART) {
-      parts.push(`[${records.slice(start, at)}]`);
-      start = at + 1;
-    }
-  }
-  parts.push(`[${records.slice(start, -1)}]`);
-  return parts;
 }

@@ -145,8 +145,8 @@ function startWorker(kind: Kind, url: OpenOptions['workerUrl']): Line {
       return { target, port: target };
     }
     const target = url === undefined
-      ? new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'objectql-offline-1' })
-      : new SharedWorker(url, { type: 'module', name: 'objectql-offline-1' });
+      ? new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'objectql-offline-2' })
+      : new SharedWorker(url, { type: 'module', name: 'objectql-offline-2' });
     return { target, port: target.port };
   } catch (thrown) {
     throw startFailure(url, thrown instanceof Error ? thrown.message : String(thrown));

@@ -544,6 +544,15 @@ impl Engine {
         Ok(self.collections.text(&self.readable(object)?.name, query))
     }
 
+    /// Rows of a portion that the page does not know, see [`Found::ahead`].
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn introduce(&mut self, object: &str, numbers: &[u32]) -> Result<Found, Error> {
+        let object = self.readable(object)?.name.clone();
+        Ok(self.collections.introduce(&object, numbers))
+    }
+
     /// The records a query finds, those that the page knows already by their stamps only.
     ///
     /// # Errors

@@ -146,3 +146,37 @@ test('live queries with expand, search in any script and groups give in a page w
   // Each commit that changed a result gave one, beside the first.
   assert.deepEqual(inPage.results.map((told) => told.length), [2, 5, 3, 4]);
 });
+
+for (const how of ['a query', 'a live query']) {
+  test(`while ${how} brings many records that the page does not know, other tasks of it run, and it has them all in the end`, async (t) => {
+    const { tab } = await start(t);
+    const { tasks, known, first, second, counts } = await tab.evaluate(async (how) => {
+      const text = 'x'.repeat(1000);
+      for (let at = 0; at < 10; at++) await db.bulkCreate('work', Array.from({ length: 500 }, (_, place) => ({ id: `many ${at * 500 + place}`, key: `many ${at * 500 + place}`, owner: 'many', lines: text })));
+      const query = { where: { owner: 'many' } };
+      let tasks = 0;
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => port2.postMessage(++tasks);
+      const counts = [];
+      const find = () => (how === 'a query' ? db.find('work', query) : new Promise((resolve, reject) => {
+        db.liveQuery('work', query).subscribe(({ rows }) => { counts.push(rows.length); resolve(rows); }, reject);
+      }));
+      port2.postMessage(0);
+      const finding = find();
+      // The first portion is there: one of the records changes before the last one is.
+      const changing = db.update('work', 'many 4999', { owner: 'another' });
+      const first = await finding;
+      const needed = tasks;
+      await changing;
+      const second = await db.find('work', query);
+      await until(() => how === 'a query' || counts.at(-1) === 4999, 'the live query shows the change');
+      port1.close();
+      return { tasks: needed, known: first.filter((row) => second.includes(row)).length, first: first.length, second: second.length, counts };
+    }, how);
+    assert.ok(tasks >= 4, `${tasks} other tasks ran`);
+    assert.ok(first === 5000 || first === 4999, `${first} records`);
+    assert.equal(second, 4999);
+    assert.equal(known, 4999);
+    assert.ok(!counts.includes(0), `${counts}: an empty result was shown`);
+  });
+}

@@ -510,7 +510,7 @@ test('the server rings for a driver in a worker', async (t) => {
   assert.equal(proxy.webSocketCount, 1);
 });
 
-test('opening and first querying 100,000 records holds up the page far less in worker mode', async (t) => {
+test('while 100,000 records are read for the first time, other tasks of the page run, wherever the driver is', async (t) => {
   const { openTab } = await world(t);
   const filler = await openTab();
   await open(filler, false);
@@ -519,31 +519,25 @@ test('opening and first querying 100,000 records holds up the page far less in w
     await db.close();
   });
   await filler.close();
-  // In turns, each in a page that is new.
-  const totals = {};
   for (const worker of MODES) {
     const tab = await openTab();
-    const { count, tasks } = await tab.evaluate(async (worker) => {
-      const tasks = [];
-      const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration)));
-      observer.observe({ type: 'longtask' });
+    const { count, between, longest } = await tab.evaluate(async (worker) => {
+      let longest = 0;
+      new PerformanceObserver((list) => { for (const { duration } of list.getEntries()) longest = Math.max(longest, duration); }).observe({ type: 'longtask' });
       window.db = await openDb({ worker });
       const found = await db.find('story', { where: { points: { $lt: 2000 } } });
+      let between = 0;
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => port2.postMessage(++between);
+      port2.postMessage(0);
       const all = await db.find('story');
-      await db.count('story', { title: { $contains: '99' } });
-      // Two frames on: what was long is told by then.
-      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-      tasks.push(...observer.takeRecords().map(({ duration }) => duration));
-      await db.close();
-      return { count: [found.length, all.length], tasks };
+      port1.close();
+      return { count: [found.length, all.length], between, longest };
     }, worker);
     assert.deepEqual(count, [2000, 100_000]);
-    totals[worker] = { sum: tasks.reduce((sum, duration) => sum + duration, 0), longest: Math.max(0, ...tasks) };
+    t.diagnostic(`${worker}: ${between} tasks, the longest of all ${longest} ms`);
+    // They are some 30 MiB, of which objects are made a MiB at a time.
+    assert.ok(between >= 20, `${worker}: ${between} tasks`);
     await tab.close();
-  }
-  t.diagnostic(JSON.stringify(totals));
-  for (const kind of KINDS) {
-    assert.ok(totals[kind].sum < totals.false.sum / 3, `${kind}: ${JSON.stringify(totals)}`);
-    assert.ok(totals[kind].longest < totals.false.longest / 2, `${kind}: ${JSON.stringify(totals)}`);
   }
 });

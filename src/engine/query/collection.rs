@@ -22,6 +22,9 @@ const MOST_UNDECLARED: usize = 8;
 const MANY: usize = 256;
 /// How many bytes of records a page may know: 48 MiB of JSON text. Beyond, it forgets them all.
 const MOST_KNOWN: usize = 48 << 20;
+/// So many bytes of records that the page does not know are handed over at a time: 1 MiB, of which objects are made in some
+/// milliseconds.
+const MOST_AT_ONCE: usize = 1 << 20;
 
 /// The records of all objects. There are few objects: one is found by going through them.
 #[derive(Debug, Default)]
@@ -74,6 +77,9 @@ pub struct Found {
     pub unknown: String,
     /// The states that the page need not keep any more: to be forgotten before the unknown ones are read.
     pub stale: Vec<u32>,
+    /// Where the page knows so few of them that all at once would hold it up, there is nothing else but this: the numbers of those that it
+    /// does not know, in portions. With [`introduce`](Collections::introduce) it gets to know them, and then asks again.
+    pub ahead: Vec<Vec<u32>>,
 }
 
 impl Collections {
@@ -289,7 +295,13 @@ impl Collections {
         }
     }
 
-    /// How the results of live queries changed since they were last told, or of one of them.
+    /// The rows with these numbers, whatever they hold by now: of a portion that is not known.
+    pub(crate) fn introduce(&mut self, object: &ObjectName, numbers: &[u32]) -> Found {
+        self.hand_over(object, numbers)
+    }
+
+    /// How the results of live queries changed since they were last told, or of one of them. One of which the page is to get to know
+    /// records first counts as not told.
     pub(crate) fn changes(&mut self, only: Option<u32>) -> Vec<(LiveChange, Found)> {
         let mut changes = Vec::new();
         for (object, collection) in &mut self.list {
@@ -301,8 +313,14 @@ impl Collections {
         }
         changes
             .into_iter()
-            .map(|(object, change)| {
+            .map(|(object, mut change)| {
                 let found = self.for_page(&object, &change.rows);
+                if !found.ahead.is_empty() {
+                    let lives = &mut self.entry(&object).lives;
+                    if let Some(live) = lives.iter_mut().find(|live| live.id == change.live) {
+                        live.put_off(&mut change);
+                    }
+                }
                 (change, found)
             })
             .collect()
@@ -327,11 +345,44 @@ impl Collections {
     }
 
     fn for_page(&mut self, object: &ObjectName, numbers: &[RowNumber]) -> Found {
-        if self.page.bytes > MOST_KNOWN {
+        let (bytes, mut ahead) = self.unknown_among(object, numbers);
+        // Not for what is half of all that a page may know: of that it would never know all.
+        if self.page.bytes > MOST_KNOWN && bytes < MOST_KNOWN / 2 {
             self.forget_all();
+            (_, ahead) = self.unknown_among(object, numbers);
         }
+        if ahead.len() > 1 {
+            return Found { ahead, stale: self.take_stale(), ..Found::default() };
+        }
+        self.hand_over(object, numbers)
+    }
+
+    /// How many bytes rows have, and which of them the page does not know, in portions.
+    fn unknown_among(&self, object: &ObjectName, numbers: &[RowNumber]) -> (usize, Vec<Vec<RowNumber>>) {
+        let (mut bytes, mut in_portion, mut portions) = (0, 0, Vec::new());
+        let rows = self.get(object).map(|collection| &collection.rows);
+        for number in numbers {
+            let Some(row) = rows.and_then(|rows| rows.get(*number)) else { continue };
+            let length = row.fields.as_str().len();
+            bytes += length;
+            if row.known_in == self.page.memory {
+                continue;
+            }
+            in_portion += length;
+            if in_portion > MOST_AT_ONCE || portions.is_empty() {
+                in_portion = length;
+                portions.push(Vec::new());
+            }
+            if let Some(portion) = portions.last_mut() {
+                portion.push(*number);
+            }
+        }
+        (bytes, portions)
+    }
+
+    fn hand_over(&mut self, object: &ObjectName, numbers: &[RowNumber]) -> Found {
         let stamps = Vec::with_capacity(numbers.len());
-        let mut found = Found { stamps, unknown: String::new(), stale: self.take_stale() };
+        let mut found = Found { stamps, stale: self.take_stale(), ..Found::default() };
         let Some((_, collection)) = self.list.iter_mut().find(|(name, _)| name == object) else {
             return found;
         };

@@ -45,7 +45,8 @@ impl Index {
         let get = |place: u32| all.get(place as usize);
         let mut places: Vec<u32> = (0..).take(all.len()).collect();
         for word in (0..4).rev() {
-            let key = |place| get(place).and_then(|(_, (lead, _))| lead.get(word).copied()).unwrap_or_default();
+            let key =
+                |place| get(place).and_then(|(_, (lead, _))| lead.get(word).copied()).unwrap_or_default();
             sort_by_key(&mut places, &key);
         }
         let fields = |place: u32| get(place).and_then(|(number, _)| rows.fields(*number));

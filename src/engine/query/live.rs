@@ -36,6 +36,8 @@ pub struct LiveChange {
     /// How many rows are gone from there.
     pub removed: usize,
     pub(super) rows: Vec<RowNumber>,
+    /// What was told before.
+    before: Vec<Stamp>,
 }
 
 impl Live {
@@ -104,8 +106,21 @@ impl Live {
         let same = same.take_while(|(told, now)| told == now).count();
         let removed = self.told.len() - start - same;
         let rows = window.get(start..window.len() - same).unwrap_or_default().to_vec();
-        self.told = stamps;
-        (removed > 0 || !rows.is_empty()).then_some(LiveChange { live: self.id, start, removed, rows })
+        let before = std::mem::replace(&mut self.told, stamps);
+        (removed > 0 || !rows.is_empty()).then_some(LiveChange {
+            live: self.id,
+            start,
+            removed,
+            rows,
+            before,
+        })
+    }
+
+    /// The change cannot be told yet: it is to be looked for again.
+    pub(super) fn put_off(&mut self, change: &mut LiveChange) {
+        self.told = std::mem::take(&mut change.before);
+        self.is_touched = true;
+        (change.start, change.removed) = (0, 0);
     }
 
     fn search(&mut self, rows: &Rows, indexes: &[Index]) {

@@ -1,4 +1,4 @@
-use objectql_sync_protocol::{ObjectDefinition, RecordId};
+use objectql_sync_protocol::{ObjectDefinition, ObjectName, RecordId};
 
 use super::*;
 
@@ -142,6 +142,67 @@ fn what_is_not_understood_is_refused() {
     }
     assert_eq!(Query::parse("[]").unwrap_err().code(), "INVALID_VALUE");
     assert_eq!(Query::parse("{").unwrap_err().code(), "INVALID_JSON");
+}
+
+/// Records of some bytes each, as they are first seen.
+fn large(count: i64, bytes: usize) -> (Collections, ObjectDefinition) {
+    let long = "x".repeat(bytes);
+    let texts: Vec<String> = (0..count).map(|id| format!(r#"{{"id":{id},"text":"{long}"}}"#)).collect();
+    collections(&texts.iter().map(String::as_str).collect::<Vec<_>>(), "{}")
+}
+
+/// Has the page get to know what is ahead; gives how many portions that were.
+fn introduce(collections: &mut Collections, object: &ObjectName, found: &Found) -> usize {
+    assert!(found.stamps.is_empty() && found.unknown.is_empty(), "a part of it was handed over");
+    for portion in &found.ahead {
+        let met = collections.introduce(object, portion);
+        assert_eq!(met.stamps.len(), portion.len());
+        assert!(met.ahead.is_empty() && met.unknown.len() <= (1 << 20) + portion.len() + 2);
+    }
+    found.ahead.len()
+}
+
+#[test]
+fn a_page_gets_to_know_many_records_in_portions_and_then_what_it_asked_for() {
+    let (mut collections, definition) = large(100, 40_000);
+    let query = Query::parse("{}").unwrap();
+    let found = collections.find(&definition.name, &query);
+    assert_eq!(introduce(&mut collections, &definition.name, &found), 4);
+    // One changes meanwhile: it comes with the answer.
+    let (id, fields) = record(r#"{"id":7,"text":"changed"}"#);
+    collections.update(&definition.name, [(&id, Seen::As(&fields))].into_iter());
+    let found = collections.find(&definition.name, &query);
+    assert_eq!((found.stamps.len(), found.unknown.as_str()), (100, r#"[{"id":7,"text":"changed"}]"#));
+    assert_eq!(found.stale.len(), 1);
+}
+
+#[test]
+fn a_live_query_with_many_records_counts_as_not_told_until_the_page_knows_them() {
+    let (mut collections, definition) = large(100, 40_000);
+    let live = collections.watch(&definition.name, Query::parse("{}").unwrap());
+    for _ in 0..2 {
+        let (change, found) = collections.changes(None).pop().unwrap();
+        assert_eq!((change.start, change.removed, found.ahead.len()), (0, 0, 4));
+    }
+    let (_, found) = collections.changes(Some(live)).pop().unwrap();
+    introduce(&mut collections, &definition.name, &found);
+    let (change, found) = collections.changes(None).pop().unwrap();
+    assert_eq!((change.live, change.start, change.removed, found.stamps.len()), (live, 0, 0, 100));
+    assert!(found.unknown.is_empty() && collections.changes(None).is_empty());
+}
+
+#[test]
+fn a_page_knows_at_last_all_of_a_result_that_is_larger_than_what_it_keeps() {
+    let (mut collections, definition) = large(60, 1_000_000);
+    let all = Query::parse("{}").unwrap();
+    let found = collections.find(&definition.name, &all);
+    introduce(&mut collections, &definition.name, &found);
+    assert_eq!(collections.find(&definition.name, &all).stamps.len(), 60);
+    // It forgets them for what is small.
+    let one = Query::parse(r#"{"where":{"id":3}}"#).unwrap();
+    let found = collections.find(&definition.name, &one);
+    assert_eq!((found.stale.len(), found.stamps.len()), (60, 1));
+    assert!(!found.unknown.is_empty());
 }
 
 mod oracle;
