@@ -202,7 +202,10 @@ impl Engine {
             // Other followers may be about to rob the lock, too.
             self.say_alive();
             self.sync.phase = Phase::CatchingUp;
-            self.log.want_tail();
+            // What is read for the first time is as new, and whoever opens the database waits for it.
+            if self.is_open {
+                self.log.want_tail();
+            }
             self.log.push(Job::Sync(SyncJob::Lead { term: self.sync.term }));
         } else {
             self.sync.phase = Phase::Idle;
