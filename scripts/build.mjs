@@ -15,8 +15,11 @@ const BUILT_WASM = join(WASM, 'objectql_offline_bg.wasm');
 
 /** What Rust's compiler uses and every browser since 2023 has; `wasm-opt` must know to read its output. */
 const WASM_FEATURES = ['bulk-memory', 'multivalue', 'mutable-globals', 'nontrapping-float-to-int', 'reference-types', 'sign-ext'];
-/** -O3, -Os and -Oz differ by less than half a percent once compressed, so it may as well be the fastest. */
-const OPTIMISE = ['-O3', '--strip-producers', ...WASM_FEATURES.map((name) => `--enable-${name}`)];
+/**
+ * -O3, -Os and -Oz differ by less than half a percent once compressed, so it may as well be the fastest. But nothing larger goes into the only
+ * function that calls it: in functions of 50 KB less is alike, and a browser compiles all of one at its first call and again when it is hot.
+ */
+const OPTIMISE = ['-O3', '--one-caller-inline-max-function-size=20', '--strip-producers', ...WASM_FEATURES.map((name) => `--enable-${name}`)];
 
 /** The places of panics name files: relative ones, the same on every machine and nobody else's business. */
 const CARGO_HOME = process.env.CARGO_HOME ?? join(homedir(), '.cargo');
