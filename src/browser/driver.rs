@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use gloo_timers::callback::{Interval, Timeout};
-use js_sys::{Function, Promise};
+use js_sys::{Function, Promise, Reflect};
 use objectql_sync_protocol::ClientId;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -112,36 +112,25 @@ impl Shell {
 
     /// Listens to the other tabs and to the page.
     fn join(self: &Rc<Self>) {
-        // Nobody else has a log in memory: there is nobody to talk to, and in Node.js a channel would keep the process alive.
-        if self.log.is_shared() {
-            let weak = Rc::downgrade(self);
-            let channel = Channel::open(&self.name, move |announcement| {
-                handle_in(&weak, Input::Announced(announcement));
-            });
-            if channel.is_none() {
-                // Nobody will say that there are rows to read.
-                let weak = Rc::downgrade(self);
-                let rows = Announcement::Rows { key: u64::MAX, after: None, bytes: Vec::new() };
-                let look = move || handle_in(&weak, Input::Announced(rows.clone()));
-                self.poll.replace(Some(Interval::new(POLL_MS, look)));
-            }
-            self.channel.replace(channel);
-        }
+        self.listen_to_tabs();
         self.stand(false);
         let mut listeners = Vec::new();
         if let Some(global) = global_target() {
             for event in ["online", "pageshow", "focus"] {
                 let weak = Rc::downgrade(self);
-                listeners.push(Listener::new(global.clone(), event, move |_| handle_in(&weak, Input::Nudge)));
+                listeners.push(Listener::new(global.clone(), event, move |event| {
+                    if let Some(shell) = weak.upgrade() {
+                        if is_persisted(&event) {
+                            shell.come_back();
+                        }
+                        shell.handle(Input::Nudge);
+                    }
+                }));
             }
             let weak = Rc::downgrade(self);
-            listeners.push(Listener::new(global, "pagehide", move |_| {
-                handle_in(&weak, Input::Leaving);
-                // No further task of this page may run.
-                if let Some(shell) = weak.upgrade()
-                    && let Some(channel) = &*shell.channel.borrow()
-                {
-                    channel.post_waiting();
+            listeners.push(Listener::new(global, "pagehide", move |event| {
+                if let Some(shell) = weak.upgrade() {
+                    shell.go(is_persisted(&event));
                 }
             }));
         }
@@ -155,6 +144,50 @@ impl Shell {
             }
         }
         self.listeners.replace(listeners);
+    }
+
+    fn listen_to_tabs(self: &Rc<Self>) {
+        // Nobody else has a log in memory: there is nobody to talk to, and in Node.js a channel would keep the process alive.
+        if !self.log.is_shared() {
+            return;
+        }
+        let weak = Rc::downgrade(self);
+        let channel = Channel::open(&self.name, move |announcement| {
+            handle_in(&weak, Input::Announced(announcement));
+        });
+        if channel.is_none() {
+            // Nobody will say that there are rows to read.
+            let weak = Rc::downgrade(self);
+            let rows = Announcement::Rows { key: u64::MAX, after: None, bytes: Vec::new() };
+            let look = move || handle_in(&weak, Input::Announced(rows.clone()));
+            self.poll.replace(Some(Interval::new(POLL_MS, look)));
+        }
+        self.channel.replace(channel);
+    }
+
+    /// The page goes. One that the browser keeps, to show it again at once when somebody goes back, is frozen from here on, and Chromium
+    /// throws it away as soon as another one waits for its lock, or there is a message for it on the channel. So it lets go of these, and
+    /// keeps the connection: a page whose database was deleted is better thrown away than shown again with what was in it.
+    fn go(self: &Rc<Self>, is_kept: bool) {
+        self.handle(Input::Leaving);
+        // No further task of this page may run.
+        if let Some(channel) = &*self.channel.borrow() {
+            channel.post_waiting();
+        }
+        if is_kept && self.log.is_shared() {
+            self.leader.take();
+            // With the lead goes the socket.
+            self.handle(Input::Leader(false));
+            self.channel.take();
+        }
+    }
+
+    /// The page is shown again as it was. What happened meanwhile is in the log.
+    fn come_back(self: &Rc<Self>) {
+        if !self.is_closed.get() && self.log.is_shared() {
+            self.listen_to_tabs();
+            self.stand(false);
+        }
     }
 
     /// Waits for the lock of the tab that syncs, or takes it; who is robbed of it waits in line again.
@@ -431,6 +464,11 @@ async fn use_store(log: &Store, output: Output) -> Input {
 fn fail_compaction(log: &Store, compaction: u64, error: &Error) -> Input {
     log.failed(error);
     Input::CompactionFailed { compaction }
+}
+
+/// Whether a page that goes is kept, or one that is shown was.
+fn is_persisted(event: &JsValue) -> bool {
+    Reflect::get(event, &JsValue::from_str("persisted")).is_ok_and(|persisted| persisted.is_truthy())
 }
 
 fn handle_in(shell: &Weak<Shell>, input: Input) {

@@ -79,8 +79,8 @@ export async function world(t, { strategy, objects = OBJECTS, serverArgs = [], i
     return { origin, proxy, wire, openTab };
   };
   const first = await openDevice();
-  const openBrowser = async (name = 'profile') => {
-    const browser = await Browser.launch(join(folder, name), first.origin);
+  const openBrowser = async (name = 'profile', options) => {
+    const browser = await Browser.launch(join(folder, name), first.origin, options);
     closers.push(() => browser.close());
     return browser;
   };

@@ -25,10 +25,11 @@ export function removeFolder(folder) {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }
 
-/** A browser on a profile folder. */
-export function launch(profile) {
+/** A browser on a profile folder; with `keepsPages` one that keeps pages in its back/forward cache, which Playwright turns off. */
+export function launch(profile, { keepsPages = false } = {}) {
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-  return chromium.launchPersistentContext(profile, { executablePath, headless: true, args: FLAGS });
+  const ignoreDefaultArgs = keepsPages ? ['--disable-back-forward-cache'] : [];
+  return chromium.launchPersistentContext(profile, { executablePath, headless: true, args: FLAGS, ignoreDefaultArgs });
 }
 
 /** A new tab at a path, when its page says that it is ready; its uncaught errors are in `errors`. */
@@ -314,12 +315,14 @@ export class Browser {
   #context;
   #profile;
   #origin;
+  #options;
 
-  static async launch(profile, origin) {
+  static async launch(profile, origin, options) {
     const browser = new Browser();
     browser.#profile = profile;
     browser.#origin = origin;
-    browser.#context = await launch(profile);
+    browser.#options = options;
+    browser.#context = await launch(profile, options);
     return browser;
   }
 
@@ -367,7 +370,7 @@ export class Browser {
 
   /** Starts it again on the same profile. */
   async start() {
-    this.#context = await launch(this.#profile);
+    this.#context = await launch(this.#profile, this.#options);
   }
 
   async close() {

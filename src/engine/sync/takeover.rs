@@ -34,6 +34,8 @@ impl Engine {
     pub(crate) fn handle_lockless(&mut self, has_channel: bool) {
         if has_channel {
             self.sync.election = Some(0);
+            // A page that comes back has not heard who leads now: it asks first.
+            self.sync.watch = Watch::default();
         } else {
             self.handle_leader(true);
         }
