@@ -412,7 +412,7 @@ async fn use_store(log: &Store, output: Output) -> Input {
     let input = match output {
         Output::Append { append, key, bytes } => match log.append(key, bytes).await {
             Outcome::Appended => Input::Appended { append },
-            Outcome::Behind => Input::Behind { append },
+            Outcome::Behind(given) => Input::Behind { append, given },
             Outcome::Failed(error) => Input::AppendFailed { append, error },
             Outcome::Unknown(error) => Input::AppendUnknown { append, error },
         },

@@ -66,8 +66,8 @@ pub(crate) enum Durability {
 pub(crate) enum Outcome {
     /// In the log under the expected key, and durable.
     Appended,
-    /// Another tab was first; not in the log.
-    Behind,
+    /// Another tab was first, or rows are missing: the key would have been this one. Not in the log.
+    Behind(u64),
     /// Not in the log.
     Failed(Error),
     /// Nobody knows.
@@ -255,7 +255,8 @@ impl LogStore {
             // A failed request aborts its transaction by itself.
             Err(error) => return failed_append(ending.wait().await, to_error(&error)),
         };
-        let is_expected = given.as_f64() == Some(as_f64(key));
+        let given = to_key(&given);
+        let is_expected = given == Some(key);
         // At once, so that a tab that is frozen now does not hold the lock of the store.
         let transaction = Transaction::from(transaction);
         let was_ended_here = if is_expected { transaction.commit() } else { transaction.abort() };
@@ -263,7 +264,7 @@ impl LogStore {
             Ok(()) if is_expected => Outcome::Appended,
             Ok(()) => Outcome::Unknown(not_a_log()),
             Err(error) if was_ended_here.is_err() => Outcome::Unknown(error),
-            Err(_) if !is_expected => Outcome::Behind,
+            Err(_) if !is_expected => Outcome::Behind(given.unwrap_or_default()),
             Err(error) => Outcome::Failed(error),
         }
     }

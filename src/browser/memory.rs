@@ -56,8 +56,9 @@ impl MemoryLog {
     /// Appends a row if it gets the key that is expected.
     pub(crate) fn append(&self, key: u64, bytes: Vec<u8>) -> Outcome {
         let mut contents = self.contents.borrow_mut();
-        if key != contents.removed + contents.rows.len() as u64 + 1 {
-            return Outcome::Behind;
+        let given = contents.removed + contents.rows.len() as u64 + 1;
+        if key != given {
+            return Outcome::Behind(given);
         }
         contents.rows.push_back(bytes);
         self.transactions.set(self.transactions.get() + 1);

@@ -90,6 +90,8 @@ pub(crate) struct Log {
     queue: VecDeque<Job>,
     /// An append of which it is not known whether it was made: the tail will tell.
     pub(super) unsure: Option<Unsure>,
+    /// The key that the append before that one would have got, where it was another than the expected one.
+    given_before: u64,
     /// Whether somebody says that there are rows to read.
     is_tail_wanted: bool,
     heard: Heard,
@@ -152,8 +154,25 @@ impl Append {
 #[derive(Debug)]
 pub(super) struct Unsure {
     pub(super) append: Append,
-    /// Why nobody knows; none where another tab was first.
-    error: Option<Error>,
+    why: Unmade,
+}
+
+/// Why a row may not be in the log.
+#[derive(Debug)]
+pub(crate) enum Unmade {
+    /// Nobody knows whether it is.
+    Unknown(Error),
+    /// It is not: the store would have given it this key.
+    Behind(u64),
+}
+
+impl Unmade {
+    const fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Unknown(error) => Some(error),
+            Self::Behind(_) => None,
+        }
+    }
 }
 
 impl Log {
@@ -384,6 +403,8 @@ impl Engine {
         }
         let (Some(root), Some(bytes)) = (root, bytes) else {
             self.log.root = Some(number);
+            // After a gap, those before it are folded.
+            let rows = rows.into_iter().filter(|(key, _)| *key > self.log.folded).collect();
             return self.handle_rows(now, read, rows, is_last);
         };
         match root {
@@ -593,17 +614,17 @@ impl Engine {
     }
 
     /// Another tab was first, or nobody knows: the tail will tell.
-    pub(crate) fn handle_append_unsure(&mut self, now: Now, append: u64, error: Option<Error>) {
+    pub(crate) fn handle_append_unsure(&mut self, now: Now, append: u64, why: Unmade) {
         let Some(append) = self.take_append(append) else { return };
-        if let (true, Some(error)) = (has(Defect::UnknownTakenAsFailed), &error) {
+        if let (true, Some(error)) = (has(Defect::UnknownTakenAsFailed), why.error()) {
             let failed = Error::StorageFailed(error.to_string());
             self.log.want_tail();
             self.log.phase = Phase::Idle;
             return self.fail_jobs(now, append.jobs, &failed);
         }
         self.log.attempts += 1;
-        self.log.health.error.clone_from(&error);
-        self.log.unsure = Some(Unsure { append, error });
+        self.log.health.error = why.error().cloned();
+        self.log.unsure = Some(Unsure { append, why });
         self.log.phase = Phase::Unread;
     }
 
@@ -700,18 +721,24 @@ impl Engine {
         self.log.health.reads();
         self.open_if_lost();
         match self.log.unsure.take() {
-            Some(Unsure { append, .. }) if self.log.attempts < MAX_ATTEMPTS => self.requeue(append.jobs),
-            Some(Unsure { append, error }) => {
+            Some(Unsure { append, why }) if self.log.attempts < MAX_ATTEMPTS => {
+                self.log.given_before = if let Unmade::Behind(given) = why { given } else { 0 };
+                self.requeue(append.jobs);
+            }
+            Some(Unsure { append, why }) => {
+                self.log.attempts = 0;
                 // The log was just read: whatever went wrong, the row is not in it.
-                let error = match error {
-                    Some(Error::StorageUnknown(reason)) => Error::StorageFailed(reason),
-                    Some(error) => error,
-                    None => Error::LogCorrupt {
+                let error = match why {
+                    Unmade::Unknown(Error::StorageUnknown(reason)) => Error::StorageFailed(reason),
+                    Unmade::Unknown(error) => error,
+                    Unmade::Behind(given) if given == self.log.given_before && self.lose_end(given) => {
+                        return self.requeue(append.jobs);
+                    }
+                    Unmade::Behind(_) => Error::LogCorrupt {
                         key: self.log.folded + 1,
                         detail: "the store gives new rows other keys".to_owned(),
                     },
                 };
-                self.log.attempts = 0;
                 self.log.health.fail(now, error.clone());
                 self.fail_jobs(now, append.jobs, &error);
             }
@@ -733,6 +760,23 @@ impl Engine {
         self.state.pass_over(self.log.folded);
     }
 
+    /// The store gives the next row this key again and again, and there is nothing else to read: the rows before it are gone, or those from it
+    /// on that this tab has folded. False where that was found before and did not help.
+    fn lose_end(&mut self, given: u64) -> bool {
+        let Log { folded, .. } = self.log;
+        if given > folded + 1 {
+            self.pass_over(folded + 1..=given - 1, FormatError::Missing);
+            return true;
+        }
+        let is_new = self.damage.add_rows(format!("rows {given} to {folded}: {}", FormatError::Missing));
+        if is_new {
+            self.keep_untold(given);
+            self.log.reread_for = self.log.reread_for.min(given.saturating_sub(1));
+            self.begin_over();
+        }
+        is_new
+    }
+
     fn fold_row(&mut self, now: Now, key: u64, bytes: usize, row: &Row) {
         self.log.folded = key;
         self.note_tail(bytes);
@@ -747,7 +791,7 @@ impl Engine {
             self.note_writes(now, row, &folded);
             self.tell(&folded, unsure.is_some());
         }
-        if self.log.unsure.as_ref().is_none_or(|unsure| unsure.error.is_none()) {
+        if self.log.unsure.as_ref().is_none_or(|unsure| unsure.why.error().is_none()) {
             // Being behind is no failure as long as there is something to read.
             self.log.attempts = 0;
         }
@@ -782,9 +826,11 @@ impl Engine {
 
     /// Everybody who waits for the log is told that it fails.
     pub(crate) fn fail_all(&mut self, now: Now, error: &Error) {
-        if let Some(Unsure { append, error: why }) = self.log.unsure.take() {
-            // Where another tab was first, the row is not in the log.
-            let told = why.map_or_else(|| error.clone(), |_| Error::StorageUnknown(error.to_string()));
+        if let Some(Unsure { append, why }) = self.log.unsure.take() {
+            let told = match why {
+                Unmade::Unknown(_) => Error::StorageUnknown(error.to_string()),
+                Unmade::Behind(_) => error.clone(),
+            };
             self.fail_jobs(now, append.jobs, &told);
         }
         let waiting = std::mem::take(&mut self.log.queue).into();

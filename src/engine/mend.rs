@@ -40,10 +40,10 @@ impl Damage {
         self.details.is_empty()
     }
 
-    /// Rows, or what is stored in their place, cannot be read.
-    pub(crate) fn add_rows(&mut self, detail: String) {
-        self.add(detail);
+    /// Rows, or what is stored in their place, cannot be read. Gives whether that is new.
+    pub(crate) fn add_rows(&mut self, detail: String) -> bool {
         self.is_of_sequences = true;
+        self.add(detail)
     }
 
     /// The root cannot be read.
@@ -52,10 +52,12 @@ impl Damage {
         self.is_of_root = true;
     }
 
-    fn add(&mut self, detail: String) {
-        if !self.details.contains(&detail) {
+    fn add(&mut self, detail: String) -> bool {
+        let is_new = !self.details.contains(&detail);
+        if is_new {
             self.details.push(detail);
         }
+        is_new
     }
 
     /// A segment cannot be read, or is not there.
@@ -74,7 +76,9 @@ impl Damage {
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
-        other.details.into_iter().for_each(|detail| self.add(detail));
+        for detail in other.details {
+            self.add(detail);
+        }
         self.segments.append(&mut other.segments);
         self.is_of_sequences |= other.is_of_sequences;
         self.is_of_root |= other.is_of_root;
@@ -134,14 +138,10 @@ impl Engine {
         }
         if self.log.is_first_time() {
             if self.is_open || is_own {
-                let pending = self.state.pending.iter();
-                self.untold = Some(Untold {
-                    at: self.log.folded,
-                    details: folded.lost.clone(),
-                    pending: pending
-                        .map(|pending| (pending.recorded.id, self.pending_report(pending)))
-                        .collect(),
-                });
+                self.keep_untold(self.log.folded);
+                if let Some(untold) = &mut self.untold {
+                    untold.details.clone_from(&folded.lost);
+                }
             }
             return true;
         }
@@ -158,6 +158,18 @@ impl Engine {
         }
         self.pull_anew(now);
         false
+    }
+
+    /// Keeps what is pending before what is left is read again, up to the row that says what is lost.
+    pub(crate) fn keep_untold(&mut self, at: u64) {
+        let mut pending = self.untold.take().map(|untold| untold.pending).unwrap_or_default();
+        for it in self.state.pending.iter() {
+            let id = it.recorded.id;
+            if !pending.iter().any(|(known, _)| *known == id) {
+                pending.push((id, self.pending_report(it)));
+            }
+        }
+        self.untold = Some(Untold { at, details: Vec::new(), pending });
     }
 
     /// Tells the app of a loss that was found, once what is left was read again.

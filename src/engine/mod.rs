@@ -94,7 +94,7 @@ use self::compact::Compaction;
 use self::export::Export;
 use self::fold::Folded;
 use self::heard::HeardRow;
-use self::log::{Job, Log};
+use self::log::{Job, Log, Unmade};
 use self::mend::{Damage, Untold};
 use self::random::Random;
 use self::sync::realtime::Realtime;
@@ -221,10 +221,12 @@ pub enum Input {
         /// The append.
         append: u64,
     },
-    /// The key was another one: another tab was first. The row is not in the log.
+    /// The key was another one: another tab was first, or rows are missing. The row is not in the log.
     Behind {
         /// The append.
         append: u64,
+        /// The key that it would have got.
+        given: u64,
     },
     /// The row is not in the log.
     AppendFailed {
@@ -497,9 +499,11 @@ impl Engine {
                 }
             }
             Input::Appended { append } => self.handle_appended(now, append),
-            Input::Behind { append } => self.handle_append_unsure(now, append, None),
+            Input::Behind { append, given } => self.handle_append_unsure(now, append, Unmade::Behind(given)),
             Input::AppendFailed { append, error } => self.handle_append_failed(now, append, error),
-            Input::AppendUnknown { append, error } => self.handle_append_unsure(now, append, Some(error)),
+            Input::AppendUnknown { append, error } => {
+                self.handle_append_unsure(now, append, Unmade::Unknown(error));
+            }
             Input::Answered { send, answer } => self.handle_answer(now, send, &answer),
             Input::SendFailed { send, error } => self.handle_send_failed(now, send, error),
             Input::Leader(is_leader) => self.handle_leader(is_leader),

@@ -92,6 +92,35 @@ test('a damaged row costs what is in it; what is pending beside it and what the 
   await ledger.settle(tab);
 });
 
+test('rows that are missing at the end cost what was in them: the next write finds it out, and goes through', async (t) => {
+  const { tab, ledger } = await start(t);
+  await tab.evaluate(async () => {
+    await open();
+    await db.bulkCreate('story', [{ title: 'A' }, { title: 'B' }]);
+    await db.sync();
+    for (const title of ['C', 'D', 'E']) await db.create('story', { title });
+    window.before = db.status.clientId;
+    await db.close();
+  });
+  const before = await tab.evaluate(() => window.before);
+  const rows = await tab.evaluate(() => inStore('log', (rows) => new Map([...rows.keys()].slice(-2).map((key) => [key, undefined]))));
+  await again(tab);
+  const seen = await tab.evaluate(async () => {
+    await open();
+    const code = await codeOf(db.create('story', { title: 'F' }));
+    await until(() => losses.length > 0, 'the loss');
+    await db.sync();
+    return { code, losses, titles: await titles(), clientId: db.status.clientId, status: [db.status.pending, db.status.error] };
+  });
+  assert.deepEqual(seen.losses, [{ reason: 'damaged', mutations: [], details: [`rows ${rows[0]} to ${rows[1]}: it is missing`] }]);
+  assert.deepEqual([seen.code, seen.titles, seen.status], ['none', ['A', 'B', 'C', 'F'], [0, null]]);
+  assert.notEqual(seen.clientId, before);
+  await again(tab);
+  await tab.evaluate(async () => { await open(); await db.sync(); });
+  assert.deepEqual(await tab.evaluate(async () => [losses, await titles()]), [[], seen.titles]);
+  await ledger.settle(tab);
+});
+
 for (const part of ['segment', 'root']) {
   test(`a damaged ${part} is left out, and its records come back from the server`, async (t) => {
     const { tab, server } = await start(t);

@@ -65,7 +65,7 @@ fn answers_nobody_waits_for_are_ignored() {
     let error = || Error::StorageFailed("no".to_owned());
     for number in [0, 1, 77, u64::MAX] {
         world.give(0, Input::Appended { append: number });
-        world.give(0, Input::Behind { append: number });
+        world.give(0, Input::Behind { append: number, given: 9 });
         world.give(0, Input::AppendFailed { append: number, error: error() });
         world.give(0, Input::AppendUnknown { append: number, error: error() });
         world.give(0, Input::Rows { read: number, rows: vec![(9, vec![1])], is_last: true });
@@ -84,7 +84,7 @@ fn answers_nobody_waits_for_are_ignored() {
     assert!(world.reply(0, call).is_ok());
     // The same answer again.
     world.give(0, Input::Appended { append });
-    world.give(0, Input::Behind { append });
+    world.give(0, Input::Behind { append, given: 9 });
     world.settle();
     assert_eq!(world.find(0, "story").len(), 1);
     assert_eq!(world.tabs[0].engine.status().error, None);
@@ -454,7 +454,9 @@ fn being_behind_without_a_row_to_read_ends_in_an_error() {
     for steps in 0.. {
         assert!(steps < 50, "asked for ever");
         match world.tabs[0].store.take() {
-            Some(StoreCall::Append { append, .. }) => world.give(0, Input::Behind { append }),
+            Some(StoreCall::Append { append, .. }) => {
+                world.give(0, Input::Behind { append, given: 90 + steps })
+            }
             Some(StoreCall::Read { read, .. }) => {
                 world.give(0, Input::Rows { read, rows: vec![], is_last: true })
             }

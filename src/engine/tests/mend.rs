@@ -150,6 +150,99 @@ fn rows_that_are_missing_are_passed_over_once_it_is_sure() {
     }
 }
 
+/// Goal: rows that are missing at the end show only when the next one gets a key that is too high. What is left goes on, as another client.
+#[test]
+fn rows_that_are_missing_at_the_end_are_passed_over_with_the_next_write() {
+    for removed in [1, 3] {
+        let mut world = World::leading(by_hand());
+        for n in 0..6 {
+            world.write(0, story(n)).unwrap();
+        }
+        let before = client_id(&world, 0);
+        world.crash(0);
+        let count = world.disk.len();
+        world.disk.iter_mut().rev().take(removed).for_each(Vec::clear);
+        let tab = world.open_tab();
+        assert_eq!(ids(&world, tab, "story").len(), 6 - removed);
+        assert!(losses(&world, tab).is_empty());
+        world.write(tab, story(9)).unwrap();
+        let losses = losses(&world, tab);
+        let detail = format!("rows {} to {count}: it is missing", count + 1 - removed);
+        assert_eq!((losses.len(), details(&losses[0])), (1, vec![detail.as_str()]));
+        assert_ne!(client_id(&world, tab), before, "the sequence of what is lost may have been used");
+        world.check(tab);
+        let later = world.open_tab();
+        assert_eq!(world.tabs[later].engine.state(), world.tabs[tab].engine.state());
+        assert!(self::losses(&world, later).is_empty());
+        world.write(later, story(10)).unwrap();
+        assert_eq!(ids(&world, later, "story").len(), 6 - removed + 2);
+    }
+}
+
+/// Goal: likewise behind a root, of which the last row's key is gone, too.
+#[test]
+fn rows_that_are_missing_after_a_root_are_passed_over() {
+    let mut world = compacted(by_hand(), 12, 2);
+    let tab = world.open_tab();
+    for n in 50..53 {
+        world.write(tab, story(n)).unwrap();
+    }
+    world.crash(tab);
+    world.disk.iter_mut().rev().take(3).for_each(Vec::clear);
+    let tab = world.open_tab();
+    world.write(tab, story(60)).unwrap();
+    assert_eq!(losses(&world, tab).len(), 1);
+    assert_eq!(ids(&world, tab, "story").len(), 15);
+    for n in 70..90 {
+        world.write(tab, story(n)).unwrap();
+    }
+    world.give(tab, Input::Leader(true));
+    world.advance(Duration::from_secs(20));
+    let later = world.open_tab();
+    world.load_all(later);
+    assert_eq!(ids(&world, later, "story"), ids(&world, tab, "story"));
+}
+
+/// Goal: a store that went back behind what a tab has in memory is what counts; the tab knows what is lost and tells.
+#[test]
+fn a_store_that_went_back_takes_along_the_tab_that_writes_next() {
+    let mut world = World::leading(by_hand());
+    for n in 0..6 {
+        world.write(0, story(n)).unwrap();
+    }
+    let before = client_id(&world, 0);
+    let gone = world.disk.len() - 2;
+    world.disk.truncate(gone);
+    world.went_back = true;
+    world.write(0, story(9)).unwrap();
+    assert_eq!(ids(&world, 0, "story"), ["s0", "s1", "s2", "s3", "s9"]);
+    let losses = losses(&world, 0);
+    let lost = losses[0]["mutations"].as_array().unwrap().iter().map(|it| it["recordId"].clone());
+    assert_eq!((losses.len(), lost.collect()), (1, vec![json!("s4"), json!("s5")]));
+    assert_ne!(client_id(&world, 0), before);
+    world.check(0);
+    let later = world.open_tab();
+    assert_eq!(world.tabs[later].engine.state(), world.tabs[0].engine.state());
+}
+
+/// Goal: what is before a gap is folded once, although all is looked at again when the gap is met.
+#[test]
+fn a_row_that_is_missing_in_the_middle_is_passed_over_and_the_others_count_once() {
+    let mut world = World::leading(by_hand());
+    for n in 0..4 {
+        world.write(0, story(n)).unwrap();
+    }
+    world.crash(0);
+    let middle = world.disk.len() - 2;
+    world.disk[middle].clear();
+    let tab = world.open_tab();
+    assert_eq!(ids(&world, tab, "story"), ["s0", "s1", "s3"]);
+    assert_eq!(details(&losses(&world, tab)[0]).len(), 1);
+    world.check(tab);
+    let later = world.open_tab();
+    assert_eq!(world.tabs[later].engine.state(), world.tabs[tab].engine.state());
+}
+
 #[test]
 fn a_damaged_root_leaves_the_rows_after_it_and_what_the_server_has() {
     let mut world = compacted(by_hand(), 20, 3);

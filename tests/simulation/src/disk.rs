@@ -171,7 +171,8 @@ impl World {
             }
             DiskFate::Done | DiskFate::UnknownMade if !is_first => {
                 self.coverage.saw(Sight::Behind);
-                (Input::Behind { append }, false)
+                let given = self.clients[at].disk.len() as u64 + 1;
+                (Input::Behind { append, given }, false)
             }
             DiskFate::UnknownMade => {
                 self.coverage.saw(Sight::UnknownMade);
