@@ -185,8 +185,9 @@ export interface Query<T, Field extends FieldName<T> = FieldName<T>> {
   skip?: number;
 }
 
-/** The object that a field's lookups refer to, which may be in a list. */
-type Target<V> = V extends readonly (infer Item)[] ? Target<Item> : typeof target extends keyof V ? Exclude<V[typeof target & keyof V], undefined> : never;
+/** The object that a field's lookups refer to, which may be in a list. No deeper: JSON of any kind is a list of lists without an end. */
+type Target<V> = V extends readonly (infer Item)[] ? TargetOf<Item> : TargetOf<V>;
+type TargetOf<V> = V extends unknown ? (typeof target extends keyof V ? Exclude<V[typeof target & keyof V], undefined> : never) : never;
 /** The fields of a record that refer to an object. */
 type LookupTo<T, Object> = { [Name in keyof T & string]-?: [Object & Target<NonNullable<T[Name]>>] extends [never] ? never : Name }[keyof T & string];
 type IsUnion<V, One = V> = V extends unknown ? ([One] extends [V] ? false : true) : never;

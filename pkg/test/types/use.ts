@@ -194,6 +194,15 @@ console.log(marks);
 await defaulted.create('door', { state: 'open' });
 // @ts-expect-error not one of the options
 await defaulted.find('door', { where: { state: 'ajar' } });
+const [anyGroup] = await generated.find('user_group', { where: { kind: 'open', settings: { $null: false } }, orderBy: [{ field: 'name' }] });
+same<NonNullable<typeof anyGroup>['settings'], UserGroup['settings']>(true);
+const labelled = await generated.findOne('user_group', { fields: ['labels'] });
+same<NonNullable<typeof labelled>['labels'], UserGroup['labels']>(true);
+generated.liveQuery('user_group').subscribe(({ rows }) => rows.map(({ settings }) => settings));
+// @ts-expect-error what it refers to is not in the schema
+await generated.find('user_group', { expand: { owner: true } });
+// @ts-expect-error any JSON is no lookup
+await generated.find('user_group', { expand: { settings: true } });
 
 // Migrations
 await openDatabase<Schema>({
