@@ -15,14 +15,17 @@ export interface Failure {
 /** What a query found: in a transaction, the JSON text of records. */
 export type Finding = [object: string, queryJson: string, found: Found | string];
 
+/** What happens to a page, as its browser calls it. */
+export type PageEvent = 'focus' | 'online' | 'pageshow' | 'visibilitychange';
+
 /** What a page says to the worker. Ports come along: for each database there is one. */
 export type ToWorker =
   /** The lock that the page holds as long as it lives, where there are locks. */
   | ['hello', pageLock: string | undefined]
   | ['open', opening: Opening, has: { headers: boolean; fetch: boolean }]
   | ['destroy', name: string, isInMemory: boolean, wasm: Opening['wasm']]
-  /** Somebody looks at the page, or it is online again. */
-  | ['look']
+  /** What happened to the page that the drivers listen to, and whether somebody may be looking at it. */
+  | ['page', event: PageEvent, isVisible: boolean]
   /** Where no lock tells whether the worker is there: any answer does. */
   | ['ping']
   /** The page goes. */

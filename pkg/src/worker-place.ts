@@ -1,7 +1,7 @@
 import { checkEncryption } from './encryption.js';
 import { errorWithCode, type ObjectqlError } from './errors.js';
 import { holdLock, whenGone } from './lock.js';
-import { DIALECT, type FromWorker, type ToWorker } from './messages.js';
+import { DIALECT, type FromWorker, type PageEvent, type ToWorker } from './messages.js';
 import { absoluteUrl } from './realtime.js';
 import { RemoteDriver } from './remote.js';
 import { RemoteReading } from './remote-reading.js';
@@ -127,12 +127,11 @@ class WorkerPlace implements Place {
   /** Tells the worker what it cannot see of the page. */
   #watchPage(kind: Kind): void {
     if (typeof document === 'undefined') return;
-    const look = () => document.visibilityState === 'visible' && this.#port.postMessage(['look'] satisfies ToWorker);
-    addEventListener('focus', look);
-    addEventListener('pageshow', look);
-    addEventListener('online', () => this.#port.postMessage(['look'] satisfies ToWorker));
-    document.addEventListener('visibilitychange', look);
-    // A page that may come back keeps its drivers as long as it keeps its lock.
+    const tell = (event: PageEvent) => this.#port.postMessage(['page', event, document.visibilityState === 'visible'] satisfies ToWorker);
+    for (const event of ['focus', 'online', 'pageshow'] satisfies PageEvent[]) addEventListener(event, () => tell(event));
+    document.addEventListener('visibilitychange', () => tell('visibilitychange'));
+    tell('visibilitychange');
+    // A page that may come back keeps its drivers as long as it keeps its lock. A dedicated worker is frozen with its page, before it would hear of it.
     if (kind === 'shared') addEventListener('pagehide', ({ persisted }) => persisted || this.#port.postMessage(['bye'] satisfies ToWorker));
   }
 }

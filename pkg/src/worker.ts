@@ -1,7 +1,7 @@
 // The module of a worker, dedicated or shared, in which drivers run for pages that want none of it on their own thread.
 import { loadDriver } from './driver.js';
 import { holdLock, whenGone } from './lock.js';
-import { DIALECT, failureOf, type FromDriver, type FromWorker, type ToWorker } from './messages.js';
+import { DIALECT, failureOf, type FromDriver, type FromWorker, type PageEvent, type ToWorker } from './messages.js';
 import { ServedDriver } from './served.js';
 import { startDriver } from './start.js';
 
@@ -11,8 +11,25 @@ interface Line {
   postMessage(message: FromWorker): void;
 }
 
-const scope = globalThis as unknown as Line & EventTarget & { onconnect?: ((event: MessageEvent) => void) | null };
+interface Scope extends Line, EventTarget {
+  onconnect?: ((event: MessageEvent) => void) | null;
+  /** As a document has it: the drivers look there. */
+  visibilityState?: DocumentVisibilityState;
+}
+
+const scope = globalThis as unknown as Scope;
 const lock = holdLock('worker');
+/** The pages at which somebody may be looking. */
+const visible = new Set<Line>();
+
+/** A worker sees no page: what happens to those that it serves happens to its scope, where the drivers listen. */
+function tellDrivers(event: PageEvent): void {
+  const state = visible.size > 0 ? 'visible' : 'hidden';
+  const isAsBefore = state === scope.visibilityState;
+  scope.visibilityState = state;
+  if (event === 'visibilitychange' && isAsBefore && state === 'hidden') return;
+  scope.dispatchEvent(new Event(event));
+}
 
 /** Serves a page. */
 function serve(line: Line): void {
@@ -20,6 +37,7 @@ function serve(line: Line): void {
   const leave = () => {
     for (const driver of drivers) void driver.leave();
     drivers.clear();
+    if (visible.delete(line)) tellDrivers('visibilitychange');
   };
   line.onmessage = ({ data, ports: [port] }) => {
     switch (data[0]) {
@@ -41,8 +59,12 @@ function serve(line: Line): void {
         const say = (message: FromDriver) => port!.postMessage(message);
         return void destroying.then(() => say(['returned', 0, undefined]), (thrown: unknown) => say(['threw', 0, failureOf(thrown)]));
       }
-      // A worker has no page to look at: this is what the drivers listen to instead.
-      case 'look': return void scope.dispatchEvent(new Event('focus'));
+      case 'page': {
+        const [, event, isVisible] = data;
+        if (isVisible) visible.add(line);
+        else visible.delete(line);
+        return tellDrivers(event);
+      }
       case 'ping': return line.postMessage(['pong']);
       case 'bye': return leave();
     }

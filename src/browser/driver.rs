@@ -16,7 +16,7 @@ use super::channel::Channel;
 use super::cipher::Cipher;
 use super::environment::{now, seed};
 use super::leader::Leader;
-use super::listener::{Listener, document, global_target, is_visible};
+use super::listener::{Listener, global_target, is_visible, page};
 use super::log::{Beginning, NewRoot, Outcome};
 use super::realtime::{Happening, Socket};
 use super::store::{Storage, Store};
@@ -134,9 +134,9 @@ impl Shell {
                 }
             }));
         }
-        if let Some(document) = document() {
+        if let Some(page) = page() {
             let weak = Rc::downgrade(self);
-            listeners.push(Listener::new(document, "visibilitychange", move |_| {
+            listeners.push(Listener::new(page, "visibilitychange", move |_| {
                 handle_in(&weak, Input::Visible(is_visible()));
             }));
             if !is_visible() {

@@ -38,14 +38,15 @@ pub(crate) fn global_target() -> Option<EventTarget> {
     js_sys::global().dyn_into().ok()
 }
 
-/// The document of a window.
-pub(crate) fn document() -> Option<EventTarget> {
-    js_sys::Reflect::get(&js_sys::global(), &JsValue::from_str("document")).ok()?.dyn_into().ok()
+/// What tells whether somebody looks: the document of a window; in a worker its scope, which has it from the pages (`pkg/src/worker.ts`).
+pub(crate) fn page() -> Option<EventTarget> {
+    let document = js_sys::Reflect::get(&js_sys::global(), &JsValue::from_str("document")).ok();
+    document.and_then(|document| document.dyn_into().ok()).or_else(global_target)
 }
 
-/// Whether somebody may be looking at the page; a worker has no page, and counts as looked at.
+/// Whether somebody may be looking at the page; a worker that no page tells counts as looked at.
 pub(crate) fn is_visible() -> bool {
-    let Some(document) = document() else { return true };
-    let state = js_sys::Reflect::get(&document, &JsValue::from_str("visibilityState"));
+    let Some(page) = page() else { return true };
+    let state = js_sys::Reflect::get(&page, &JsValue::from_str("visibilityState"));
     state.ok().and_then(|state| state.as_string()).is_none_or(|state| state == "visible")
 }

@@ -55,6 +55,41 @@ test('a page that is shown again has what it had, what other tabs wrote and what
   await ledger.settle(tab);
 });
 
+test('a page with a driver in a shared worker is kept, and that goes on meanwhile', async (t) => {
+  const { tab, openTab, leave, server, ledger } = await start(t, { worker: 'shared' });
+  await tab.evaluate(() => write('create', 'mine'));
+  await leave(tab);
+  const other = await openTab();
+  await other.evaluate(() => write('create', 'others'));
+  await ledger.settle(other);
+  await server.post({ ...elsewhere('theirs'), lastCheckpoint: null });
+  assert.equal(await goBack(tab), 'kept');
+  await tab.evaluate(() => db.sync());
+  await follows(tab, ['mine', 'others', 'theirs']);
+  await tab.evaluate(() => write('create', 'again'));
+  await follows(other, ['again', 'mine', 'others', 'theirs']);
+  await ledger.settle(tab);
+});
+
+/** Goal: a dedicated worker is frozen with its page before it can let go of anything, so that nothing but being alone keeps the page. */
+test('a page with a driver in a dedicated worker is kept as long as no other one opens the database, and loses nothing otherwise', async (t) => {
+  const { tab, openTab, leave, server, proxy, ledger } = await start(t, { worker: 'dedicated' });
+  await leave(tab);
+  await server.post({ ...elsewhere('theirs'), lastCheckpoint: null });
+  assert.equal(await goBack(tab), 'kept');
+  // It had synced less than two seconds ago, and need not by itself.
+  await tab.evaluate(() => db.sync());
+  await follows(tab, ['theirs']);
+  proxy.isDown = true;
+  await tab.evaluate(() => write('create', 'mine'));
+  await leave(tab);
+  proxy.isDown = false;
+  const other = await openTab();
+  await other.evaluate(() => until(() => db.status.leader && db.status.lastSyncedAt && db.status.pending === 0, 'another one pushes it'));
+  assert.deepEqual(await goBack(tab), ['weblocks-contention']);
+  await ledger.settle(other);
+});
+
 test('a page that is shown again syncs and rings by itself when no other one does', async (t) => {
   const { tab, leave, server, ledger } = await start(t, { serverArgs: ['--realtime'], sync: { realtime: true } });
   const rings = () => tab.evaluate(() => until(() => db.status.leader && db.status.realtime, 'the socket'));

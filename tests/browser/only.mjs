@@ -26,7 +26,11 @@ const ONLY = {
       'a push whose answer is lost is sent again as it was and applied once': 'only a server that knows a mutation again may be sent the same request',
       'a push that does not arrive is sent again as it was': 'likewise: from others the driver asks first what became of it',
     },
-    'worker-mode.test.mjs': { 'the server rings for a driver in a worker': NO_SOCKETS },
+    'worker-mode.test.mjs': {
+      'the server rings for a driver in a worker': NO_SOCKETS,
+      'a worker whose page is hidden for long lets go of its socket, and has one again when somebody looks': NO_SOCKETS,
+    },
+    'bfcache.test.mjs': { 'a page that is shown again syncs and rings by itself when no other one does': NO_SOCKETS },
     'workers.test.mjs': { 'the server rings for workers of all kinds': NO_SOCKETS },
   },
   plain: {},

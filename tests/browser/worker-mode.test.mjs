@@ -541,3 +541,56 @@ test('while 100,000 records are read for the first time, other tasks of the page
     await tab.close();
   }
 });
+
+for (const worker of KINDS) {
+  test(`a ${worker} worker knows whether anybody may be looking at one of its pages`, async (t) => {
+    const { proxy, openTab } = await world(t);
+    const body = `import '/pkg/dist/worker.js';
+      addEventListener('visibilitychange', () => new BroadcastChannel('seen').postMessage(self.visibilityState));`;
+    proxy.files.set('/seen.js', { headers: { 'content-type': 'text/javascript' }, body });
+    const tabs = [await openTab(), await openTab()];
+    await tabs[0].evaluate(() => {
+      window.seen = [];
+      new BroadcastChannel('seen').onmessage = ({ data }) => seen.push(data);
+    });
+    for (const tab of worker === 'shared' ? tabs : tabs.slice(0, 1)) await open(tab, worker, { workerUrl: '/seen.js' });
+    const turn = (tab, state) => tab.evaluate((state) => {
+      Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, state);
+    const last = (state) => tabs[0].evaluate((state) => until(() => seen.at(-1) === state, state), state);
+    await last('visible');
+    await turn(tabs[0], 'hidden');
+    if (worker === 'shared') {
+      await turn(tabs[1], 'hidden');
+      await last('hidden');
+      await turn(tabs[1], 'visible');
+      await last('visible');
+      // A page that is gone looks at nothing.
+      await tabs[1].close();
+    }
+    await last('hidden');
+    await turn(tabs[0], 'visible');
+    await last('visible');
+  });
+}
+
+test('a worker whose page is hidden for long lets go of its socket, and has one again when somebody looks', async (t) => {
+  const { openTab } = await world(t, { serverArgs: ['--realtime'] });
+  const tab = await openTab();
+  await open(tab, 'dedicated', { sync: { auto: true, realtime: true } });
+  await tab.evaluate(() => until(() => db.status.realtime, 'the socket'));
+  const turn = (state) => tab.evaluate((state) => {
+    Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, state);
+  await turn('hidden');
+  // A minute later by its clock, of which the network has it look.
+  await tab.workers()[0].evaluate(() => {
+    const { now } = performance;
+    performance.now = () => now.call(performance) + 61_000;
+  });
+  await tab.evaluate(() => until(() => (dispatchEvent(new Event('online')), !db.status.realtime), 'the end of the socket'));
+  await turn('visible');
+  await tab.evaluate(() => until(() => db.status.realtime, 'the socket'));
+});
