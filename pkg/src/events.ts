@@ -1,5 +1,5 @@
 import { errorWithCode } from './errors.js';
-import type { DatabaseEvents, DataLoss } from './types.js';
+import type { DatabaseEvents, DataLoss, StorageWarning } from './types.js';
 
 type Kind = keyof DatabaseEvents;
 type Handler = (payload: never) => void;
@@ -13,8 +13,8 @@ const KINDS: { readonly [K in Kind]: true } = {
 export class Events {
   readonly #handlers = new Map<Kind, Set<Handler>>();
   readonly #endings = new Set<() => void>();
-  /** What nobody listened to when it happened and must not be missed. */
-  #losses: DataLoss[] = [];
+  /** What nobody listened to when it happened and must not be missed: the losses, and the last warning for each reason. */
+  readonly #missed: { readonly dataLost: DataLoss[]; readonly storage: StorageWarning[] } = { dataLost: [], storage: [] };
 
   on<K extends Kind>(kind: K, handler: (payload: DatabaseEvents[K]) => void): () => void {
     if (!Object.hasOwn(KINDS, kind)) throw errorWithCode('INVALID_OPTIONS', `there is no event ${String(kind)}`);
@@ -23,7 +23,7 @@ export class Events {
     // A wrapper each, so that the same function may listen twice and each `stop` takes back one of them.
     const entry: Handler = (payload) => handler(payload);
     handlers.add(entry);
-    if (kind === 'dataLost' && this.#losses.length > 0) queueMicrotask(() => this.#losses.splice(0).forEach((loss) => this.emit('dataLost', loss)));
+    if (isKept(kind) && this.#missed[kind].length > 0) queueMicrotask(() => this.#missed[kind].splice(0).forEach((missed) => this.emit(kind, missed as DatabaseEvents[K])));
     return () => void handlers.delete(entry);
   }
 
@@ -33,7 +33,7 @@ export class Events {
 
   /** Calls the handlers, in the order in which they came; one that throws does not keep the others from being called. */
   emit<K extends Kind>(kind: K, payload: DatabaseEvents[K]): void {
-    if (kind === 'dataLost' && !this.has(kind)) this.#losses.push(payload as DataLoss);
+    if (!this.has(kind)) this.#keep(kind, payload);
     for (const handler of [...(this.#handlers.get(kind) ?? [])]) {
       try {
         handler(payload as never);
@@ -41,6 +41,14 @@ export class Events {
         report(error);
       }
     }
+  }
+
+  #keep(kind: Kind, payload: unknown): void {
+    if (kind === 'dataLost') this.#missed.dataLost.push(payload as DataLoss);
+    if (kind !== 'storage') return;
+    const warning = payload as StorageWarning;
+    const others = this.#missed.storage.filter(({ reason }) => reason !== warning.reason);
+    this.#missed.storage.splice(0, Infinity, ...others, warning);
   }
 
   /** Calls `handler` when the handle closes. */
@@ -56,6 +64,10 @@ export class Events {
     this.#handlers.clear();
     for (const handler of endings) handler();
   }
+}
+
+function isKept(kind: Kind): kind is 'dataLost' | 'storage' {
+  return kind === 'dataLost' || kind === 'storage';
 }
 
 /** Lets an error of the app's own code, called from here, surface as an uncaught one does: on the console and to `onerror`. */

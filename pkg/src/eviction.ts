@@ -18,6 +18,8 @@ export class EvictionNote {
   readonly #before: Note | undefined;
   #noted: Note | undefined;
   #at = 0;
+  /** Whether it is for this page to tell of what was noted: no other one was faster. */
+  #tells: boolean | undefined;
 
   constructor(name: string) {
     this.#key = keyOfNote(name);
@@ -31,7 +33,12 @@ export class EvictionNote {
   /** How many mutations were lost with the database that was noted, if that is not the one that is open. */
   lost(): number | undefined {
     const { identity, pending } = this.#before ?? {};
-    return identity === undefined || this.#identity === undefined || identity === this.#identity ? undefined : pending;
+    return identity === undefined || this.#identity === undefined || identity === this.#identity || !this.#isFirst() ? undefined : pending;
+  }
+
+  /** Several pages may be opened at once: the one that notes the new database first tells. */
+  #isFirst(): boolean {
+    return (this.#tells ??= read(this.#key)?.identity === this.#before?.identity);
   }
 
   /** So many mutations wait. */
@@ -42,6 +49,7 @@ export class EvictionNote {
     if (isSame && (this.#noted?.pending === pending || (!isLast && now - this.#at < NOTE_EVERY_MS))) return;
     // Another tab may have destroyed the database since it was noted, and forgotten it.
     if (this.#noted?.identity === this.#identity && read(this.#key)?.identity !== this.#identity) return;
+    this.#isFirst();
     this.#noted = { identity: this.#identity, pending };
     this.#at = now;
     try {

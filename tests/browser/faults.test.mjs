@@ -227,6 +227,30 @@ test('a database that was evicted while nobody had it open is told about, with h
   });
 });
 
+test('of two pages that are opened at once after an eviction one tells of it', async (t) => {
+  const { tab, proxy, openTab } = await start(t);
+  await tab.evaluate(async () => {
+    await open();
+    await db.create('story', { title: 'A' });
+    await db.close();
+  });
+  const session = await tab.context().newCDPSession(tab);
+  await session.send('Storage.clearDataForOrigin', { origin: proxy.origin, storageTypes: 'indexeddb' });
+  await again(tab);
+  const other = await openTab();
+  await prepare(other);
+  // It has seen what was noted, and waits for the wasm.
+  await other.evaluate(() => {
+    const { readable, writable } = new TransformStream();
+    window.goOn = async () => (await fetch('/pkg/wasm/objectql_offline_bg.wasm')).body.pipeTo(writable);
+    window.opening = open({ wasm: new Response(readable, { headers: { 'content-type': 'application/wasm' } }) });
+  });
+  await tab.evaluate(async () => { await open(); await until(() => losses.length > 0, 'the loss'); });
+  await other.evaluate(async () => { void goOn(); await opening; await db.sync(); });
+  const told = await Promise.all([tab, other].map((page) => page.evaluate(() => losses.map(({ reason }) => reason))));
+  assert.deepEqual(told, [['evicted'], []]);
+});
+
 test('a connection that stays dead is replaced, and the whole transaction made again on the new one', async (t) => {
   const { tab } = await start(t);
   const seen = await tab.evaluate(async () => {
@@ -395,4 +419,29 @@ test('storage() says how the database is kept, and warns when it gets full or wh
   });
   await look(2);
   assert.deepEqual(await tab.evaluate(() => warnings.map(({ reason, storage }) => [reason, storage.pending])), [['full', 500], ['unpushed', 500]]);
+});
+
+test('a warning that nobody listened to is told to who listens later, each reason once', async (t) => {
+  const { tab } = await start(t);
+  const reasons = await tab.evaluate(async () => {
+    let looks = 0;
+    StorageManager.prototype.estimate = async () => (looks++, { usage: looks > 1 ? 96 : 81, quota: 100 });
+    watchTimers(10_000);
+    await open();
+    watchTimers(600_000);
+    // The first look, and one that finds it fuller.
+    const first = elapse;
+    window.elapse = undefined;
+    first();
+    await until(() => window.elapse, 'the next look');
+    elapse();
+    await until(() => looks === 2, 'that one');
+    const warnings = [];
+    await until(() => {
+      const stop = db.on('storage', ({ reason, storage }) => warnings.push([reason, storage.usage]));
+      return new Promise((resolve) => setTimeout(() => (stop(), resolve(warnings.length > 0)), 0));
+    }, 'the warning');
+    return warnings;
+  });
+  assert.deepEqual(reasons, [['full', 96]]);
 });

@@ -479,6 +479,27 @@ test('a dedicated worker keeps what is in memory as long as the page lives; a sh
   }), ['A', false, 0, 'INVALID_OPTIONS', 'INVALID_OPTIONS', 'INVALID_OPTIONS']);
 });
 
+test('in a dedicated worker where IndexedDB cannot be opened, the app is told so, or goes on in memory and sees that it does', async (t) => {
+  const { proxy, openTab, server } = await world(t);
+  const body = `import '/pkg/dist/worker.js';
+    IDBFactory.prototype.open = () => { throw new DOMException('It did not allow mutations.', 'InvalidStateError'); };`;
+  proxy.files.set('/without.js', { headers: { 'content-type': 'text/javascript' }, body });
+  const tab = await openTab();
+  const seen = await tab.evaluate(async () => {
+    const options = { worker: 'dedicated', workerUrl: '/without.js' };
+    const refused = await codeOf(openDb(options));
+    window.db = await openDb({ ...options, fallback: 'memory' });
+    await db.create('story', { id: 'a', title: 'In memory' });
+    const { durable } = db.status;
+    const { kind, durability, pending } = await db.storage();
+    await db.sync();
+    await db.close();
+    return { refused, durable, kind, durability, pending };
+  });
+  assert.deepEqual(seen, { refused: 'STORAGE_FAILED', durable: false, kind: 'memory', durability: 'none', pending: 1 });
+  assert.deepEqual((await server.changesSince()).changes.map(({ recordId }) => recordId), ['a']);
+});
+
 test('a tab that is looked at again has its driver in a worker sync', async (t) => {
   const { proxy, openTab } = await world(t);
   const tab = await openTab();
