@@ -1,12 +1,18 @@
+import { readDefaults } from './drafts.js';
 import { type Driver, nextTask, whenLoaded } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import type { JsonValue, Migration, MutationEntry, OpenOptions } from './types.js';
-import { encodeRecord } from './values.js';
+import { type Defaults, encodeRecord } from './values.js';
 
 /** So many characters of what functions returned are handed over at a time: the driver takes 16 MiB of UTF-8. */
 const MOST_LENGTH = 5 << 20;
 /** So many are kept between the look at everything and the writing; what is more is computed again. */
 const MOST_KEPT = 8 << 20;
+/** The most bytes that the driver takes for the fields of a record, as JSON in UTF-8. A UTF-16 unit is three of them at most. */
+const MOST_BYTES = 1 << 20;
+const BYTES_PER_UNIT = 3;
+/** What stays as it was, whatever functions return. */
+const KEPT = ['id', 'created_at', 'updated_at'];
 
 /** After so many portions in a row that another tab made stale, tabs of the release before are stopped first: one may write without a pause. */
 const MOST_STALE = 5;
@@ -19,6 +25,15 @@ type Portion = [at: string, next: string | null, values: (readonly [isMutation: 
 
 /** An object whose data are to be migrated, the version that they have, and the one that they get next. */
 type Lagging = [object: string, from: number, to: number];
+
+/** What makes data of one object those of a later version. */
+interface Task {
+  readonly object: string;
+  readonly to: number;
+  readonly steps: Steps;
+  /** What whole records get besides. */
+  readonly defaults: Defaults;
+}
 
 /** The version of each object by its migrations: the highest one. Errors: `INVALID_OPTIONS`. */
 export function readVersions({ migrations, objects }: OpenOptions): { [object: string]: number } | undefined {
@@ -52,13 +67,17 @@ export function readVersions({ migrations, objects }: OpenOptions): { [object: s
  */
 export async function migrate(driver: Driver, migrations: Migrations | undefined): Promise<void> {
   if (migrations === undefined) return;
+  const defaults = readDefaults(await driver.ask('defaults', '', '', ''));
+  const taskOf = ([object, from, to]: Lagging): Task => {
+    return { object, to, steps: stepsOf(migrations[object] ?? {}, from, to), defaults: defaults.get(object) ?? [] };
+  };
   for (let lagging = await laggingIn(driver); lagging.length > 0; lagging = await laggingIn(driver)) {
     const kept = new Map<string, string[]>();
     let length = 0;
     for (const object of lagging) {
       for (let at: string | null = ''; at !== null; ) {
         const portion: Portion = await read(driver, object[0], at);
-        const made = run(portion, object, migrations);
+        const made = run(portion, taskOf(object));
         length += lengthOf(made);
         if (length > MOST_KEPT) kept.clear();
         else kept.set(`${object[0]} ${portion[0]}`, made);
@@ -71,7 +90,7 @@ export async function migrate(driver: Driver, migrations: Migrations | undefined
       let stale = 0;
       while ((await laggingIn(driver)).some(([name, from, to]) => name === object[0] && from === object[1] && to === object[2])) {
         const portion = await read(driver, object[0], '');
-        const made = stale < MOST_STALE ? (kept.get(`${object[0]} ${portion[0]}`) ?? run(portion, object, migrations)) : [];
+        const made = stale < MOST_STALE ? (kept.get(`${object[0]} ${portion[0]}`) ?? run(portion, taskOf(object))) : [];
         stale = (await write(driver, object[0], portion[0], made)) ? 0 : stale + 1;
       }
     }
@@ -104,7 +123,7 @@ async function write(driver: Driver, object: string, at: string, made: readonly 
     return (await driver.write('migrate', object, new TextEncoder().encode(`[${taken.join()}]`), at)) as boolean;
   } catch (thrown) {
     const error = toObjectqlError(thrown);
-    // A default may be what made a record too large.
+    // What is counted here as the driver does it was looked at before: this is for the last bytes.
     throw error.code.startsWith('VALUE_TOO_') ? failed(`the object ${object}: ${error.message}`, error) : error;
   }
 }
@@ -113,35 +132,39 @@ function lengthOf(texts: readonly string[]): number {
   return texts.reduce((sum, text) => sum + text.length, 0);
 }
 
-/** What becomes of each value of a portion, as JSON text. */
-function run([, , values]: Portion, [object, from, to]: Lagging, migrations: Migrations): string[] {
-  const steps = Object.entries(migrations[object] ?? {})
+type Steps = readonly (readonly [version: number, step: Migration])[];
+
+function stepsOf(migrations: Migrations[string], from: number, to: number): Steps {
+  return Object.entries(migrations)
     .map(([version, step]) => [Number(version), step] as const)
     .filter(([version]) => version > from && version <= to)
     .sort(([a], [b]) => a - b);
-  return values.map(([isMutation, value]) => {
-    return isMutation ? runOnMutation(steps, value as unknown as MutationEntry, object) : runOnRecord(steps, value, object);
-  });
 }
 
-type Steps = readonly (readonly [version: number, step: Migration])[];
+/** What becomes of each value of a portion, as JSON text. */
+function run([, , values]: Portion, task: Task): string[] {
+  return values.map(([isMutation, value]) => (isMutation ? runOnMutation(task, value as unknown as MutationEntry) : runOnRecord(task, value)));
+}
 
-function runOnRecord(steps: Steps, record: Data, object: string): string {
+function runOnRecord(task: Task, record: Data): string {
   const { id } = record;
-  return through(steps, record, object, ({ record: change }) => change, () => `record ${JSON.stringify(id)}`);
+  return through(task, record, ({ record: change }) => change, () => `record ${JSON.stringify(id)}`);
 }
 
 /** The data of a mutation. Those of a create are a record: a function for records does for them. */
-function runOnMutation(steps: Steps, mutation: MutationEntry, object: string): string {
+function runOnMutation(task: Task, mutation: MutationEntry): string {
   const { id, operation, recordId, data } = mutation;
   const pick = ({ record, mutation: change }: Migration) => {
     return change ? (data: Data) => change({ ...mutation, data }) : operation === 'create' ? record : undefined;
   };
-  return through(steps, data ?? {}, object, pick, () => `the ${operation} ${id} of record ${JSON.stringify(recordId)}`);
+  const ofData = operation === 'create' ? task : { ...task, defaults: [] };
+  return through(ofData, data ?? {}, pick, () => `the ${operation} ${id} of record ${JSON.stringify(recordId)}`);
 }
 
 /** What becomes of a value by one function after the other, as JSON text: each gets a value of its own. */
-function through(steps: Steps, value: Data, object: string, pick: (step: Migration) => ((value: Data) => unknown) | undefined, name: () => string): string {
+function through(task: Task, value: Data, pick: (step: Migration) => ((value: Data) => unknown) | undefined, name: () => string): string {
+  const { object, steps } = task;
+  const kept = KEPT.filter((field) => Object.hasOwn(value, field)).map((field) => [field, value[field]] as const);
   let text: string | undefined;
   for (const [version, step] of steps) {
     const change = pick(step);
@@ -159,7 +182,20 @@ function through(steps: Steps, value: Data, object: string, pick: (step: Migrati
       throw failed(`the migration of ${object} to version ${version} failed on ${name()}: ${reason}`, cause);
     }
   }
-  return text ?? JSON.stringify(value);
+  text ??= JSON.stringify(value);
+  if (bytesOf(text, kept, task.defaults) > MOST_BYTES) {
+    const reason = 'with the defaults of its fields it is larger than 1 MiB';
+    throw failed(`the migration of ${object} to version ${task.to} failed on ${name()}: ${reason}`, errorWithCode('VALUE_TOO_LARGE', reason));
+  }
+  return text;
+}
+
+/** How many bytes a value will have; 0 where that cannot be too many. A default, too, may make it too large. */
+function bytesOf(text: string, kept: readonly (readonly [field: string, value: unknown])[], defaults: Defaults): number {
+  const most = text.length + defaults.reduce((sum, [field, json]) => sum + field.length + json.length + 4, 0);
+  if (most * BYTES_PER_UNIT <= MOST_BYTES) return 0;
+  const record = { ...Object.fromEntries(defaults.map(([field, json]) => [field, JSON.parse(json) as unknown])), ...(JSON.parse(text) as Data), ...Object.fromEntries(kept) };
+  return new TextEncoder().encode(JSON.stringify(record)).length;
 }
 
 function failed(message: string, cause: unknown): Error {

@@ -121,6 +121,24 @@ test('a record that grows beyond a megabyte fails with its code', async () => {
   await (await open2((record) => record)).close();
 });
 
+test('a default that makes one of many records larger than a megabyte is found before anything is written', async () => {
+  const more = { text: 'ä'.repeat(300_000) };
+  const name = await stored(...Array.from({ length: 3_000 }, (_, n) => ({ id: n, title: 'x'.repeat(500) })), { id: 'last', ...more });
+  const second = (fields) => open(name, { objects: [story(fields)], migrations: { story: { 2: {} } } });
+  const fields = { status: { type: 'text', defaultValue: 'ö'.repeat(300_000) } };
+  const error = await second(fields).then(() => undefined, (thrown) => thrown);
+  assert.equal(error?.code, 'MIGRATION_FAILED');
+  assert.match(error.message, /story to version 2 .*record "last": .*larger than 1 MiB/);
+  // The release before is not locked out.
+  let db = await open(name);
+  assert.equal(await db.count('story'), 3_001);
+  await db.close();
+  // What has the field is as large as before.
+  db = await second({ text: fields.status });
+  assert.equal((await db.get('story', 'last')).text, more.text);
+  await db.close();
+});
+
 test('a new record has the defaults of what it does not have, null being a value', async () => {
   const fields = { status: { type: 'text', required: true, defaultValue: 'open' }, tags: { type: 'tags', defaultValue: [] }, at: { type: 'datetime', defaultValue: 'NOW()' },
     by: { type: 'text', defaultValue: { dialect: 'cel', source: 'user.id' } }, map: { type: 'json', defaultValue: { dialect: null, n: 1.50 } } };

@@ -191,6 +191,40 @@ test('a function that fails leaves everything as it was, and one that is mended 
   assert.deepEqual(await openSecond(tab), MIGRATED);
 });
 
+test('a disk that gets full in the midst of a migration stops it with a code, and once there is room it goes on where it was', async (t) => {
+  const { openTab, origin } = await world(t);
+  const tab = await openTab();
+  // Before the database is opened: for half a minute Chromium does not ask again how much room an open one has.
+  const session = await tab.context().newCDPSession(tab);
+  await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 4_000_000 });
+  const count = 4_000;
+  const prepareBoth = () => tab.evaluate(() => {
+    const story = { name: 'story', fields: { title: { type: 'text' } }, sync: { enabled: true } };
+    const letters = (seed, below = randomFrom(seed)) => Array.from({ length: 2_000 }, () => String.fromCharCode(35 + below(56))).join('');
+    // Each grows by what Chromium cannot compress.
+    const record = ({ times = 0, ...rest }) => ({ ...rest, times: times + 1, text: letters(rest.id) });
+    window.openBoth = (release) => openDb({ objects: [story], ...(release === 2 && { migrations: { story: { 2: { record } } } }) });
+  });
+  await prepareBoth();
+  const failed = await tab.evaluate(async (count) => {
+    window.db = await openBoth(1);
+    await db.bulkCreate('story', Array.from({ length: count }, (_, id) => ({ id, title: 'A' })));
+    await db.close();
+    // Some of it is written: that is no release's but this one's.
+    return [await codeOf(openBoth(2)), await codeOf(openBoth(1))];
+  }, count);
+  assert.deepEqual(failed, ['QUOTA_EXCEEDED', 'STORAGE_OUTDATED']);
+  await session.send('Storage.overrideQuotaForOrigin', { origin });
+  await reload(tab);
+  await prepareBoth();
+  const migrated = await tab.evaluate(async () => {
+    window.db = await openBoth(2);
+    const stories = await db.find('story');
+    return { count: stories.length, once: stories.filter(({ times, text }) => times === 1 && text.length === 2_000).length, pending: db.status.pending };
+  });
+  assert.deepEqual(migrated, { count, once: count, pending: count });
+});
+
 test('a release with a lower version is refused, and deletes nothing', async (t) => {
   const { tab } = await start(t);
   const codes = await tab.evaluate(async () => {
