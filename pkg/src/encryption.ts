@@ -6,8 +6,9 @@ import type { EncryptionOptions } from './types.js';
  * 0.2 s on a desktop.
  */
 const ITERATIONS = 600_000;
-const VERSION = 1;
-/** `OE`, the version, four bytes that name the key, and a number in eight bytes: a root's, or the key of a row. */
+/** Of the first version, a segment has no number, and nothing says of which database a value is. */
+const VERSION = 2;
+/** `OE`, the version, four bytes that name the key, and a number in eight bytes: a root's, or the key of a row or a segment. */
 const HEADER_BYTES = 15;
 const IV_BYTES = 12;
 const ALGORITHM = 'AES-GCM';
@@ -20,7 +21,10 @@ const ROOT = 2;
 const LOG = 'log';
 const SEGMENTS = 'segments';
 const ROOT_KEY = 0;
-/** Where it is noted by which key everything is sealed. */
+/**
+ * Where it is noted by which key everything is sealed, in which version; with another byte, that it is being sealed by it. Whoever has no key
+ * looks there, and writes nothing any more.
+ */
 const SEALED_KEY = -2;
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -32,8 +36,8 @@ interface NamedKey {
 }
 
 /**
- * Seals what goes on the disk, and opens it: what the driver calls. Each value is sealed by itself, with a random IV; what it is and its
- * number are authenticated, so that no value can be put in another's place.
+ * Seals what goes on the disk, and opens it: what the driver calls. Each value is sealed by itself, with a random IV; what it is, its
+ * number and its database are authenticated, so that no value can be put in another's place.
  *
  * ```text
  * offset  0  1  2        3         7          15  27
@@ -44,7 +48,8 @@ export class Cipher {
   readonly #options: EncryptionOptions;
   /** The first one seals. */
   #keys: Promise<NamedKey[]> | undefined;
-  #identity = '';
+  /** Of the database. */
+  #identity: Bytes = new Uint8Array();
   #hasMetOthers = false;
 
   constructor(options: EncryptionOptions) {
@@ -56,8 +61,9 @@ export class Cipher {
   readonly begin = (identity: Bytes | undefined): void => {
     const { key, previousKeys = [] } = this.#options;
     // Deriving a key takes long on purpose.
-    if (this.#keys !== undefined && this.#identity === String(identity)) return;
-    this.#identity = String(identity);
+    const known = identity ?? new Uint8Array();
+    if (this.#keys !== undefined && areEqual(this.#identity, known)) return;
+    this.#identity = known;
     this.#keys = Promise.all([key, ...previousKeys].map(async (given) => {
       const key = typeof given === 'string' ? await derive(given, identity ?? new Uint8Array(IV_BYTES)) : given;
       return { key, name: await nameOf(key) };
@@ -67,7 +73,7 @@ export class Cipher {
 
   readonly seal = async (values: Value[]): Promise<Bytes[]> => {
     const [current] = await this.#known();
-    return await Promise.all(values.map((value) => seal(current!, value)));
+    return await Promise.all(values.map((value) => seal(current!, this.#identity, value)));
   };
 
   /** What was sealed; as it is, what never was, or was changed since. Errors: `WRONG_KEY`. */
@@ -75,7 +81,7 @@ export class Cipher {
     const keys = await this.#known();
     // A tab with another key, or none, may have written it after everything was sealed.
     this.#hasMetOthers ||= values.some(([, , sealed]) => !isSealedBy(keys[0]!, sealed));
-    return await Promise.all(values.map(async (value) => (await open(keys, value)) ?? value[2]));
+    return await Promise.all(values.map(async (value) => (await open(keys, this.#identity, value)) ?? value[2]));
   };
 
   /** Seals what is stored and not sealed by the key that seals now. It may be left off anywhere: the next opening goes on. */
@@ -86,20 +92,24 @@ export class Cipher {
       database.onversionchange = () => database.close();
       const read = <R>(store: string, request: (store: IDBObjectStore) => IDBRequest<R>) => done(request(database.transaction(store).objectStore(store)));
       const noted = await read(SEGMENTS, (store) => store.get(SEALED_KEY) as IDBRequest<Bytes | undefined>);
+      const ended = new Uint8Array([...keys[0]!.name, VERSION]);
       // With others at hand, somebody thinks that some of it may still be sealed by them: a tab that had one wrote later, perhaps.
-      if (noted !== undefined && areEqual(noted, keys[0]!.name) && keys.length === 1 && !this.#hasMetOthers) return;
+      if (noted !== undefined && areEqual(noted, ended) && keys.length === 1 && !this.#hasMetOthers) return;
+      const begun = new Uint8Array([...ended, 0]);
+      await replace(database, SEGMENTS, SEALED_KEY, noted, begun);
+      haveOthersLook(name);
       for (const store of [LOG, SEGMENTS]) {
         for (const key of await read(store, (store) => store.getAllKeys() as IDBRequest<number[]>)) {
           const old = key < 0 ? undefined : await read(store, (store) => store.get(key) as IDBRequest<Bytes | undefined>);
           if (old === undefined || old.length === 0 || isSealedBy(keys[0]!, old)) continue;
           const place = store === LOG ? ROW : key === ROOT_KEY ? ROOT : SEGMENT;
-          const number = place === ROW ? key : place === ROOT ? numberOf(old) : 0;
-          const bytes = await open(keys, [place, number, old]);
+          const number = place === ROOT ? numberOf(old) : key;
+          const bytes = await open(keys, this.#identity, [place, number, old]);
           // What is damaged stays as it is: the driver finds it, and leaves it out.
-          if (bytes !== undefined) await replace(database, store, key, old, await seal(keys[0]!, [place, number, bytes]));
+          if (bytes !== undefined) await replace(database, store, key, old, await seal(keys[0]!, this.#identity, [place, number, bytes]));
         }
       }
-      await replace(database, SEGMENTS, SEALED_KEY, noted, keys[0]!.name);
+      await replace(database, SEGMENTS, SEALED_KEY, begun, ended);
     } finally {
       database.close();
     }
@@ -122,35 +132,35 @@ export function checkEncryption(options: EncryptionOptions): void {
   }
 }
 
-async function seal({ key, name }: NamedKey, [place, number, bytes]: Value): Promise<Bytes> {
+async function seal({ key, name }: NamedKey, identity: Bytes, [place, number, bytes]: Value): Promise<Bytes> {
   const sealed = new Uint8Array(HEADER_BYTES + IV_BYTES + bytes.length + 16);
   sealed.set([0x4f, 0x45, VERSION, ...name]);
   new DataView(sealed.buffer).setBigUint64(7, BigInt(number), true);
   const iv = crypto.getRandomValues(sealed.subarray(HEADER_BYTES, HEADER_BYTES + IV_BYTES));
-  const params = { name: ALGORITHM, iv, additionalData: withPlace(sealed, place) };
+  const params = { name: ALGORITHM, iv, additionalData: withPlace(sealed, identity, place) };
   sealed.set(new Uint8Array(await crypto.subtle.encrypt(params, key, bytes)), HEADER_BYTES + IV_BYTES);
   return sealed;
 }
 
-async function open(keys: readonly NamedKey[], [place, number, sealed]: Value): Promise<Bytes | undefined> {
+async function open(keys: readonly NamedKey[], identity: Bytes, [place, number, sealed]: Value): Promise<Bytes | undefined> {
   if (sealed[0] !== 0x4f || sealed[1] !== 0x45) return sealed;
   if (sealed[2]! > VERSION) throw errorWithCode('STORAGE_OUTDATED', 'it is sealed by a newer version of the package');
-  const found = keys.find((key) => isSealedBy(key, sealed));
-  const isWhole = sealed.length >= HEADER_BYTES + IV_BYTES && numberOf(sealed) === number;
-  if (found !== undefined) return isWhole ? await decrypt(found, place, sealed) : undefined;
+  const found = keys.find(({ name }) => areEqual(sealed.subarray(3, 7), name));
+  const isWhole = sealed.length >= HEADER_BYTES + IV_BYTES && numberOf(sealed) === (sealed[2] === 1 && place === SEGMENT ? 0 : number);
+  if (found !== undefined) return isWhole ? await decrypt(found, identity, place, sealed) : undefined;
   // It may be the key's name that was changed on the disk, and not the key.
   for (const key of isWhole ? keys : []) {
     const renamed = sealed.slice();
     renamed.set(key.name, 3);
-    const bytes = await decrypt(key, place, renamed);
+    const bytes = await decrypt(key, identity, place, renamed);
     if (bytes !== undefined) return bytes;
   }
   throw errorWithCode('WRONG_KEY', 'it is sealed by another key');
 }
 
-async function decrypt({ key }: NamedKey, place: number, sealed: Bytes): Promise<Bytes | undefined> {
+async function decrypt({ key }: NamedKey, identity: Bytes, place: number, sealed: Bytes): Promise<Bytes | undefined> {
   const iv = sealed.subarray(HEADER_BYTES, HEADER_BYTES + IV_BYTES);
-  const params = { name: ALGORITHM, iv, additionalData: withPlace(sealed, place) };
+  const params = { name: ALGORITHM, iv, additionalData: withPlace(sealed, identity, place) };
   try {
     return new Uint8Array(await crypto.subtle.decrypt(params, key, sealed.subarray(HEADER_BYTES + IV_BYTES)));
   } catch {
@@ -158,8 +168,9 @@ async function decrypt({ key }: NamedKey, place: number, sealed: Bytes): Promise
   }
 }
 
+/** Whether it is sealed as it would be now. */
 function isSealedBy({ name }: NamedKey, bytes: Bytes): boolean {
-  return bytes[0] === 0x4f && bytes[1] === 0x45 && areEqual(bytes.subarray(3, 7), name);
+  return bytes[0] === 0x4f && bytes[1] === 0x45 && bytes[2] === VERSION && areEqual(bytes.subarray(3, 7), name);
 }
 
 /** The number in the header of something sealed, and of a root that is not: both have it at the same place. */
@@ -201,11 +212,16 @@ function done<R>(request: IDBRequest<R>): Promise<R> {
   });
 }
 
-function withPlace(sealed: Bytes, place: number): Bytes {
-  const authenticated = new Uint8Array(HEADER_BYTES + 1);
-  authenticated.set(sealed.subarray(0, HEADER_BYTES));
-  authenticated[HEADER_BYTES] = place;
-  return authenticated;
+function withPlace(sealed: Bytes, identity: Bytes, place: number): Bytes {
+  return new Uint8Array([...sealed.subarray(0, HEADER_BYTES), place, ...(sealed[2] === 1 ? [] : identity)]);
+}
+
+/** Has the other tabs read on: one without a key finds that there is one now. As `src/engine/announcement.rs` has it. */
+function haveOthersLook(name: string): void {
+  if (typeof BroadcastChannel === 'undefined') return;
+  const channel = new BroadcastChannel(`objectql-offline:${name}`);
+  channel.postMessage([JSON.stringify({ kind: 'rows', key: Number.MAX_SAFE_INTEGER }), new Uint8Array()]);
+  channel.close();
 }
 
 function isKey(key: unknown): boolean {

@@ -16,7 +16,7 @@ use web_sys::{IdbDatabase, IdbTransaction};
 
 use super::listener::Listener;
 use super::once::{Filler, Once};
-use super::schema::{self, IDENTITY, LOG, ROOT, SEGMENTS, from_exception, to_error};
+use super::schema::{self, IDENTITY, LOG, ROOT, SEALED, SEGMENTS, from_exception, to_error};
 use crate::engine::root_number;
 use crate::error::Error;
 
@@ -74,6 +74,17 @@ pub(crate) enum Outcome {
     Unknown(Error),
 }
 
+/// What came of segments that were to be written.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// They are there, under these keys.
+    Keys(Vec<u64>),
+    /// Nothing was done: the root is another one by now.
+    Stale,
+    /// Nothing was done: the first one would have had this key.
+    Elsewhere(u64),
+}
+
 /// An open connection.
 struct Connection {
     database: IdbDatabase,
@@ -97,6 +108,8 @@ impl Connection {
 pub(crate) struct LogStore {
     name: String,
     durability: Durability,
+    /// Whether what is written is sealed.
+    has_key: bool,
     /// Is awaited before the first write.
     before_writing: RefCell<Option<Function>>,
     connection: RefCell<Option<Connection>>,
@@ -113,10 +126,16 @@ pub(crate) struct LogStore {
 }
 
 impl LogStore {
-    pub(crate) fn new(name: String, durability: Durability, before_writing: Option<Function>) -> Self {
+    pub(crate) fn new(
+        name: String,
+        durability: Durability,
+        before_writing: Option<Function>,
+        has_key: bool,
+    ) -> Self {
         Self {
             name,
             durability,
+            has_key,
             before_writing: RefCell::new(before_writing),
             connection: RefCell::default(),
             identity: RefCell::default(),
@@ -279,7 +298,10 @@ impl LogStore {
         let epoch = self.epoch.get();
         let transaction = self.transaction(&[LOG, SEGMENTS], READ_ONLY).await?;
         let segments = store_of(&transaction, SEGMENTS)?;
-        let (identity, root) = (get(&segments, IDENTITY)?, get(&segments, ROOT)?);
+        // They are waited for in this order.
+        let identity = get(&segments, IDENTITY)?;
+        let sealed = self.ask_for_key(&segments)?;
+        let root = get(&segments, ROOT)?;
         let store = store_of(&transaction, LOG)?;
         let rows = self.rows_after(&store, 0)?;
         let identity = bytes_of(identity).await?;
@@ -287,6 +309,7 @@ impl LogStore {
             return Err(Error::Cleared);
         }
         self.identity.borrow_mut().get_or_insert(identity);
+        check_unsealed(sealed).await?;
         let root = bytes_of(root).await?;
         let (rows, is_last) = self.take_rows(rows).await?;
         Ok(Beginning { root, rows, is_last })
@@ -315,14 +338,15 @@ impl LogStore {
         Ok(segments)
     }
 
-    /// Puts segments into the store, and takes all out first but those to be kept; gives their keys. None, and nothing is done, where
-    /// the root is another one by now: what is not of this one may be of that.
+    /// Puts segments into the store, under keys from `first` on if that is given, and takes all out first but those to be kept. Nothing
+    /// is done where the root is another one by now: what is not of this one may be of that.
     pub(crate) async fn write_segments(
         &self,
         epoch: u32,
-        keep: Option<(u64, Vec<u64>)>,
+        keep: Option<&(u64, Vec<u64>)>,
         values: &[Uint8Array],
-    ) -> Result<Option<Vec<u64>>, Error> {
+        first: Option<u64>,
+    ) -> Result<Written, Error> {
         let transaction = self.transaction_in(epoch, &EVERY_STORE, READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let store = store_of(&transaction, SEGMENTS)?;
@@ -331,10 +355,10 @@ impl LogStore {
             let keys = store.get_all_keys(None, None).map_err(|error| to_error(&error))?;
             let root = bytes_of(root).await?;
             let keys = keys.await.map_err(|error| to_error(&error))?;
-            if root_number(root.as_deref()) != number {
-                return Ok(None);
+            if root_number(root.as_deref()) != *number {
+                return Ok(Written::Stale);
             }
-            remove_others(&store, keys.iter().filter_map(to_key), &keep)?;
+            remove_others(&store, keys.iter().filter_map(to_key), keep)?;
         }
         let requests: Vec<_> = values
             .iter()
@@ -346,9 +370,18 @@ impl LogStore {
             let key = request.await.map_err(|error| to_error(&error))?;
             keys.push(to_key(&key).ok_or_else(not_a_log)?);
         }
-        let _ = Transaction::from(transaction).commit();
+        let transaction = Transaction::from(transaction);
+        if let (Some(wanted), Some(given)) = (first, keys.first())
+            && wanted != *given
+        {
+            if transaction.abort().is_ok() {
+                let _ = ending.wait().await;
+            }
+            return Ok(Written::Elsewhere(*given));
+        }
+        let _ = transaction.commit();
         ending.wait().await?;
-        Ok(Some(keys))
+        Ok(Written::Keys(keys))
     }
 
     /// Puts a root in the place of the one with that number, and removes what it makes superfluous. False, and nothing is done,
@@ -380,9 +413,18 @@ impl LogStore {
 
     /// The rows after a key: as many as make a good portion, and whether there were no more.
     pub(crate) async fn read(&self, after: u64) -> Result<(Vec<(u64, Vec<u8>)>, bool), Error> {
-        let transaction = self.transaction(&[LOG], READ_ONLY).await?;
+        let stores: &[&str] = if self.has_key { &[LOG] } else { &EVERY_STORE };
+        let transaction = self.transaction(stores, READ_ONLY).await?;
+        // They are waited for in this order.
+        let sealed = if self.has_key { None } else { self.ask_for_key(&store_of(&transaction, SEGMENTS)?)? };
         let rows = self.rows_after(&store_of(&transaction, LOG)?, after)?;
+        check_unsealed(sealed).await?;
         self.take_rows(rows).await
+    }
+
+    /// Asks whether there is a key by which all is sealed, where this tab has none.
+    fn ask_for_key(&self, segments: &ObjectStore) -> Result<Option<GetStoreRequest>, Error> {
+        if self.has_key { Ok(None) } else { get(segments, SEALED).map(Some) }
     }
 
     fn rows_after(&self, store: &ObjectStore, after: u64) -> Result<RowRequests, Error> {
@@ -489,6 +531,12 @@ fn remove_others(store: &ObjectStore, keys: impl Iterator<Item = u64>, keep: &[u
 
 fn store_of(transaction: &IdbTransaction, name: &str) -> Result<ObjectStore, Error> {
     Transaction::from(transaction.clone()).object_store(name).map_err(|error| to_error(&error))
+}
+
+/// A tab without the key must not write what anybody can read beside what is sealed.
+async fn check_unsealed(sealed: Option<GetStoreRequest>) -> Result<(), Error> {
+    let Some(sealed) = sealed else { return Ok(()) };
+    if bytes_of(sealed).await?.is_some() { Err(Error::WrongKey) } else { Ok(()) }
 }
 
 fn with_store(transaction: IdbTransaction, name: &str) -> Result<(IdbTransaction, ObjectStore), Error> {

@@ -25,6 +25,8 @@ pub(crate) const SEGMENTS: &str = "segments";
 pub(crate) const ROOT: f64 = 0.0;
 /// Where 16 random bytes are that tell the database from another one of the same name.
 pub(crate) const IDENTITY: f64 = -1.0;
+/// Where it is noted that all is sealed, or being sealed, by a key (`pkg/src/encryption.ts`).
+pub(crate) const SEALED: f64 = -2.0;
 const VERSION: u32 = 2;
 /// Some browsers never answered an `open` (WebKit bug 226547): 10 seconds.
 const OPEN_TIMEOUT_MS: u32 = 10_000;

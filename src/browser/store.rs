@@ -1,15 +1,18 @@
 //! Where a log is: in IndexedDB, sealed or not, or in memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use js_sys::{Function, Uint8Array};
 use wasm_bindgen::JsValue;
 
 use super::cipher::{Cipher, Place, Values, refuse_sealed};
-use super::log::{Beginning, Durability, LogStore, NewRoot, Outcome};
+use super::log::{Beginning, Durability, LogStore, NewRoot, Outcome, Written};
 use super::memory::MemoryLog;
 use crate::engine::root_number;
 use crate::error::Error;
+
+/// How often segments are sealed for the keys that they will have: another tab may take these meanwhile.
+const SEGMENT_TRIES: u32 = 3;
 
 /// How long what is appended must last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub(crate) enum Store {
 pub(crate) struct Disk {
     log: LogStore,
     cipher: Option<Cipher>,
+    /// The key that the next segment gets, unless another tab writes one before.
+    next_segment: Cell<u64>,
     /// Is told the identity of the database when that is known.
     began: RefCell<Option<Function>>,
 }
@@ -44,8 +49,9 @@ impl Store {
     ) -> Self {
         match storage {
             Storage::IndexedDb(durability) => {
-                let log = LogStore::new(name.to_owned(), durability, before_writing);
-                Self::IndexedDb(Disk { log, cipher, began: RefCell::new(began) })
+                let log = LogStore::new(name.to_owned(), durability, before_writing, cipher.is_some());
+                let next_segment = Cell::new(1);
+                Self::IndexedDb(Disk { log, cipher, next_segment, began: RefCell::new(began) })
             }
             Storage::Memory => Self::Memory(MemoryLog::open(name)),
         }
@@ -123,7 +129,8 @@ impl Store {
         match self {
             Self::IndexedDb(disk) => {
                 let mut segments = disk.log.segments(keys).await?;
-                let sealed = segments.iter_mut().flatten().map(|bytes| (Place::Segment, 0, bytes));
+                let sealed = keys.iter().zip(&mut segments);
+                let sealed = sealed.filter_map(|(key, bytes)| Some((Place::Segment, *key, bytes.as_mut()?)));
                 disk.open(sealed.collect()).await?;
                 Ok(segments)
             }
@@ -141,8 +148,21 @@ impl Store {
         match self {
             Self::IndexedDb(disk) => {
                 let epoch = disk.log.epoch();
-                let values = disk.seal(Place::Segment, 0, &segments).await?;
-                disk.log.write_segments(epoch, keep, &values).await
+                for _ in 0..SEGMENT_TRIES {
+                    let first = disk.next_segment.get();
+                    let values = disk.seal(Place::Segment, first, &segments).await?;
+                    let is_sealed = disk.cipher.is_some();
+                    let wanted = is_sealed.then_some(first);
+                    match disk.log.write_segments(epoch, keep.as_ref(), &values, wanted).await? {
+                        Written::Keys(keys) => {
+                            disk.next_segment.set(keys.last().map_or(first, |last| last + 1));
+                            return Ok(Some(keys));
+                        }
+                        Written::Stale => return Ok(None),
+                        Written::Elsewhere(given) => disk.next_segment.set(given),
+                    }
+                }
+                Ok(None)
             }
             Self::Memory(log) => Ok(log.write_segments(keep, segments)),
         }
@@ -187,12 +207,13 @@ impl Store {
 }
 
 impl Disk {
-    async fn seal(&self, place: Place, number: u64, all: &[Vec<u8>]) -> Result<Vec<Uint8Array>, Error> {
+    /// Seals values with numbers from that one on.
+    async fn seal(&self, place: Place, first: u64, all: &[Vec<u8>]) -> Result<Vec<Uint8Array>, Error> {
         let Some(cipher) = &self.cipher else {
             return Ok(all.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect());
         };
         let values = Values::new();
-        all.iter().for_each(|bytes| values.push(place, number, bytes));
+        all.iter().zip(first..).for_each(|(bytes, number)| values.push(place, number, bytes));
         cipher.seal(values).await
     }
 

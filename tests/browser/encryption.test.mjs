@@ -153,7 +153,7 @@ for (const from of ['another key', 'no key']) {
       await open('new', { previous: ['old'] });
       await write('create', 'after');
     });
-    await until(() => tab.evaluate(async (before) => { const { plain, noted } = await kinds(); return plain === 0 && noted !== before; }, before), 'all of it is sealed');
+    await until(() => tab.evaluate(async (before) => { const { plain, noted } = await kinds(); return plain === 0 && noted !== before && noted.split(',').length === 5; }, before), 'all of it is sealed');
     await tab.evaluate(() => db.close());
     await reload(tab);
     await prepare(tab);
@@ -194,6 +194,140 @@ test('a sealed value that was changed, or put in another\'s place, counts as dam
     const expected = change === 'named' ? { reasons: [], titles: ['A', 'B', 'C'] } : { reasons: ['damaged'], titles: ['A', 'B'] };
     assert.deepEqual(seen, expected, change);
   }
+});
+
+/** Has a database compacted twice: most records are in the first segments, one of them in an earlier state. */
+const compactTwice = (tab) => tab.evaluate(async () => {
+  const rootChanges = async (step) => {
+    const read = async () => { let root; await inStore('segments', (all) => { root = all.get(0)?.join(); return []; }); return root; };
+    const before = await read();
+    await step();
+    await until(async () => (await read()) !== before, 'a compaction');
+  };
+  await open('one');
+  await rootChanges(async () => {
+    await db.bulkCreate('story', [{ id: 'a', title: 'Old' }, ...stories(3_000)]);
+    await db.sync();
+  });
+  await db.close();
+  // It does not know yet which keys the next segments get.
+  await open('one');
+  await rootChanges(async () => {
+    await db.update('story', 'a', { title: 'New', notes: 'x'.repeat(600_000) });
+    await db.sync();
+  });
+  await db.close();
+});
+
+test('a segment in the place of another one counts as damaged, also where it has an earlier state of the same record', async (t) => {
+  const { tab, ledger } = await start(t);
+  await compactTwice(tab);
+  await tab.evaluate(() => inStore('segments', (all) => {
+    const segments = [...all].filter(([key]) => key > 0);
+    // The first one with many records comes to where the large one is alone, and what can be undone of it.
+    const [, older] = segments.find(([, bytes]) => bytes.length > 100_000 && bytes.length < 600_000);
+    return segments.filter(([, bytes]) => bytes.length > 600_000).map(([key]) => [key, older]);
+  }));
+  await reload(tab);
+  await prepare(tab);
+  const seen = await tab.evaluate(async () => {
+    await open('one');
+    const reasons = [];
+    db.on('dataLost', ({ reason }) => reasons.push(reason));
+    const before = (await db.get('story', 'a'))?.title;
+    await until(() => reasons.length > 0, 'the damage');
+    await db.sync();
+    return { before, after: (await db.get('story', 'a')).title, reasons };
+  });
+  assert.deepEqual(seen, { before: undefined, after: 'New', reasons: ['damaged'] });
+  await ledger.settle(tab);
+});
+
+test('a row of another database by the same key counts as damaged', async (t) => {
+  const { tab } = await start(t);
+  const reasons = await tab.evaluate(async () => {
+    for (const [name, title] of [['ann', 'Of Ann'], ['bob', 'Of Bob']]) {
+      await open('one', { name });
+      await db.create('story', { title });
+      await db.close();
+    }
+    const connections = await Promise.all(['ann', 'bob'].map((name) => wait(indexedDB.open(name))));
+    const [ann, bob] = connections.map((database) => database.transaction('log', 'readwrite').objectStore('log'));
+    const key = (await wait(ann.getAllKeys())).at(-1);
+    const row = await wait(connections[0].transaction('log').objectStore('log').get(key));
+    await wait(connections[1].transaction('log', 'readwrite').objectStore('log').put(row, key));
+    connections.forEach((database) => database.close());
+    await open('one', { name: 'bob' });
+    const reasons = [];
+    db.on('dataLost', ({ reason }) => reasons.push(reason));
+    await until(() => reasons.length > 0, 'the damage');
+    return [...reasons, ...(await titles())];
+  });
+  assert.deepEqual(reasons, ['damaged']);
+});
+
+test('what was sealed in the first version is opened, and sealed anew', async (t) => {
+  const { tab, ledger } = await start(t);
+  await compactTwice(tab);
+  await tab.evaluate(async () => {
+    const key = await keyOf('one');
+    let identity;
+    const all = [];
+    for (const name of ['log', 'segments']) {
+      await inStore(name, (values) => {
+        identity ??= values.get(-1);
+        for (const [at, bytes] of values) if (at >= 0 && bytes.length > 0) all.push([name, at, bytes]);
+        return [];
+      });
+    }
+    // Without a number for segments, and without the database in what is authenticated.
+    const olden = await Promise.all(all.map(async ([name, at, bytes]) => {
+      const place = name === 'log' ? 0 : at === 0 ? 2 : 1;
+      const iv = bytes.slice(15, 27);
+      const params = (header, ...more) => ({ name: 'AES-GCM', iv, additionalData: new Uint8Array([...header, place, ...more]) });
+      const header = bytes.slice(0, 15);
+      const plain = await crypto.subtle.decrypt(params(header, ...identity), key, bytes.slice(27));
+      header[2] = 1;
+      if (place === 1) header.fill(0, 7);
+      return [name, at, new Uint8Array([...header, ...iv, ...new Uint8Array(await crypto.subtle.encrypt(params(header), key, plain))])];
+    }));
+    const noted = [['segments', -2, all[0][2].slice(3, 7)]];
+    for (const name of ['log', 'segments']) await inStore(name, () => [...olden, ...noted].filter(([store]) => store === name).map(([, at, bytes]) => [at, bytes]));
+  });
+  await reload(tab);
+  await prepare(tab);
+  await tab.evaluate(() => open('one'));
+  assert.deepEqual(await tab.evaluate(async () => [await db.count('story'), (await db.get('story', 'a')).title]), [3_001, 'New']);
+  const versions = () => tab.evaluate(async () => {
+    const versions = new Set();
+    for (const name of ['log', 'segments']) await inStore(name, (all) => { for (const [at, bytes] of all) if (at >= 0 && bytes.length > 0) versions.add(bytes[2]); return []; });
+    return [...versions].join();
+  });
+  await until(async () => (await versions()) === '2', 'all of it is sealed anew');
+  await tab.evaluate(() => db.close());
+  await reload(tab);
+  await prepare(tab);
+  await tab.evaluate(() => open('one'));
+  assert.equal(await tab.evaluate(() => db.count('story')), 3_001);
+  await ledger.settle(tab);
+});
+
+test('a tab that was open without a key when the database was encrypted writes nothing any more', async (t) => {
+  const { tab, openTab, ledger } = await start(t);
+  await tab.evaluate(async () => {
+    window.db = await openDb();
+    await write('create', 'plain');
+  });
+  const other = await openTab();
+  await prepare(other);
+  await other.evaluate(() => open('one'));
+  await until(() => tab.evaluate(() => codeOf(write('create', crypto.randomUUID())).then((code) => code === 'WRONG_KEY')), 'it is told');
+  await until(() => other.evaluate(async () => (await kinds()).noted.split(',').length === 5), 'all is sealed');
+  assert.equal((await other.evaluate(() => kinds())).plain, 0);
+  await other.evaluate(() => write('create', 'sealed'));
+  assert.equal(await tab.evaluate(() => codeOf(db.create('story', { title: 'Never' }))), 'WRONG_KEY');
+  await tab.close();
+  await ledger.settle(other);
 });
 
 test('two tabs share an encrypted database, compact it, and sync it', async (t) => {

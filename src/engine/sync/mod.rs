@@ -253,10 +253,13 @@ impl Engine {
         }
     }
 
-    /// Whether this tab is the one that syncs. One with an older release of the app sends nothing any more, and lets others take the lock.
+    /// Whether this tab is the one that syncs. One with an older release of the app, or without the key by which all is sealed by now, sends
+    /// nothing any more, and lets others take the lock.
     pub(crate) fn leads(&self) -> bool {
-        let is_outdated =
-            matches!(self.log.health.error, Some(Error::StorageOutdated | Error::DefinitionOutdated(_)));
+        let is_outdated = matches!(
+            self.log.health.error,
+            Some(Error::StorageOutdated | Error::DefinitionOutdated(_) | Error::WrongKey)
+        );
         self.sync.is_leader && !is_outdated
     }
 

@@ -62,3 +62,18 @@ fn a_follower_that_was_frozen_asks_first() {
     world.settle();
     assert_eq!(world.tabs[1].steals, 0);
 }
+
+/// Goal: a tab without the key by which all is sealed by now can sync nothing, and does not keep the lock from those who have it.
+#[test]
+fn a_leader_without_the_key_is_replaced() {
+    let mut world = two_tabs();
+    world.advance(Duration::from_secs(9));
+    let rows = Announcement::Rows { key: u64::MAX, after: None, bytes: Vec::new() };
+    world.give(0, Input::Announced(rows));
+    while let Some(StoreCall::Read { read, .. }) = world.tabs[0].store.take() {
+        world.give(0, Input::ReadFailed { read, error: Error::WrongKey });
+    }
+    assert_eq!(world.tabs[0].engine.status().error.map(|error| error.code), Some("WRONG_KEY"));
+    world.advance(Duration::from_secs(30));
+    assert_eq!(world.tabs[1].steals, 1);
+}
