@@ -26,6 +26,8 @@ const ROOT_KEY = 0;
  * looks there, and writes nothing any more.
  */
 const SEALED_KEY = -2;
+/** How often the stores are gone through at most, until nothing more is found that is to be sealed. */
+const MOST_PASSES = 3;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 type Value = [place: number, number: number, bytes: Bytes];
@@ -98,15 +100,21 @@ export class Cipher {
       const begun = new Uint8Array([...ended, 0]);
       await replace(database, SEGMENTS, SEALED_KEY, noted, begun);
       haveOthersLook(name);
-      for (const store of [LOG, SEGMENTS]) {
-        for (const key of await read(store, (store) => store.getAllKeys() as IDBRequest<number[]>)) {
-          const old = key < 0 ? undefined : await read(store, (store) => store.get(key) as IDBRequest<Bytes | undefined>);
-          if (old === undefined || old.length === 0 || isSealedBy(keys[0]!, old)) continue;
-          const place = store === LOG ? ROW : key === ROOT_KEY ? ROOT : SEGMENT;
-          const number = place === ROOT ? numberOf(old) : key;
-          const bytes = await open(keys, this.#identity, [place, number, old]);
-          // What is damaged stays as it is: the driver finds it, and leaves it out.
-          if (bytes !== undefined) await replace(database, store, key, old, await seal(keys[0]!, this.#identity, [place, number, bytes]));
+      // A tab without the key may have been writing when it was told.
+      for (let pass = 0, isDone = false; pass < MOST_PASSES && !isDone; pass++) {
+        isDone = true;
+        for (const store of [LOG, SEGMENTS]) {
+          for (const key of await read(store, (store) => store.getAllKeys() as IDBRequest<number[]>)) {
+            const old = key < 0 ? undefined : await read(store, (store) => store.get(key) as IDBRequest<Bytes | undefined>);
+            if (old === undefined || old.length === 0 || isSealedBy(keys[0]!, old)) continue;
+            const place = store === LOG ? ROW : key === ROOT_KEY ? ROOT : SEGMENT;
+            const number = place === ROOT ? numberOf(old) : key;
+            const bytes = await open(keys, this.#identity, [place, number, old]);
+            // What is damaged stays as it is: the driver finds it, and leaves it out.
+            if (bytes === undefined) continue;
+            await replace(database, store, key, old, await seal(keys[0]!, this.#identity, [place, number, bytes]));
+            isDone = false;
+          }
         }
       }
       await replace(database, SEGMENTS, SEALED_KEY, begun, ended);
