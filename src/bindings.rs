@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array, Uint32Array};
 use objectql_sync_protocol::{
-    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ObjectName, ProtocolError, RecordId, RecordKey,
-    array_text, normalise,
+    Fields, Json, MAX_DEPTH, MutationId, ObjectDefinition, ObjectName, RecordId, RecordKey, array_text,
+    normalise,
 };
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
@@ -25,8 +25,8 @@ use crate::browser::schema;
 use crate::browser::store::Storage;
 use crate::browser::transport::Transport;
 use crate::engine::{
-    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, MAX_COMMAND_BYTES, Migration, Need,
-    Portion, Query, Resolution, SyncSettings,
+    Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, Migration, Need, Portion, Query,
+    Resolution, SyncSettings, TabId, read_list,
 };
 use crate::error::Error;
 
@@ -83,7 +83,15 @@ impl Driver {
     ) -> Promise {
         let shell = &self.0;
         or_rejected(text(first).and_then(|first| match (kind, within) {
-            ("createEach", _) => shell.write_each(creates(shell, object, &first)?),
+            ("createEach", _) => {
+                let object = shell.read(|engine| engine.object_name(object))?;
+                shell.write_each(Command::parse_creates(&object, &first)?)
+            }
+            ("early", _) => shell.call(Wants::Outcome, |request| Input::Early {
+                request,
+                tab: TabId(first.parse().unwrap_or_default()),
+                number: second.parse().unwrap_or_default(),
+            }),
             ("migrate", _) => {
                 let migration = migration(shell, object, &first, second)?;
                 shell.call(Wants::Outcome, |request| Input::Migrate { request, migration })
@@ -226,19 +234,10 @@ fn text(value: &JsValue) -> Result<String, Error> {
     text.ok_or_else(|| Error::Internal("a text is wanted".to_owned()))
 }
 
-/// Creates that are made or refused each by itself.
-fn creates(shell: &Shell, object: &str, records: &str) -> Result<Vec<Command>, Error> {
-    let object = shell.read(|engine| engine.object_name(object))?;
-    // One that is too large is refused where it is made: the others are none the worse for it.
-    let records = list(records, 1, |record| Fields::from_normalised(record.as_str()))?;
-    let create = |record| Command::Create { object: object.clone(), records: vec![record] };
-    Ok(records.into_iter().map(create).collect())
-}
-
 /// What became of values, and of which portion they are.
 fn migration(shell: &Shell, object: &str, values: &str, portion: &str) -> Result<Migration, Error> {
     let object = shell.read(|engine| engine.object_name(object))?;
-    let values = list(values, 1, Fields::from_json)?;
+    let values = read_list(values, 1, Fields::from_json)?;
     Ok(Migration { object, portion: Portion::parse(portion)?, values })
 }
 
@@ -268,39 +267,7 @@ fn command(shell: &Shell, kind: &str, object: &str, first: &str, second: &str) -
         _ => {}
     }
     let object = shell.read(|engine| engine.object_name(object))?;
-    Ok(match kind {
-        "create" => Command::Create { object, records: list(first, 1, Fields::from_json)? },
-        "update" => {
-            Command::Update { object, id: RecordId::parse_json(first)?, patch: Fields::parse(second)? }
-        }
-        // An array of `[id, patch]`.
-        "bulkUpdate" => {
-            let updates = list(first, 2, |update| {
-                let mut parts = update.elements();
-                let mut part = || parts.next().unwrap_or(Json::from_normalised("null"));
-                Ok((RecordId::parse_json(part().as_str())?, Fields::from_json(part())?))
-            })?;
-            Command::BulkUpdate { object, updates }
-        }
-        "updateMany" => {
-            let query = Filter::parse(first)?.into();
-            Command::UpdateMany { object, query, patch: Fields::parse(second)? }
-        }
-        // A line of a file: `{ object, records }`.
-        "import" => {
-            let line = normalise(first, MAX_DEPTH + 2)?;
-            let records = Json::from_normalised(&line).member("\"records\"");
-            let records = records.into_iter().flat_map(Json::elements).map(Fields::from_json);
-            Command::Import { object, records: records.collect::<Result<_, _>>()? }
-        }
-        "upsert" => Command::Upsert { object, record: Fields::parse(first)? },
-        "delete" => Command::Delete { object, id: RecordId::parse_json(first)? },
-        "bulkDelete" => {
-            Command::BulkDelete { object, ids: list(first, 0, |id| RecordId::parse_json(id.as_str()))? }
-        }
-        "deleteMany" => Command::DeleteMany { object, query: Filter::parse(first)?.into() },
-        _ => return Err(Error::Internal(format!("there is no write {kind}"))),
-    })
+    Command::parse(kind, object, first, second)
 }
 
 /// The answer to a question. `first` is JSON text but for the name of a field.
@@ -343,22 +310,6 @@ fn answer(
     })
 }
 
-/// Reads the elements of an array that holds records so many levels down.
-fn list<T>(
-    text: &str,
-    levels: usize,
-    read: impl FnMut(Json<'_>) -> Result<T, ProtocolError>,
-) -> Result<Vec<T>, Error> {
-    if text.len() > MAX_COMMAND_BYTES {
-        return Err(Error::CallTooLarge("a call may have 16 MiB: split it"));
-    }
-    let text = normalise(text, MAX_DEPTH + levels)?;
-    if !text.starts_with('[') {
-        return Err(ProtocolError::InvalidValue("an array is wanted".to_owned()).into());
-    }
-    Ok(Json::from_normalised(&text).elements().map(read).collect::<Result<_, _>>()?)
-}
-
 fn found_to_js(Found { stamps, unknown, stale, ahead }: Found) -> Array {
     let numbers = |list: &[u32]| JsValue::from(Uint32Array::from(list));
     let found: Array = [numbers(&stamps), JsValue::from_str(&unknown), numbers(&stale)].into_iter().collect();
@@ -395,6 +346,7 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
     let mut config = Config::new(objects, sync_settings)?;
     config.is_durable = storage != Storage::Memory;
     config.versions = versions(options)?;
+    config.asker = find(options, "\"asker\"").and_then(Json::as_safe_integer).map(TabId);
     Ok(Settings {
         name: text_of(options, "\"name\"")?.ok_or_else(|| wrong("name", "a string"))?,
         storage,

@@ -101,6 +101,11 @@ pub enum Error {
         "IndexedDB failed while committing: {0}; whether the write was made shows when storage works again"
     )]
     StorageUnknown(String),
+    /// What became of a write that was made before the engine was there is not known any more.
+    #[error(
+        "the write was made before the database was open and decided by another tab, long ago: look whether it is there"
+    )]
+    AnswerGone,
     /// Another tab holds an old version of the database open.
     #[error("another tab holds the database open in an older version: close or reload it")]
     StorageBlocked,
@@ -221,7 +226,7 @@ impl Error {
             Self::ClientIdCloned => "CLIENT_ID_CLONED",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
             Self::StorageFailed(_) => "STORAGE_FAILED",
-            Self::StorageUnknown(_) => "STORAGE_UNKNOWN",
+            Self::StorageUnknown(_) | Self::AnswerGone => "STORAGE_UNKNOWN",
             Self::StorageBlocked | Self::StorageStalled => "STORAGE_BLOCKED",
             Self::StorageOutdated | Self::DefinitionOutdated(_) => "STORAGE_OUTDATED",
             Self::DatabaseLost | Self::Cleared => "DATABASE_LOST",

@@ -5,14 +5,10 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 use js_sys::{Function, Promise};
-use objectql_sync_protocol::Fields;
 use wasm_bindgen::prelude::*;
 
-use crate::engine::{ErrorReport, Reply, RequestId};
+use crate::engine::{ErrorReport, Reply, RequestId, made_each};
 use crate::error::Error;
-
-/// How long a time is, with its quotes.
-const TIME_BYTES: usize = 26;
 
 /// What a call waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,7 +76,7 @@ impl Calls {
         let mut replies = replies.iter().flatten();
         let _ = match (call.wants, replies.next()) {
             (Wants::Outcomes, first) => {
-                let text = made_by_time(&mut first.into_iter().chain(replies).map(made_of));
+                let text = made_each(&mut first.into_iter().chain(replies));
                 call.resolve.call1(&JsValue::NULL, &JsValue::from_str(&text))
             }
             (_, Some(Ok(reply))) => call.resolve.call1(&JsValue::NULL, &reply_to_js(reply)),
@@ -101,69 +97,13 @@ impl Calls {
 pub(crate) fn reply_to_js(reply: &Reply) -> JsValue {
     match reply {
         Reply::Record(record) => JsValue::from_str(record.as_str()),
-        Reply::Made(records) => {
-            JsValue::from_str(&made_by_time(&mut std::iter::once(Ok(records.as_slice()))))
-        }
-        Reply::Records(records) => {
-            let mut text = String::with_capacity(
-                records.iter().map(|record| record.as_str().len() + 1).sum::<usize>() + 2,
-            );
-            text.push('[');
-            for record in records {
-                if text.len() > 1 {
-                    text.push(',');
-                }
-                text.push_str(record.as_str());
-            }
-            text.push(']');
-            JsValue::from_str(&text)
-        }
+        Reply::Made(_) | Reply::Records(_) | Reply::Early(_) => JsValue::from_str(&reply.to_json()),
         Reply::Existed(existed) => JsValue::from_bool(*existed),
         Reply::Count(count) => JsValue::from_f64(*count as f64),
         Reply::Synced(report) => serde_wasm_bindgen::to_value(report).unwrap_or(JsValue::UNDEFINED),
         Reply::Settled(outcome) => JsValue::from_str(outcome.as_str()),
         Reply::Done => JsValue::UNDEFINED,
     }
-}
-
-/// The records that a write made.
-fn made_of(reply: &Result<Reply, Error>) -> Result<&[Fields], &Error> {
-    match reply {
-        Ok(Reply::Made(records)) => Ok(records),
-        Ok(_) => Ok(&[]),
-        Err(error) => Err(error),
-    }
-}
-
-/// The ids of records that were made, as JSON: those of one time in an array that begins with it; an error in the place of what was
-/// not made. What else is in the records the page knows, and hundreds of bytes of each need not cross back.
-fn made_by_time<'a>(results: &mut dyn Iterator<Item = Result<&'a [Fields], &'a Error>>) -> String {
-    let (mut text, mut last) = (String::from("[[\"\""), "\"\"");
-    for result in results {
-        match result {
-            Ok(records) => {
-                for record in records {
-                    let all = record.as_str();
-                    // What was made ends with its time.
-                    let time =
-                        all.get(all.len().saturating_sub(TIME_BYTES + 1)..all.len() - 1).unwrap_or(last);
-                    if time != last {
-                        text.push_str("],[");
-                        text.push_str(time);
-                        last = time;
-                    }
-                    text.push(',');
-                    text.push_str(record.get_quoted("\"id\"").map_or("null", |id| id.as_str()));
-                }
-            }
-            Err(error) => {
-                text.push(',');
-                text.push_str(&ErrorReport::from(error).to_json());
-            }
-        }
-    }
-    text.push_str("]]");
-    text
 }
 
 /// An `Error` with a `code`.

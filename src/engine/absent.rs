@@ -521,6 +521,13 @@ impl Engine {
             Job::Open { .. } if self.config.is_eager => {
                 needs.extend(self.state.tables.iter().map(|(object, _)| Need::Object(object.clone())));
             }
+            Job::Asked => {
+                for early in self.decidable() {
+                    for command in early.asked.commands(&self.config).unwrap_or_default() {
+                        self.needs_of_command(&command, &mut needs);
+                    }
+                }
+            }
             Job::Open { .. } | Job::Mend | Job::Sync(_) | Job::Ask(_) | Job::Answer { .. } => {}
         }
         needs

@@ -5,7 +5,7 @@ use std::time::Duration;
 use objectql_sync_protocol::{ObjectDefinition, ObjectName, ObjectText, SyncConfig};
 
 use super::compact::CompactAfter;
-use super::row::Subscription;
+use super::row::{Subscription, TabId};
 use crate::error::Error;
 
 /// How often to pull when nothing else makes the client do so.
@@ -26,6 +26,8 @@ pub struct Config {
     pub is_eager: bool,
     /// Whether the store outlives the page.
     pub is_durable: bool,
+    /// As whom this page asked for something before the engine was there: it waits for the outcomes.
+    pub asker: Option<TabId>,
 }
 
 /// How to sync, as far as it is the same for all objects.
@@ -63,7 +65,7 @@ impl Config {
             objects.push(definition);
         }
         let (versions, compact_after) = (Vec::new(), CompactAfter::default());
-        Ok(Self { objects, versions, sync, compact_after, is_eager: false, is_durable: true })
+        Ok(Self { objects, versions, sync, compact_after, is_eager: false, is_durable: true, asker: None })
     }
 
     /// The definition of an object.

@@ -11,6 +11,7 @@ use objectql_sync_protocol::{
     Direction, Fields, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence, ServerVersion,
 };
 
+use super::early::Early;
 use super::history::{Step, Unit};
 use super::places::Places;
 use super::record::apply;
@@ -31,6 +32,8 @@ pub(crate) struct Folded {
     /// What turned out to be lost, and the segments that are.
     pub(crate) lost: Vec<String>,
     pub(crate) lost_segments: Vec<u64>,
+    /// What became of what pages asked for: of whose append each was, and what the page is told.
+    pub(crate) answers: Vec<((TabId, u64), String)>,
     /// Whether two mutations of one record in one request conflicted with each other.
     pub(crate) has_self_conflict: bool,
     /// The records whose base or pending mutations changed. What is seen of one is computed once, when all that changes it
@@ -159,6 +162,14 @@ pub(crate) fn fold(state: &mut State, key: u64, row: &Row) -> Folded {
             Event::Migrated(migrated) => {
                 lead(state, row.tab);
                 migrate::migrate(state, migrated, &mut folded);
+            }
+            Event::Asked(asked) => {
+                state.asked.push(Early { by: (row.tab, row.number), asked: asked.clone() })
+            }
+            Event::Answered { tab, number, reply } => {
+                let by = (*tab, *number);
+                state.asked.retain(|early| early.by != by);
+                folded.answers.push((by, reply.clone()));
             }
             Event::Decided { sequence, instead } => {
                 state.rejected.retain(|rejected| rejected.sequence != *sequence);

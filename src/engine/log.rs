@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::absent::{Absent, Need};
 use super::command::{Command, Reply};
+use super::early::decide_asked;
 use super::fold::{Folded, fold};
 use super::health::Health;
 use super::heard::{Heard, HeardRow, MOST_SENT_ALONG};
@@ -21,7 +22,7 @@ use super::stored::{Root, root_number};
 use super::sync::Asker;
 use super::sync::job::{Decision, SyncJob};
 use super::sync::progress::SyncReport;
-use super::{Announcement, Engine, Now, Output, RequestId};
+use super::{Announcement, Engine, ErrorReport, Notice, Now, Output, RequestId};
 use crate::error::Error;
 use objectql_sync_protocol::ProtocolError;
 use objectql_sync_protocol::defect::{Defect, has};
@@ -48,6 +49,8 @@ pub(crate) enum Job {
     Ask(Asker),
     /// What cannot be read is written down.
     Mend,
+    /// What pages asked for that had no engine is decided.
+    Asked,
     /// The answer to a `sync()` that another tab carried out: wants nothing but its place behind the tail.
     Answer { request: RequestId, result: Result<SyncReport, Error> },
 }
@@ -134,12 +137,14 @@ pub(super) struct Append {
     jobs: Vec<Job>,
     /// Refusals wait for the row too: they may rest on what it writes.
     replies: Vec<(RequestId, Result<Reply, Error>)>,
+    /// Refusals that nobody waits for.
+    untold: Vec<ErrorReport>,
 }
 
 impl Append {
     /// One that is not encoded yet.
     fn of(row: Row, jobs: Vec<Job>, replies: Vec<(RequestId, Result<Reply, Error>)>) -> Self {
-        Self { row, bytes: 0, copy: Vec::new(), jobs, replies }
+        Self { row, bytes: 0, copy: Vec::new(), jobs, replies, untold: Vec::new() }
     }
 
     /// Takes out those who wait for the database to be opened, and what they were to be told.
@@ -263,6 +268,12 @@ impl Log {
         openings
     }
 
+    /// Whether what pages asked for waits to be decided, and whether an app's write is next.
+    pub(crate) fn is_deciding_asked(&self) -> (bool, bool) {
+        let is_asked = self.queue.iter().any(|job| matches!(job, Job::Asked));
+        (is_asked, matches!(self.queue.front(), Some(Job::Write { .. })))
+    }
+
     /// What is being appended.
     pub(crate) fn take_jobs_under_way(&mut self) -> Vec<Job> {
         match std::mem::take(&mut self.phase) {
@@ -319,6 +330,7 @@ impl Engine {
                 self.begin_over();
                 break;
             }
+            self.advance_asked();
             self.advance_mending();
             let rows = self.log.take_heard(self.state.writers.first().copied());
             if !rows.is_empty() {
@@ -568,7 +580,7 @@ impl Engine {
     /// All writes that wait go into one row, each decided on top of those before it.
     fn decide_next_writes(&mut self, now: Now) -> Append {
         let mut jobs = Vec::new();
-        let mut replies = Vec::new();
+        let (mut replies, mut untold) = (Vec::new(), Vec::new());
         self.collections.prepare_unique();
         let Self { state, config, collections, random, log, .. } = self;
         let mut staged = Staged::new(state, config, collections, random, now.wall);
@@ -581,12 +593,13 @@ impl Engine {
                     staged.open();
                     replies.extend(request.map(|request| (request, Ok(Reply::Done))));
                 }
+                Job::Asked => decide_asked(state, config, &mut staged, &mut untold),
                 Job::Ask(_) | Job::Answer { .. } | Job::Migrate { .. } | Job::Sync(_) | Job::Mend => {}
             }
             jobs.push(job);
         }
         let events = staged.events;
-        Append::of(self.row(events), jobs, replies)
+        Append { untold, ..Append::of(self.row(events), jobs, replies) }
     }
 
     /// The row is durable: it is folded, and those who waited for it are told.
@@ -606,6 +619,7 @@ impl Engine {
         self.show(&folded);
         self.note_writes(now, &append.row, &folded);
         self.tell(&folded, true);
+        self.answer_early(&folded);
         self.finish(now, append, &folded);
         if begins_over {
             self.begin_over();
@@ -719,6 +733,9 @@ impl Engine {
         }
         self.log.phase = Phase::Idle;
         self.log.health.reads();
+        if !self.log.is_tail_wanted {
+            self.answer_missed();
+        }
         self.open_if_lost();
         match self.log.unsure.take() {
             Some(Unsure { append, why }) if self.log.attempts < MAX_ATTEMPTS => {
@@ -791,6 +808,7 @@ impl Engine {
             self.note_writes(now, row, &folded);
             self.tell(&folded, unsure.is_some());
         }
+        self.answer_early(&folded);
         if self.log.unsure.as_ref().is_none_or(|unsure| unsure.why.error().is_none()) {
             // Being behind is no failure as long as there is something to read.
             self.log.attempts = 0;
@@ -835,6 +853,7 @@ impl Engine {
         }
         let waiting = std::mem::take(&mut self.log.queue).into();
         self.fail_jobs(now, waiting, error);
+        self.fail_early(error);
         self.fail_wants(error);
     }
 
@@ -852,6 +871,7 @@ impl Engine {
                 }
                 Job::Sync(job) => self.handle_sync_job_failed(now, &job, error.clone()),
                 Job::Mend => self.mend_again(),
+                Job::Asked => self.fail_early(error),
                 Job::Open { request: None } => self.log.must_open = true,
             }
         }
@@ -862,6 +882,9 @@ impl Engine {
         for (request, reply) in append.replies {
             self.reply(request, reply);
         }
+        for report in append.untold {
+            self.outputs.push_back(Output::Notice(Notice::Error(report)));
+        }
         for job in append.jobs {
             match job {
                 Job::Sync(job) => self.handle_sync_job_done(now, job, Some(folded)),
@@ -869,7 +892,7 @@ impl Engine {
                 Job::Answer { request, result } => self.reply(request, result.map(Reply::Synced)),
                 Job::Open { .. } => self.is_open = true,
                 Job::Mend => self.mend_again(),
-                Job::Write { .. } | Job::Migrate { .. } => {}
+                Job::Write { .. } | Job::Migrate { .. } | Job::Asked => {}
             }
         }
     }

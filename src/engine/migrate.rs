@@ -52,6 +52,14 @@ impl Versions {
         self.0.iter().find(|entry| entry.object == *object)
     }
 
+    /// The version that all data of an object have; none while a migration of it is under way.
+    pub(crate) fn of(&self, object: &str) -> Option<u32> {
+        match self.0.iter().find(|entry| entry.object.as_str() == object) {
+            Some(entry) => (entry.version == entry.newest).then_some(entry.version),
+            None => Some(FIRST),
+        }
+    }
+
     /// The data of an object before a place have that version, or all of them.
     pub(crate) fn note(&mut self, object: &ObjectName, newest: u32, next: Place, is_last: bool) {
         let version = self.find(object).map_or(FIRST, |entry| entry.version);

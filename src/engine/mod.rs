@@ -28,6 +28,7 @@ mod clock;
 mod command;
 mod compact;
 mod config;
+mod early;
 mod export;
 mod fold;
 mod health;
@@ -68,7 +69,7 @@ use objectql_sync_protocol::{
 
 pub use self::absent::Need;
 pub use self::announcement::Announcement;
-pub use self::command::{Command, Reply, Resolution};
+pub use self::command::{Command, Reply, Resolution, made_each, read_list};
 pub use self::compact::CompactAfter;
 pub use self::config::{Config, SyncSettings};
 pub use self::fold::Outcome;
@@ -78,7 +79,7 @@ pub use self::query::{Aggregate, Filter, Found, LiveChange, Query};
 use self::query::{Collections, Path, Seen};
 pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
 pub use self::row::{
-    Change, Event, MAX_ROW_BYTES, Migrated, Part, Place, Received, Recorded, Row, Subscription, TabId,
+    Asked, Change, Event, MAX_ROW_BYTES, Migrated, Part, Place, Received, Recorded, Row, Subscription, TabId,
     Verdict,
 };
 pub use self::seal::FormatError;
@@ -91,6 +92,7 @@ pub use self::transaction::Read;
 
 use self::absent::{Absent, Loader};
 use self::compact::Compaction;
+use self::early::EarlyWrites;
 use self::export::Export;
 use self::fold::Folded;
 use self::heard::HeardRow;
@@ -138,6 +140,16 @@ pub enum Input {
         request: RequestId,
         /// What it made.
         migration: Migration,
+    },
+    /// A page wants to know what became of what it asked for in a row that it made itself; answered by a reply, when it is
+    /// decided. With the number 0: when all is decided that pages asked for.
+    Early {
+        /// The call.
+        request: RequestId,
+        /// Who asked, as the row says.
+        tab: TabId,
+        /// The number of the row.
+        number: u64,
     },
     /// The app calls `sync()`; answered by a reply.
     Sync {
@@ -415,6 +427,7 @@ pub struct Engine {
     untold: Option<Untold>,
     sync: Sync,
     realtime: Realtime,
+    early: EarlyWrites,
     /// Whether the log was read to its end and is not empty: what an app may see starts then.
     is_open: bool,
     /// Whether all data had the versions of their objects once.
@@ -456,6 +469,7 @@ impl Engine {
             untold: None,
             sync: Sync::default(),
             realtime: Realtime::default(),
+            early: EarlyWrites::default(),
             is_open: false,
             is_up_to_date: false,
             changes: 0,
@@ -479,6 +493,7 @@ impl Engine {
                 }
             }
             Input::Migrate { request, migration } => self.log.push(Job::Migrate { request, migration }),
+            Input::Early { request, tab, number } => self.handle_early(request, (tab, number)),
             Input::Load { request, need } => self.handle_load(request, need),
             Input::Watch { request, mutation } => self.watch(request, mutation),
             Input::Sync { request } => self.log.push(Job::Ask(Asker::Here(request))),

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::seal::{self, FormatError};
 
 const MAGIC: [u8; 2] = *b"OQ";
-/// The newest version. 1: without `Reverted`. 2: without `Mended`. 3: without `Migrated`.
-const VERSION: u8 = 4;
+/// The newest version. 1: without `Reverted`. 2: without `Mended`. 3: without `Migrated`. 4: without `Asked` and `Answered`.
+const VERSION: u8 = 5;
 
 /// About how many bytes a mutation has beside its data.
 const RECORDED_BYTES: usize = 128;
@@ -93,6 +93,18 @@ pub enum Event {
     },
     /// The data of an object, or some of them, have the shape of a later version of it.
     Migrated(Box<Migrated>),
+    /// A page writes that has no engine yet: what it wants is to be decided. Alone in its row, which the page makes itself
+    /// (`pkg/src/early-log.ts`); by its tab and number it is known. It may come before `Opened`.
+    Asked(Asked),
+    /// That was decided. What it led to comes before this, in the same row.
+    Answered {
+        /// Who asked.
+        tab: TabId,
+        /// The number of the row.
+        number: u64,
+        /// What the page is told, see [`Reply::to_early_text`](super::Reply::to_early_text).
+        reply: String,
+    },
 }
 
 impl Event {
@@ -105,6 +117,21 @@ impl Event {
             _ => &[],
         }
     }
+}
+
+/// A write as a page gives it to its driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// What kind of write.
+    pub kind: String,
+    /// The object's name.
+    pub object: String,
+    /// The version of the object's definition that the page has.
+    pub version: u32,
+    /// Its first argument.
+    pub first: String,
+    /// Its second one.
+    pub second: String,
 }
 
 /// An object that takes part in sync.
@@ -283,7 +310,8 @@ impl Row {
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         // Older releases read what they know.
         let since = |event: &Event| match event {
-            Event::Migrated(_) => VERSION,
+            Event::Asked(_) | Event::Answered { .. } => VERSION,
+            Event::Migrated(_) => 4,
             Event::Mended { .. } => 3,
             Event::Reverted { .. } => 2,
             _ => 1,
@@ -396,6 +424,23 @@ mod tests {
         assert_eq!(version_with(Some(Event::Reverted { is_redo: false, mutations: Vec::new() })), 2);
         assert_eq!(version_with(Some(mended)), 3);
         assert_eq!(version_with(Some(Event::Migrated(Box::new(migrated)))), 4);
+        let [kind, object, first, second] = ["update", "story", "7", "{}"].map(str::to_owned);
+        assert_eq!(version_with(Some(Event::Asked(Asked { kind, object, version: 1, first, second }))), 5);
+        let answered = Event::Answered { tab: TabId(9), number: 2, reply: "=true".to_owned() };
+        assert_eq!(version_with(Some(answered)), 5);
+    }
+
+    /// Goal: what a page writes without an engine (`pkg/src/early-log.ts`, whose test has the same bytes) is a row.
+    #[test]
+    fn a_row_of_a_page_has_these_bytes() {
+        let [kind, object, first, second] = ["update", "story", "\"é\"", "{\"points\":3}"].map(str::to_owned);
+        let asked = Asked { kind, object, version: 200, first, second };
+        let row = Row { tab: TabId(1 << 52), number: 300, events: vec![Event::Asked(asked)] };
+        let bytes = row.encode().unwrap();
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = "4f510564fe92728080808080808008ac02010c067570646174650573746f72\
+                        79c8010422c3a9220c7b22706f696e7473223a337d";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use objectql_sync_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
+use super::early::Early;
 use super::history::History;
 use super::migrate::Versions;
 use super::queue::Queue;
@@ -58,6 +59,8 @@ pub struct State {
     pub(crate) writers: Vec<(TabId, u64)>,
     /// Which version of its definition each object's data have.
     pub(crate) versions: Versions,
+    /// What pages without an engine asked for and nobody has decided, in order.
+    pub(crate) asked: Vec<Early>,
 }
 
 /// Of so many tabs the last append is remembered.
@@ -220,6 +223,7 @@ impl State {
             generation: self.generation,
             writers: if has(Defect::WritersForgotten) { Vec::new() } else { self.writers.clone() },
             versions: self.versions.clone(),
+            asked: self.asked.iter().map(Early::encode).collect(),
         }
     }
 
@@ -253,6 +257,7 @@ impl State {
             generation: rest.generation,
             writers: rest.writers,
             versions: rest.versions,
+            asked: rest.asked.iter().filter_map(|bytes| Early::decode(bytes)).collect(),
         };
         let mut keys = HashSet::new();
         for pending in pending {

@@ -1,5 +1,5 @@
 //! The root and its bytes: sealed, the body its number in eight bytes, then the rest in postcard's encoding, then the versions of
-//! objects where some were migrated.
+//! objects where some were migrated, then what pages asked for where that is not decided.
 
 use objectql_sync_protocol::{Checkpoint, ClientId, ObjectName, RecordKey, Sequence, ServerVersion};
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ use crate::engine::seal::{self, FormatError};
 use crate::engine::state::Rejected;
 
 const MAGIC: [u8; 2] = *b"OR";
-/// The newest version. 1: without versions of objects.
-const VERSION: u8 = 2;
+/// The newest version. 1: without versions of objects. 2: without what is asked.
+const VERSION: u8 = 3;
 /// Where the number is.
 const NUMBER_AT: usize = 7;
 
@@ -59,6 +59,9 @@ pub(crate) struct Rest {
     /// Comes after all else: a root of an earlier release ends before it.
     #[serde(skip)]
     pub(crate) versions: Versions,
+    /// Likewise; the bytes of their rows.
+    #[serde(skip)]
+    pub(crate) asked: Vec<Vec<u8>>,
 }
 
 /// What of a snapshot is small.
@@ -75,14 +78,20 @@ impl Root {
     /// # Errors
     /// `BadBody` for what cannot be encoded.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        let versions = Some(&self.body.rest.versions).filter(|versions| !versions.is_empty());
+        let Rest { versions, asked, .. } = &self.body.rest;
         // Older releases read what they know.
-        let mut bytes = seal::begin(MAGIC, if versions.is_some() { VERSION } else { 1 });
+        let version = match (versions.is_empty(), asked.is_empty()) {
+            (true, true) => 1,
+            (false, true) => 2,
+            (_, false) => VERSION,
+        };
+        let mut bytes = seal::begin(MAGIC, version);
         bytes.extend(self.number.to_le_bytes());
-        let bytes = postcard::to_extend(&self.body, bytes).and_then(|bytes| match versions {
-            Some(versions) => postcard::to_extend(versions, bytes),
-            None => Ok(bytes),
-        });
+        let bytes = postcard::to_extend(&self.body, bytes);
+        let bytes = bytes
+            .and_then(|bytes| if version > 1 { postcard::to_extend(versions, bytes) } else { Ok(bytes) });
+        let bytes =
+            bytes.and_then(|bytes| if version > 2 { postcard::to_extend(asked, bytes) } else { Ok(bytes) });
         bytes.map(seal::finish).map_err(|_| FormatError::BadBody)
     }
 
@@ -97,6 +106,9 @@ impl Root {
             postcard::take_from_bytes(body).map_err(|_| FormatError::BadBody)?;
         if !rest.is_empty() {
             (body.rest.versions, rest) = postcard::take_from_bytes(rest).map_err(|_| FormatError::BadBody)?;
+        }
+        if !rest.is_empty() {
+            (body.rest.asked, rest) = postcard::take_from_bytes(rest).map_err(|_| FormatError::BadBody)?;
         }
         let mut blocks = body.sections.iter().flat_map(|section| &section.blocks);
         if !rest.is_empty() || !blocks.all(|block| block.live.is_sound(u64::from(block.count))) {
@@ -121,6 +133,7 @@ pub fn root_number(bytes: Option<&[u8]>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::early::Early;
     use crate::engine::row::Place;
     use crate::engine::state::State;
     use crate::engine::stored::{Block, Kind, Runs};
@@ -146,14 +159,21 @@ mod tests {
 
     /// Goal: a root is for older releases as long as nothing in it is unknown to them.
     #[test]
-    fn only_versions_of_objects_make_a_later_root() {
+    fn only_versions_of_objects_and_what_is_asked_make_a_later_root() {
         let mut root = sample();
         assert_eq!(root.encode().unwrap()[2], 1);
         let story = ObjectName::new("story").unwrap();
         root.body.rest.versions.note(&story, 2, Place { sequence: 3, number: 4 }, false);
         let bytes = root.encode().unwrap();
         assert_eq!(bytes[2], 2);
-        assert_eq!(Root::decode(&bytes), Ok(root));
+        assert_eq!(Root::decode(&bytes), Ok(root.clone()));
+        for versions in [root.body.rest.versions.clone(), Versions::default()] {
+            root.body.rest.versions = versions;
+            root.body.rest.asked = vec![Early::of_update().encode()];
+            let bytes = root.encode().unwrap();
+            assert_eq!(bytes[2], 3);
+            assert_eq!(Root::decode(&bytes), Ok(root.clone()));
+        }
     }
 
     #[test]

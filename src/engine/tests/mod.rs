@@ -3,6 +3,7 @@
 
 mod absent;
 mod compact;
+mod early;
 mod election;
 mod fold;
 mod log;

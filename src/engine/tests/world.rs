@@ -4,6 +4,7 @@
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
+use super::early::asked;
 use super::*;
 use crate::engine::{Received, RetryAfter};
 
@@ -200,6 +201,8 @@ struct Client {
     calls: BTreeMap<u64, (usize, u64)>,
     promised: BTreeSet<u64>,
     refused: BTreeSet<u64>,
+    /// What pages asked for that had no engine.
+    asked: BTreeSet<u64>,
     /// The mutations that came up in `rejected()`.
     surfaced: BTreeSet<MutationId>,
 }
@@ -252,6 +255,7 @@ impl Net {
                     calls: BTreeMap::new(),
                     promised: BTreeSet::new(),
                     refused: BTreeSet::new(),
+                    asked: BTreeSet::new(),
                     surfaced: BTreeSet::new(),
                 }
             })
@@ -262,7 +266,8 @@ impl Net {
     fn step(&mut self) {
         let at = self.random.below(self.clients.len());
         match self.random.below(100) {
-            0..20 => self.write(at),
+            0..18 => self.write(at),
+            18..20 => self.ask(at),
             20..48 => self.serve_store(at),
             48..55 => self.serve_step(at),
             55..65 => self.announce(at),
@@ -309,6 +314,25 @@ impl Net {
         let call = client.world.start_write(tab, command);
         if !is_delete {
             client.calls.insert(call, (tab, token));
+        }
+    }
+
+    /// A page without an engine makes a record and changes it; it may get an engine, or be gone by then.
+    fn ask(&mut self, at: usize) {
+        let (first, second) = (self.next_token + 1, self.next_token + 2);
+        self.next_token = second;
+        let id = format!("early{first}");
+        let record = json!([{ "id": id, "token": first }]);
+        let client = &mut self.clients[at];
+        client.asked.extend([first, second]);
+        client.world.ask(first, 1, asked("create", "task", record, Value::Null));
+        client.world.ask(first, 2, asked("update", "task", json!(id), json!({ "token": second })));
+        if let Some(tab) = self.any_tab(at).filter(|_| self.random.chance(60)) {
+            let client = &mut self.clients[at];
+            for (number, token) in [(1, first), (2, second)] {
+                let call = client.world.wait_for_early(tab, first, number);
+                client.calls.insert(call, (tab, token));
+            }
         }
     }
 
@@ -495,8 +519,12 @@ impl Net {
             for (call, result) in std::mem::take(&mut tab.replies) {
                 let Some((_, token)) = client.calls.remove(&call) else { continue };
                 match result {
+                    Ok(Reply::Early(text)) => {
+                        assert!(text.starts_with('='), "{text}");
+                        client.promised.insert(token)
+                    }
                     Ok(_) => client.promised.insert(token),
-                    Err(Error::StorageUnknown(_)) => true,
+                    Err(Error::StorageUnknown(_) | Error::AnswerGone) => true,
                     Err(_) => client.refused.insert(token),
                 };
             }
@@ -629,6 +657,9 @@ impl Net {
             }
             for token in &client.promised {
                 assert!(tokens.contains_key(token), "the promised write {token} is lost");
+            }
+            for token in &client.asked {
+                assert_eq!(tokens.get(token), Some(&1), "what was asked early, {token}, is done once");
             }
             for token in &client.refused {
                 assert!(!tokens.contains_key(token), "the refused write {token} was made");

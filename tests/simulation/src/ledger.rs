@@ -106,7 +106,11 @@ impl Ledger {
                 }
                 Event::Renamed { .. } => coverage.saw(Sight::Renamed),
                 // Its disks are never damaged.
-                Event::Opened { .. } | Event::Mended { .. } | Event::Migrated(_) => {}
+                Event::Opened { .. }
+                | Event::Mended { .. }
+                | Event::Migrated(_)
+                | Event::Asked(_)
+                | Event::Answered { .. } => {}
             }
         }
         Ok(())
