@@ -295,7 +295,6 @@ fn answer(
             engine.end_export(within.unwrap_or_default());
             "null".to_owned()
         }
-        "defaults" => engine.defaults(),
         "objectsToMigrate" => engine.objects_to_migrate(),
         "portionToMigrate" => engine.portion_to_migrate(object, first)?,
         "explain" => engine.explain(object, Query::parse(first)?)?,

@@ -17,11 +17,11 @@ interface Entry {
  * the crossing takes longer than all else that is done for a record.
  */
 export class Creates {
-  readonly #driver: Driver;
+  readonly #driver: Pick<Driver, 'write'>;
   #object = '';
   #waiting: Entry[] = [];
 
-  constructor(driver: Driver) {
+  constructor(driver: Pick<Driver, 'write'>) {
     this.#driver = driver;
   }
 

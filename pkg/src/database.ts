@@ -1,12 +1,12 @@
-import type { Creates } from './creates.js';
 import type { RecordDraft } from './drafts.js';
-import { type Driver, parse, type Question, whenLoaded, withAnswer } from './driver.js';
-import { errorWithCode, toObjectqlError } from './errors.js';
+import { type Driver, parse, type Question, whenLoaded, withAnswer, type Write } from './driver.js';
+import type { EarlyWrites, Ends } from './early-writes.js';
+import { errorWithCode, type ObjectqlError, toObjectqlError } from './errors.js';
 import type { Events } from './events.js';
 import { exportLines, readLines } from './export.js';
 import { LiveQuery, type Watch } from './live-query.js';
 import { encodeQuery } from './queries.js';
-import { type Expanding, objectName, Records } from './records.js';
+import { type Expanding, objectName, Records, type Written } from './records.js';
 import { readStatus } from './shared.js';
 import type { Reader } from './start.js';
 import { Transaction } from './transaction.js';
@@ -38,12 +38,16 @@ import { type Defaults, encodeRecord, encodeResolution } from './values.js';
 /** How many records `import` deletes in one commit: a call may write 16 MiB. */
 const MOST_DELETED = 10_000;
 
+/** Thrown to those who wait for the database to be open. */
+const NOT_OPEN = new Error('the database is not open yet');
+
 /** What a handle works with. */
 export interface Handle {
   readonly name: string;
-  readonly driver: Driver;
-  readonly reader: Reader;
-  readonly creates: Creates;
+  /** What it writes by until it is open, and what it works with from then on. */
+  readonly early: EarlyWrites;
+  readonly opened: Promise<void>;
+  readonly isDurable: boolean;
   /** The objects that are defined, with the defaults of their fields. */
   readonly objects: ReadonlyMap<string, Defaults>;
   readonly events: Events;
@@ -53,7 +57,7 @@ export interface Handle {
 }
 
 /**
- * A database that is open in this page: made by `openDatabase`.
+ * A database of this page: made by `openDatabase` when it is open, by `startDatabase` at once.
  *
  * A write is in the log on disk when its promise resolves, and in what is read from then on; it goes to the server later.
  * What a write takes is read before the call returns, so the app may change it afterwards. Writes made without waiting for
@@ -84,12 +88,23 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
 
   /** @internal */
   protected get source(): Reader {
-    return this.#handle.reader;
+    return this.#ends.reader;
+  }
+
+  get #ends(): Ends {
+    const { ends } = this.#handle.early;
+    if (ends === undefined) throw NOT_OPEN;
+    return ends;
   }
 
   /** @internal */
   protected get objects(): ReadonlyMap<string, Defaults> {
     return this.#handle.objects;
+  }
+
+  /** Resolves when the database is open; rejects with why it could not be opened, as everything then does. */
+  get opened(): Promise<void> {
+    return this.#handle.opened;
   }
 
   /** The name it was opened with. */
@@ -127,12 +142,15 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
     object: Name,
     query?: Query<Schema[Name], Field> & Expanding<Schema, Name, E>,
   ): LiveQuery<ExpandedRow<Schema, Name, Field, E>> {
-    const { driver, reader, events } = this.#handle;
-    const watch = reader.watch(objectName(object), encodeQuery(query)) as unknown as Watch<ExpandedRow<Schema, Name, Field, E>>;
+    const { early, opened, events } = this.#handle;
+    const [name, encoded] = [objectName(object), encodeQuery(query)];
+    const watchBy = ({ reader }: Ends) => reader.watch(name, encoded) as unknown as Watch<ExpandedRow<Schema, Name, Field, E>>;
+    let watch = early.ends && watchBy(early.ends);
     return new LiveQuery((onRows, onError) => {
       this.#throwIfClosed();
+      watch ??= watchBy(this.#ends);
       return watch(onRows, onError);
-    }, events, (thrown) => whenLoaded(driver, thrown));
+    }, events, (thrown) => (thrown === NOT_OPEN ? opened : whenLoaded(this.#ends.driver, thrown)));
   }
 
   /**
@@ -184,7 +202,8 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
       if (this.#lastStatus !== undefined) abandon();
       this.#throwIfClosed();
       const forget = this.#handle.events.onEnd(abandon);
-      return new Transaction<Schema>((task) => this.run(task), number, this.#handle, forget);
+      const { reader } = this.#ends;
+      return new Transaction<Schema>((task) => this.run(task), number, { reader, objects: this.objects }, forget);
     }));
   }
 
@@ -198,12 +217,12 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
    * `READ_ONLY_OBJECT`, `UNIQUE_VIOLATION`.
    */
   undo(): Promise<boolean> {
-    return this.run((driver) => driver.write('undo', '', '', '') as Promise<boolean>);
+    return this.write('undo', () => ['', '', '']) as Promise<boolean>;
   }
 
   /** Makes the write again that `undo` took back last, unless the app wrote since. Resolves with whether there was one. Errors as `undo`. */
   redo(): Promise<boolean> {
-    return this.run((driver) => driver.write('redo', '', '', '') as Promise<boolean>);
+    return this.write('redo', () => ['', '', '']) as Promise<boolean>;
   }
 
   /**
@@ -217,7 +236,13 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
    */
   export(): ReadableStream<Uint8Array<ArrayBuffer>> {
     this.#throwIfClosed();
-    return exportLines(this.#handle.driver, this.name);
+    const { early, opened } = this.#handle;
+    if (early.ends !== undefined) return exportLines(early.ends.driver, this.name);
+    const { readable, writable } = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>();
+    const lines = opened.then(() => exportLines(this.#ends.driver, this.name).pipeTo(writable), (error: unknown) => writable.abort(error));
+    // Who reads hears of it.
+    lines.catch(() => undefined);
+    return readable;
   }
 
   /**
@@ -237,12 +262,12 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
     const lines = await this.run(() => readLines(source));
     let count = 0;
     for (const { object, text } of lines) {
-      count += await this.run((driver) => driver.write('import', object, new TextEncoder().encode(text), '') as Promise<number>);
+      count += (await this.write('import', () => [object, new TextEncoder().encode(text), ''])) as number;
     }
     if (options?.mode !== 'replace') return count;
     for (const name of this.objects.keys()) {
       const kept = new Set(lines.filter(({ object }) => object === name).flatMap(({ ids }) => ids));
-      const found = await this.run(() => this.#handle.reader.find(name, encodeQuery(undefined)));
+      const found = await this.run(() => this.source.find(name, encodeQuery(undefined)));
       const gone = found.map(({ id }) => id).filter((id) => !kept.has(id));
       for (let at = 0; at < gone.length; at += MOST_DELETED) {
         count += await this.bulkDelete(name as ObjectName<Schema>, gone.slice(at, at + MOST_DELETED));
@@ -268,7 +293,8 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
 
   /** How the database is, at this moment; `on('status', ...)` tells when that changes. */
   get status(): Status {
-    return this.#lastStatus ?? readStatus(this.#handle.driver);
+    const { early, isDurable } = this.#handle;
+    return this.#lastStatus ?? (early.ends ? readStatus(early.ends.driver) : statusBeforeOpen(early.failure, isDurable));
   }
 
   /**
@@ -370,7 +396,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
    * after the commit that is under way. What is pending stays and is pushed the next time. Calling it again changes nothing.
    */
   close(): Promise<void> {
-    this.#handle.creates.flush();
+    this.#flush();
     this.#handle.events.end();
     this.#closing ??= this.#handle.close();
     return this.#closing;
@@ -384,7 +410,7 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
    * `STORAGE_BLOCKED` when another tab keeps it open.
    */
   destroy(): Promise<void> {
-    this.#handle.creates.flush();
+    this.#flush();
     this.#handle.events.end();
     return this.#handle.destroy();
   }
@@ -396,29 +422,50 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
 
   /** Decides on a mutation. */
   #decide(kind: 'resolve' | 'retry' | 'discard', mutationId: string, decision: () => string): Promise<void> {
-    return this.run((driver) => driver.write(kind, '', idOfMutation(mutationId), decision()) as Promise<void>);
+    return this.write(kind, () => ['', idOfMutation(mutationId), decision()]) as Promise<void>;
   }
 
   /** @internal */
   protected make(encoded: () => readonly [object: string, record: RecordDraft]): Promise<object> {
     try {
       this.#throwIfClosed();
-      return this.#handle.creates.make(...encoded());
+      const { early } = this.#handle;
+      return (early.ends ?? early).creates.make(...encoded());
     } catch (thrown) {
       return Promise.reject(toObjectqlError(thrown));
     }
   }
 
   /** @internal */
+  protected write(kind: Write, encoded: () => Written): Promise<unknown> {
+    const isOpen = this.#handle.early.ends !== undefined;
+    return isOpen ? this.run((driver) => driver.write(kind, ...encoded())) : this.#writeEarly(kind, encoded);
+  }
+
+  async #writeEarly(kind: Write, encoded: () => Written): Promise<unknown> {
+    this.#throwIfClosed();
+    this.#flush();
+    try {
+      return await this.#handle.early.write(kind, ...encoded());
+    } catch (thrown) {
+      throw toObjectqlError(thrown);
+    }
+  }
+
+  /** @internal */
   protected async run<R>(task: (driver: Driver) => R | Promise<R>): Promise<R> {
-    const { creates, driver } = this.#handle;
     for (;;) {
       this.#throwIfClosed();
-      creates.flush();
+      const { ends } = this.#handle.early;
+      if (ends === undefined) {
+        await this.opened;
+        continue;
+      }
+      ends.creates.flush();
       try {
-        return await task(driver);
+        return await task(ends.driver);
       } catch (thrown) {
-        const loading = whenLoaded(driver, thrown);
+        const loading = whenLoaded(ends.driver, thrown);
         if (loading === undefined) throw toObjectqlError(thrown);
         await loading.catch((failure: unknown) => {
           throw toObjectqlError(failure);
@@ -427,9 +474,22 @@ export class Database<Schema extends SchemaOf<Schema> = AnySchema> extends Recor
     }
   }
 
+  #flush(): void {
+    const { early } = this.#handle;
+    (early.ends ?? early).creates.flush();
+  }
+
   #throwIfClosed(): void {
     if (this.#lastStatus !== undefined) throw errorWithCode('CLOSED', `the database ${this.name} was closed`);
   }
+}
+
+/** How a database is that is not open. */
+function statusBeforeOpen(failure: ObjectqlError | undefined, isDurable: boolean): Status {
+  return {
+    state: failure ? 'closed' : 'opening', pending: 0, pendingSince: null, conflicts: 0, rejected: 0, undoable: 0, redoable: 0, leader: false,
+    realtime: false, durable: isDurable, clientId: '', lastSyncedAt: null, retryAt: null, error: failure ? { code: failure.code, message: failure.message } : null,
+  };
 }
 
 function idOfMutation(id: unknown): string {

@@ -1,11 +1,19 @@
 // Records that are to be made: read and copied when that is asked for, and given to the app once they are stored.
-import type { RecordId } from './types.js';
+import type { ObjectDefinition, RecordId } from './types.js';
 import { begin, checkEach, copyEach, copyRecord, type Defaults, type Fields, MAX_CALL_LENGTH, MAX_TEXT_LENGTH, stringify, textOf, type Walk } from './values.js';
 
-/** The objects of a database, with their defaults: read out of what the driver says they are. */
-export function readDefaults(json: string): ReadonlyMap<string, Defaults> {
-  const objects = Object.entries(JSON.parse(json) as { [object: string]: Fields });
-  return new Map(objects.map(([object, fields]) => [object, Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)] as const)]));
+/** What the driver sets. */
+const SET_BY_DRIVER = ['id', 'created_at', 'updated_at'];
+
+/** The objects of a database, with the defaults of their fields: those that are values, as the driver has them (`protocol/src/definition.rs`). */
+export function defaultsOf(objects: readonly ObjectDefinition[]): ReadonlyMap<string, Defaults> {
+  const isValue = (value: unknown) =>
+    value !== undefined && value !== null && value !== 'NOW()' && value !== 'current_user' && ((value as { dialect?: unknown }).dialect ?? null) === null;
+  return new Map(objects.map((object) => {
+    const given = Object.entries(object?.fields ?? {}).map(([field, definition]) => [field, (definition as { defaultValue?: unknown } | null)?.defaultValue] as const);
+    const defaults = given.filter(([field, value]) => isValue(value) && !SET_BY_DRIVER.includes(field));
+    return [object?.name, defaults.map(([field, value]) => [field, JSON.stringify(value)] as const)];
+  }));
 }
 
 /** A record that is to be made, as it was when that was asked for. */

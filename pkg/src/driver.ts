@@ -6,10 +6,10 @@ import type { OpenOptions } from './types.js';
 /** What can be written: its object, and its first and second argument as JSON text, but for the ids of mutations and transactions. */
 export type Write =
   | 'create' | 'createEach' | 'update' | 'bulkUpdate' | 'updateMany' | 'upsert' | 'delete' | 'bulkDelete' | 'deleteMany' | 'import'
-  | 'resolve' | 'retry' | 'discard' | 'commit' | 'undo' | 'redo' | 'migrate';
+  | 'resolve' | 'retry' | 'discard' | 'commit' | 'undo' | 'redo' | 'migrate' | 'early';
 
 /** What can be asked, likewise. */
-export type Question = 'status' | 'defaults' | 'pendingMutations' | 'conflicts' | 'rejected' | 'count' | 'explain' | 'aggregate' | 'distinct' | 'find'
+export type Question = 'status' | 'pendingMutations' | 'conflicts' | 'rejected' | 'count' | 'explain' | 'aggregate' | 'distinct' | 'find'
   | 'beginExport' | 'nextExport' | 'endExport' | 'objectsToMigrate' | 'portionToMigrate';
 
 /** What is there at once, or comes from a worker. */
@@ -33,7 +33,8 @@ export interface Driver {
   /**
    * In a transaction, if one is named. Resolves with the JSON of records, a number or a boolean, as the kind has it. `create` makes an array of
    * records, all or none, and `createEach` makes each by itself: they resolve with the JSON of arrays of a time and the ids of those that were made
-   * then, in their order; with `createEach`, what was not made has an object with `code` and `message` in its place.
+   * then, in their order; with `createEach`, what was not made has an object with `code` and `message` in its place. `early` is told what became of
+   * a row of `early-log.ts`, by its page and number: the JSON of that after `=`, or of an error after `!`.
    */
   write(kind: Write, object: string, first: string | Uint8Array, second: string, within?: number): Promise<unknown>;
   /** Answers with JSON, likewise; for the status at once, wherever the driver is. */

@@ -1,4 +1,4 @@
-export { openDatabase } from './open.js';
+export { openDatabase, startDatabase } from './open.js';
 export type { Database } from './database.js';
 export type { Transaction } from './transaction.js';
 export type { LiveQuery } from './live-query.js';

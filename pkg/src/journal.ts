@@ -6,7 +6,7 @@ const VALUES = 90;
 const VALUE_BYTES = 50_000;
 
 /** The version of a database that needs no upgrade: the one in `src/browser/schema.rs`. */
-const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 2;
 
 let due: Promise<boolean> | undefined;
 let known: readonly IDBDatabaseInfo[] = [];

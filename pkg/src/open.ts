@@ -1,6 +1,9 @@
 import { Database } from './database.js';
+import { defaultsOf } from './drafts.js';
 import { loadDriver } from './driver.js';
-import { errorWithCode, toObjectqlError } from './errors.js';
+import { EarlyLog } from './early-log.js';
+import { EarlyWrites } from './early-writes.js';
+import { errorWithCode, type ObjectqlError, toObjectqlError } from './errors.js';
 import { Events } from './events.js';
 import { forgetNote } from './eviction.js';
 import { readVersions } from './migrations.js';
@@ -23,19 +26,48 @@ export class Databases {
   }
 
   async open<Schema extends SchemaOf<Schema>>(options: OpenOptions): Promise<Database<Schema>> {
+    const database = this.start<Schema>(options, false);
+    await database.opened;
+    return database;
+  }
+
+  /** Begins to open a database, and gives it at once. */
+  start<Schema extends SchemaOf<Schema>>(options: OpenOptions, isEarly = true): Database<Schema> {
     const { name, settings } = readSettings(options);
-    const user: User = { events: new Events(), options: { ...options, name } };
-    return await this.#inTurn(name, async () => {
+    const { durability, storage, encryption } = options;
+    // What is open needs nothing to be early; what is sealed is sealed by the driver.
+    const canBeEarly = isEarly && storage !== 'memory' && encryption === undefined && typeof indexedDB !== 'undefined' && !this.#open.has(name);
+    const log = canBeEarly ? new EarlyLog(name, durability) : undefined;
+    const { driver } = JSON.parse(settings) as Settings;
+    const early = new EarlyWrites(log, versionsOf(driver));
+    const user: User = { events: new Events(), options: { ...options, name }, asker: log?.by };
+    const beginning = this.#inTurn(name, async () => {
       const shared = await this.#join(name, settings, user);
-      const ends = await shared.ends();
-      return new Database<Schema>({
-        name: options.name,
-        ...ends,
-        events: user.events,
-        storage: () => shared.storage(),
-        close: () => this.#leave(name, shared, user),
-        destroy: () => this.#destroy(name, user.options),
-      });
+      return { shared, ends: await shared.ends() };
+    });
+    const opened = beginning.then(({ ends }) => early.handOver(ends), async (error: ObjectqlError) => {
+      await early.fail(error);
+      user.events.emit('error', error);
+      throw error;
+    });
+    // Whether it is open or could not be opened; nothing that was written before is on its way any more.
+    const over = opened.then(() => beginning, () => undefined);
+    return new Database<Schema>({
+      name: options.name,
+      early,
+      opened,
+      isDurable: storage !== 'memory',
+      objects: defaultsOf(driver.objects),
+      events: user.events,
+      storage: async () => await (await beginning).shared.storage(),
+      close: () => this.#inTurn(name, async () => {
+        const begun = await over;
+        if (begun !== undefined) await this.#leave(name, begun.shared, user);
+      }),
+      destroy: () => this.#inTurn(name, async () => {
+        await over;
+        await this.#destroy(name, user.options);
+      }),
     });
   }
 
@@ -64,14 +96,12 @@ export class Databases {
   }
 
   async #leave(name: string, shared: SharedDatabase, user: User): Promise<void> {
-    await this.#inTurn(name, async () => {
-      shared.users.delete(user);
-      if (shared.users.size > 0) return;
-      if (this.#open.get(name) === shared) this.#open.delete(name);
-      // Destroyed before; unless it was lost, and the name opened anew.
-      else if (!shared.isLost) return;
-      await shared.close();
-    });
+    shared.users.delete(user);
+    if (shared.users.size > 0) return;
+    if (this.#open.get(name) === shared) this.#open.delete(name);
+    // Destroyed before; unless it was lost, and the name opened anew.
+    else if (!shared.isLost) return;
+    await shared.close();
   }
 
   /** Where the driver runs. */
@@ -88,15 +118,13 @@ export class Databases {
   }
 
   async #destroy(name: string, options: OpenOptions): Promise<void> {
-    await this.#inTurn(name, async () => {
-      const shared = this.#open.get(name);
-      this.#open.delete(name);
-      for (const { events } of shared?.users ?? []) events.end();
-      await shared?.close();
-      const isInMemory = options.storage === 'memory';
-      await (await this.#place(options)).destroy(name, isInMemory, options.wasm);
-      if (!isInMemory) forgetNote(name);
-    });
+    const shared = this.#open.get(name);
+    this.#open.delete(name);
+    for (const { events } of shared?.users ?? []) events.end();
+    await shared?.close();
+    const isInMemory = options.storage === 'memory';
+    await (await this.#place(options)).destroy(name, isInMemory, options.wasm);
+    if (!isInMemory) forgetNote(name);
   }
 
   #inTurn<R>(name: string, task: () => Promise<R>): Promise<R> {
@@ -132,6 +160,27 @@ export function openDatabase<Schema extends SchemaOf<Schema> = AnySchema>(option
   return databases.open<Schema>(options);
 }
 
+/**
+ * Begins to open a database of this browser, and gives it at once: what is written is in the log on the disk before the wasm is loaded, and takes
+ * effect in the order of the calls, also when the page ends before that. Promises of writes are kept when they took effect; all else waits until
+ * the database is open, which `opened` tells, and rejects with what `opened` rejects with.
+ *
+ * A write waits for the driver as well where it is `bulkUpdate`, `import`, a transaction or a decision, has more than 256 KiB, or comes after one that waits; and where
+ * the database is in memory or encrypted. One that is on the disk and cannot be made for now, because the database cannot be opened, rejects with
+ * `STORAGE_UNKNOWN`: it is made when somebody opens the database. What is refused when nobody waits for it any more comes as an `error` event.
+ *
+ * # Errors
+ * Throws `INVALID_OPTIONS`; `opened` rejects with those of `openDatabase`.
+ *
+ * ```ts
+ * const db = startDatabase<Schema>({ name: 'crm', objects, sync: { url: '/api/sync' } });
+ * const story = await db.create('story', { title: 'Ship it' });
+ * ```
+ */
+export function startDatabase<Schema extends SchemaOf<Schema> = AnySchema>(options: OpenOptions): Database<Schema> {
+  return databases.start<Schema>(options);
+}
+
 /** The name of the database, and what two handles on it must agree on, as JSON text. */
 function readSettings(options: OpenOptions): { name: string; settings: string } {
   if (typeof options !== 'object' || options === null) throw errorWithCode('INVALID_OPTIONS', 'openDatabase takes an options object');
@@ -153,6 +202,11 @@ function readSettings(options: OpenOptions): { name: string; settings: string } 
   const endpoint = worker && typeof url === 'string' && !hooks.fetch ? absoluteUrl(url, 'sync.url') : url;
   const driver = { name, objects, versions: readVersions(options), durability, storage, sync: sync && { url: endpoint, auto, pollIntervalMs, timeoutMs } };
   return { name, settings: encodePlain({ driver, hooks, realtimeUrl, fallback, worker } satisfies Settings, 'options') };
+}
+
+/** The objects, each with the version of its definition. What is no definition the driver refuses. */
+function versionsOf({ objects, versions }: Settings['driver']): ReadonlyMap<string, number> {
+  return new Map(objects.map((object) => [object?.name, versions?.[object?.name] ?? 1]));
 }
 
 /** In which kind of worker the driver is to be, if in one. */

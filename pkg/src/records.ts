@@ -32,6 +32,9 @@ const encoder = new TextEncoder();
 /** The part of a query that says what to put in from other objects. */
 export type Expanding<Schema, Name extends ObjectName<Schema>, E> = { readonly expand?: E & Expandable<Schema, Name, E> };
 
+/** What a write is about, as a driver takes it. */
+export type Written = readonly [object: string, first: string | Uint8Array, second: string];
+
 /** Where records are read. */
 export interface Source {
   get(object: string, id: RecordId): Answer<ReadRecord | undefined>;
@@ -50,7 +53,10 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
   /** Makes a record; `encoded` gives its object and the record, or throws. @internal */
   protected abstract make(encoded: () => readonly [object: string, record: RecordDraft]): Promise<object>;
 
-  /** Runs `task` at once: what a write takes is encoded before the call returns. @internal */
+  /** Writes what `encoded` gives, or throws. @internal */
+  protected abstract write(kind: Write, encoded: () => Written): Promise<unknown>;
+
+  /** Runs `task`, at once where the database is open: what it takes is encoded before the call returns. @internal */
   protected abstract run<R>(task: (driver: Driver) => R | Promise<R>): Promise<R>;
 
   /**
@@ -79,18 +85,16 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
    * await db.bulkCreate('story', titles.map((title) => ({ title })));
    * ```
    */
-  bulkCreate<Name extends ObjectName<Schema>>(
+  async bulkCreate<Name extends ObjectName<Schema>>(
     object: Name,
     records: readonly NewRecord<Schema[Name]>[],
   ): Promise<Stored<Schema[Name]>[]> {
     const encoded = attempt(() => {
       const { text, complete } = encodeNewRecords(records, object, this.objects.get(objectName(object)) ?? []);
-      return { name: objectName(object), text: crossing(text), complete };
+      return { written: [objectName(object), crossing(text), ''] as const, complete };
     });
-    return this.run(async (driver) => {
-      const { name, text, complete } = encoded();
-      return complete((await driver.write('create', name, text, '', this.within)) as string) as Stored<Schema[Name]>[];
-    });
+    const answer = (await this.write('create', () => encoded().written)) as string;
+    return encoded().complete(answer) as Stored<Schema[Name]>[];
   }
 
   /**
@@ -325,7 +329,7 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
   #write<R>(kind: Write, object: string, first: () => string, second: () => string = nothing): Promise<R> {
     // Once and now: the call may have to wait, and what the app changes meanwhile is not what it wrote.
     const encoded = attempt(() => [objectName(object), crossing(first()), second()] as const);
-    return this.run((driver) => driver.write(kind, ...encoded(), this.within) as Promise<R>);
+    return this.write(kind, encoded) as Promise<R>;
   }
 
   async #json<R>(kind: Write, object: string, first: () => string, second?: () => string): Promise<R> {

@@ -1,7 +1,6 @@
 import { Creates } from './creates.js';
-import type { Handle } from './database.js';
-import { readDefaults } from './drafts.js';
 import type { Driver } from './driver.js';
+import type { Ends } from './early-writes.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import { type Events, report } from './events.js';
 import { EvictionNote } from './eviction.js';
@@ -15,15 +14,14 @@ import { encodeResolution } from './values.js';
 export interface User {
   readonly events: Events;
   readonly options: OpenOptions;
+  /** As whom it asked for something before the driver was there. */
+  readonly asker?: number | undefined;
 }
-
-/** What handles read and create by. */
-type Ends = Pick<Handle, 'driver' | 'reader' | 'creates' | 'objects'>;
 
 /** What the handles on one database must agree on. */
 export interface Settings {
   /** What the driver is opened with. */
-  driver: Opening['driver'] & { storage?: OpenOptions['storage'] };
+  driver: Opening['driver'] & { storage?: OpenOptions['storage']; asker?: number };
   /** Which functions there are: a driver without one of them cannot be given it later. */
   hooks: object;
   /** Where the server rings, if it is to. */
@@ -43,7 +41,6 @@ export class SharedDatabase {
   readonly #opening: Promise<Opened>;
   #reader: Reader | undefined;
   #creates: Creates | undefined;
-  #objects: Ends['objects'] | undefined;
   /** The conflicts that the app was asked about. */
   readonly #asked = new Set<string>();
   /** Where and how the log is kept. */
@@ -61,6 +58,7 @@ export class SharedDatabase {
     // Where IndexedDB could not be opened, other than the settings say.
     const isInMemory = first.options.storage === 'memory';
     if (isInMemory) driver.storage = 'memory';
+    if (first.asker !== undefined) driver.asker = first.asker;
     const { name, encryption, wasm } = first.options;
     this.#note = isInMemory ? undefined : new EvictionNote(name);
     this.#opening = place.open({ name, isInMemory, driver, realtimeUrl, encryption, wasm }, this.#hooks(first.options));
@@ -78,6 +76,8 @@ export class SharedDatabase {
         await driver.close();
         throw thrown;
       });
+      // What pages wrote that had no driver is there from the first query on. Where the disk is full it comes when there is room.
+      await driver.write('early', '', '', '').catch(() => undefined);
       shared.#reader = reader;
       if (shared.#kept.kind === 'indexeddb') {
         shared.#watch = new StorageWatch(() => shared.storage(), (warning) => {
@@ -131,8 +131,7 @@ export class SharedDatabase {
   async ends(): Promise<Ends> {
     const { driver, reader } = await this.#opening;
     this.#creates ??= new Creates(driver);
-    this.#objects ??= readDefaults(await driver.ask('defaults', '', '', ''));
-    return { driver, reader, creates: this.#creates, objects: this.#objects };
+    return { driver, reader, creates: this.#creates };
   }
 
   #hooks(options: OpenOptions): PageHooks {

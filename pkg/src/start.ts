@@ -15,7 +15,7 @@ export interface Opening {
   readonly name: string;
   readonly isInMemory: boolean;
   /** What the driver itself is opened with. */
-  readonly driver: { readonly objects: readonly ObjectDefinition[]; readonly sync?: { readonly url?: unknown } | undefined };
+  readonly driver: { readonly objects: readonly ObjectDefinition[]; readonly versions?: { readonly [object: string]: number } | undefined; readonly sync?: { readonly url?: unknown } | undefined };
   /** Where the server rings, if it is to. */
   readonly realtimeUrl: string | undefined;
   readonly encryption: OpenOptions['encryption'];

@@ -1,6 +1,6 @@
 import { forEachMade, type RecordDraft } from './drafts.js';
-import { type Driver, withAnswer } from './driver.js';
-import { Records, type Source } from './records.js';
+import { type Driver, withAnswer, type Write } from './driver.js';
+import { Records, type Source, type Written } from './records.js';
 import type { Reader } from './start.js';
 import type { AnySchema, RecordId, SchemaOf } from './types.js';
 import { type Defaults, encodeId } from './values.js';
@@ -74,6 +74,11 @@ export class Transaction<Schema extends SchemaOf<Schema> = AnySchema> extends Re
   #end(): void {
     this.#isEnded = true;
     this.#forget();
+  }
+
+  /** @internal */
+  protected write(kind: Write, encoded: () => Written): Promise<unknown> {
+    return this.run((driver) => driver.write(kind, ...encoded(), this.within));
   }
 
   /** @internal */

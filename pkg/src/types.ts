@@ -564,9 +564,10 @@ export interface Status {
   /**
    * `local`: no `sync` option. `idle`: nothing to do. `waiting`: there are mutations, the debounce runs. `syncing`: a request is
    * under way. `retrying`: the last request failed, another follows at `retryAt`. `unauthorized`: the server refused the
-   * credentials; everything is kept and waits. `storage-failed`: IndexedDB does not take writes. `closed`.
+   * credentials; everything is kept and waits. `storage-failed`: IndexedDB does not take writes. `closed`. `opening`: after `startDatabase`; nothing else
+   * is known then.
    */
-  state: 'local' | 'idle' | 'waiting' | 'syncing' | 'retrying' | 'unauthorized' | 'storage-failed' | 'closed';
+  state: 'opening' | 'local' | 'idle' | 'waiting' | 'syncing' | 'retrying' | 'unauthorized' | 'storage-failed' | 'closed';
   /** Mutations not yet settled, conflicts included. */
   pending: number;
   /** When the oldest of them was recorded, ISO 8601; null where there is none. */

@@ -146,9 +146,7 @@ export class FakeDriver {
     });
   }
 
-  defaults() {
-    return '{}';
-  }
+  async early() {}
 
   status() {
     return JSON.stringify({ state: this.#isClosed ? 'closed' : 'idle', pending: 0, leader: true });

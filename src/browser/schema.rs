@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | 1 | `log`: rows under keys of a generator. Keys are never used twice, not even after rows are deleted |
 //! | 2 | `segments`: segments likewise, the root under the key 0, the identity of the database under -1 (early builds wrote none), and under -2 by which key all is sealed (`pkg/src/encryption.ts`) |
+//!
+//! A page that writes before the wasm is there makes the same (`pkg/src/early-log.ts`); a browser test compares the two.
 
 use std::cell::RefCell;
 use std::rc::Rc;

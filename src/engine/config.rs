@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use objectql_sync_protocol::{ObjectDefinition, ObjectName, ObjectText, SyncConfig};
+use objectql_sync_protocol::{ObjectDefinition, ObjectName, SyncConfig};
 
 use super::compact::CompactAfter;
 use super::row::{Subscription, TabId};
@@ -78,19 +78,6 @@ impl Config {
 
     fn find(&self, name: &str) -> Option<&ObjectDefinition> {
         self.objects.iter().find(|definition| definition.name.as_str() == name)
-    }
-
-    /// The defaults of the fields of each object, as JSON: `{ object: { field: value } }`.
-    pub(crate) fn defaults(&self) -> String {
-        let mut all = ObjectText::default();
-        for object in &self.objects {
-            let mut text = ObjectText::default();
-            for (field, value) in object.defaults() {
-                text = text.json(field, value);
-            }
-            all = all.json(object.name.as_str(), &text.finish());
-        }
-        all.finish()
     }
 
     /// The objects of which the server's changes are taken.

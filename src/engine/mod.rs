@@ -734,12 +734,6 @@ impl Engine {
         self.config.object(object).map(|definition| definition.name.clone())
     }
 
-    /// What new records have in fields that are not given, as JSON: `{ object: { field: value } }`, with all objects.
-    #[must_use]
-    pub fn defaults(&self) -> String {
-        self.config.defaults()
-    }
-
     /// What the log says: for tests and tools.
     #[must_use]
     pub fn state(&self) -> &State {

@@ -16,8 +16,11 @@ window.objectsWith = (sync = {}) => [
 ];
 
 /** Opens the test's database; it syncs only when asked, unless the test says otherwise. */
-window.openDb = ({ sync, ...options } = {}) =>
-  objectql.openDatabase({ name: 'test', objects: objectsWith(), ...options, sync: { url: '/api/sync', auto: false, ...sync } });
+window.openDb = (options) => objectql.openDatabase(optionsOf(options));
+/** Begins to open it. */
+window.startDb = (options) => objectql.startDatabase(optionsOf(options));
+
+const optionsOf = ({ sync, ...options } = {}) => ({ name: 'test', objects: objectsWith(), ...options, sync: { url: '/api/sync', auto: false, ...sync } });
 
 /** The code of the error a promise ends with; `none` if it ends well, and the error's text if it has no code. */
 window.codeOf = (promise) => promise.then(() => 'none', (error) => (error instanceof objectql.ObjectqlError ? error.code : `not coded: ${error}`));

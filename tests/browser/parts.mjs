@@ -161,6 +161,8 @@ export class Proxy {
   webSocketCount = 0;
   /** Further files: path to `{ headers, body }`. */
   files = new Map();
+  /** What the wasm is held back for. */
+  beforeWasm = Promise.resolve();
   origin;
 
   constructor(server) {
@@ -252,8 +254,9 @@ export class Proxy {
     });
   }
 
-  #serveFile(incoming, outgoing) {
+  async #serveFile(incoming, outgoing) {
     const path = incoming.url.split('?')[0];
+    if (extname(path) === '.wasm') await this.beforeWasm;
     const file = this.files.get(path) ?? fileAt(path);
     if (!file) return outgoing.writeHead(404).end();
     outgoing.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'text/html', ...file.headers });

@@ -1,5 +1,5 @@
 // What must compile, and with `@ts-expect-error` what must not. `tsc` is the test; nothing here runs.
-import { type BulkUpdate, type Database, type Lookup, ObjectqlError, openDatabase, type RecordId, type Stored, type WithDefault } from 'objectql-offline';
+import { type BulkUpdate, type Database, type Lookup, ObjectqlError, openDatabase, type RecordId, startDatabase, type Stored, type WithDefault } from 'objectql-offline';
 import { objects, type Schema as Golden, type UserGroup } from '../golden/index.js';
 
 interface Story {
@@ -30,6 +30,10 @@ await openDatabase({ name: 'crm', objects, worker: 'dedicated', workerUrl: new U
 await openDatabase({ name: 'crm', objects, worker: false });
 // @ts-expect-error there is no such worker
 await openDatabase({ name: 'crm', objects, worker: 'service' });
+
+const starting = startDatabase<Schema>({ name: 'crm', objects });
+same<typeof starting, Database<Schema>>(true);
+same<typeof starting.opened, Promise<void>>(true);
 
 // Creating
 const story = await db.create('story', { title: 'a', status: 'open', due: new Date() });

@@ -1,0 +1,172 @@
+import { lookAtJournal, renewJournal, SCHEMA_VERSION } from './journal.js';
+import type { OpenOptions } from './types.js';
+
+/** The stores, and keys among the segments; as in `src/browser/schema.rs`. */
+const LOG = 'log';
+const SEGMENTS = 'segments';
+const IDENTITY_KEY = -1;
+const SEALED_KEY = -2;
+/** The row's magic, `OQ`, its version, and the place of `Asked` among the events; as in `src/engine/row.rs`. */
+const MAGIC = [0x4f, 0x51];
+const ROW_VERSION = 5;
+const ASKED = 12;
+const HEADER_BYTES = 7;
+/** The primes of XXH32. */
+const [P1, P2, P3, P4, P5] = [2_654_435_761, 2_246_822_519, 3_266_489_917, 668_265_263, 374_761_393] as const;
+
+const encoder = new TextEncoder();
+
+/** What a row asks for: a write as a driver takes it, by the version of its object's definition. */
+export interface Asked {
+  readonly kind: string;
+  readonly object: string;
+  readonly version: number;
+  readonly first: string | Uint8Array;
+  readonly second: string;
+}
+
+/** A row that is to be in the log. */
+export interface EarlyRow {
+  readonly number: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Whether it is there, and durable. */
+  isInLog: boolean;
+}
+
+/**
+ * Appends rows to the log of a database without its driver, which may not be there yet. They say what an app asks for; a driver that meets them
+ * decides it. Where that is not possible, for whatever reason, nothing is appended any more: then the driver will know why.
+ */
+export class EarlyLog {
+  /** As whom it appends. */
+  readonly by = Number(crypto.getRandomValues(new BigUint64Array(1))[0]! >> 11n);
+  readonly #name: string;
+  readonly #durability: NonNullable<OpenOptions['durability']>;
+  #count = 0;
+  #waiting: EarlyRow[] = [];
+  #isRunning = false;
+  #isStopped = false;
+  /** The transaction that is under way. */
+  #appending: Promise<void> | undefined;
+
+  constructor(name: string, durability: OpenOptions['durability'] = 'strict') {
+    this.#name = name;
+    this.#durability = durability;
+  }
+
+  /** Begins to append a row, behind those before; undefined where none can be. What comes in one task, or while an append is under way, shares a transaction. */
+  add(asked: Asked): EarlyRow | undefined {
+    if (this.#isStopped) return undefined;
+    const number = ++this.#count;
+    const row = { number, bytes: encodeRow(this.by, number, asked), isInLog: false };
+    this.#waiting.push(row);
+    if (!this.#isRunning) void this.#run();
+    this.#isRunning = true;
+    return row;
+  }
+
+  /** Appends no more; resolves when it is known of each row whether it is in the log. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#appending;
+  }
+
+  async #run(): Promise<void> {
+    let database: IDBDatabase | undefined;
+    try {
+      await lookAtJournal(this.#name);
+      database = await open(this.#name);
+      await renewJournal(this.#name);
+      while (!this.#isStopped && this.#waiting.length > 0) {
+        const rows = this.#waiting.splice(0);
+        this.#appending = append(database, rows, this.#durability).then(() => rows.forEach((row) => { row.isInLog = true; }));
+        await this.#appending;
+      }
+      this.#isRunning = false;
+    } catch {
+      this.#isStopped = true;
+    } finally {
+      database?.close();
+    }
+  }
+}
+
+/** Opens the database, and makes it as the driver does. */
+function open(name: string): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name, SCHEMA_VERSION);
+    request.onupgradeneeded = ({ oldVersion }) => {
+      const make = (store: string) => request.result.createObjectStore(store, { autoIncrement: true });
+      if (oldVersion < 1) make(LOG);
+      if (oldVersion < 2) make(SEGMENTS).add(crypto.getRandomValues(new Uint8Array(16)), IDENTITY_KEY);
+    };
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** Appends rows; errors where nothing of it was done. What is sealed gets nothing that is not. */
+function append(database: IDBDatabase, rows: readonly EarlyRow[], durability: IDBTransactionDurability): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const transaction = database.transaction([LOG, SEGMENTS], 'readwrite', { durability });
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+    const sealed = transaction.objectStore(SEGMENTS).get(SEALED_KEY);
+    sealed.onsuccess = () => {
+      if (sealed.result !== undefined) return transaction.abort();
+      for (const { bytes } of rows) transaction.objectStore(LOG).add(bytes);
+      transaction.commit();
+    };
+  });
+}
+
+/** The bytes of a row: the header, and its fields as postcard writes them. */
+export function encodeRow(by: number, number: number, { kind, object, version, first, second }: Asked): Uint8Array<ArrayBuffer> {
+  const parts: (Uint8Array | number[])[] = [varint(by), varint(number), [1, ASKED]];
+  for (const part of [kind, object, version, first, second]) {
+    if (typeof part === 'number') parts.push(varint(part));
+    else {
+      const bytes = typeof part === 'string' ? encoder.encode(part) : part;
+      parts.push(varint(bytes.length), bytes);
+    }
+  }
+  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, HEADER_BYTES));
+  bytes.set([...MAGIC, ROW_VERSION]);
+  let at = HEADER_BYTES;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  new DataView(bytes.buffer).setUint32(3, checksum(bytes.subarray(HEADER_BYTES)), true);
+  return bytes;
+}
+
+function varint(number: number): number[] {
+  const bytes = [];
+  for (; number > 127; number = Math.floor(number / 128)) bytes.push((number % 128) | 128);
+  return [...bytes, number];
+}
+
+/** XXH32 (Yann Collet, "xxHash fast digest algorithm"), as in `src/engine/seal.rs`. */
+function checksum(bytes: Uint8Array): number {
+  const { length } = bytes;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, length);
+  const rotate = (value: number, by: number) => (value << by) | (value >>> (32 - by));
+  const step = (hash: number, value: number, prime: number, by: number, next: number) =>
+    Math.imul(rotate((hash + Math.imul(value, prime)) | 0, by), next);
+  let at = 0;
+  let hash: number = P5;
+  if (length >= 16) {
+    const lanes: [number, number, number, number] = [(P1 + P2) | 0, P2, 0, -P1 | 0];
+    for (; at + 16 <= length; at += 16) {
+      for (let lane = 0; lane < 4; lane++) lanes[lane] = step(lanes[lane]!, view.getUint32(at + 4 * lane, true), P2, 13, P1);
+    }
+    hash = rotate(lanes[0], 1) + rotate(lanes[1], 7) + rotate(lanes[2], 12) + rotate(lanes[3], 18);
+  }
+  hash += length;
+  for (; at + 4 <= length; at += 4) hash = step(hash, view.getUint32(at, true), P3, 17, P4);
+  for (; at < length; at++) hash = step(hash, bytes[at]!, P5, 11, P1);
+  hash = Math.imul(hash ^ (hash >>> 15), P2);
+  hash = Math.imul(hash ^ (hash >>> 13), P3);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
