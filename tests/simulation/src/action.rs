@@ -97,6 +97,8 @@ words! {
         /// A create that the server refuses, because it breaks the definition.
         BadCreate = "bad-create",
         BadUpdate = "bad-update",
+        /// An upsert that a page puts into the log by itself, because it has no engine yet; the page may be gone by then.
+        Early = "early",
     }
 }
 

@@ -19,6 +19,7 @@ sights! {
     Transaction = "a transaction was committed",
     TransactionConflict = "a transaction was refused because what it read had changed",
     Undone = "a write was taken back",
+    AskedEarly = "what a page without an engine asked for was decided",
     Redone = "a write was made again",
     Behind = "an append lost the race against another tab's",
     QuotaExceeded = "an append failed for want of room",

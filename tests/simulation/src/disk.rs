@@ -186,7 +186,7 @@ impl World {
         }
     }
 
-    fn add_row(&mut self, at: usize, tab: usize, bytes: Vec<u8>) {
+    pub(crate) fn add_row(&mut self, at: usize, tab: usize, bytes: Vec<u8>) {
         let row = match Row::decode(&bytes) {
             Ok(row) => row,
             Err(error) => return self.violate(format!("a row that cannot be read: {error}")),

@@ -1,4 +1,4 @@
-//! The second phase: the faults stop, nobody writes, and a bounded time later all is said and done (L1 to L9), all agree (Q1, Q2),
+//! The second phase: the faults stop, nobody writes, and a bounded time later all is said and done (L1 to L10), all agree (Q1, Q2),
 //! and syncing once more changes nothing (Q4).
 
 use std::collections::BTreeMap;
@@ -339,6 +339,10 @@ impl World {
                 if !self.clients[at].tabs[tab].engine.state().is_drained() {
                     self.violate(format!("L8: client {at} keeps something of what is settled"));
                 }
+            }
+            let edition = &self.editions[self.clients[at].edition];
+            if self.clients[at].ledger.asked.values().any(|object| edition.defines(object)) {
+                self.violate(format!("L10: nobody has decided what a page of client {at} asked for early"));
             }
             let checked = self.check_promises(at).and_then(|()| self.check_delivery(at));
             checked.unwrap_or_else(|problem| self.violate(problem));

@@ -11,7 +11,7 @@
 //! | S8 checkpoint | `ledger`: every answer in a log |
 //! | S12, S13, S14 decisions | `oracle`: every mutation that the server judged |
 //! | S17 | the store is the one thing that survives a crash, and `history` is compared with it at the end |
-//! | Q1, Q2, Q4, L1 to L3, L6 to L9 | `heal`: when the faults have stopped |
+//! | Q1, Q2, Q4, L1 to L3, L6 to L10 | `heal`: when the faults have stopped |
 //! | Q5, L4, L5, L6 | `calm`: worlds without faults |
 //! | promises | `check_promise`: at every reply, and at the end |
 //! | equal logs, equal states | `check_tab`: against another tab that has read as far |

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use objectql_offline::engine::{Event, Received, Recorded, Row, Subscription, Verdict};
+use objectql_offline::engine::{Event, Received, Recorded, Row, Subscription, TabId, Verdict};
 use objectql_sync_protocol::{Direction, MutationId, ObjectName, Sequence};
 
 use crate::coverage::{Coverage, Sight};
@@ -52,6 +52,8 @@ pub(crate) struct Ledger {
     ids: BTreeSet<MutationId>,
     /// The tokens of the writes that are in the log.
     pub(crate) tokens: BTreeSet<usize>,
+    /// What pages without an engine asked for and nobody has decided: of which object.
+    pub(crate) asked: BTreeMap<(TabId, u64), String>,
     rows: usize,
 }
 
@@ -105,12 +107,17 @@ impl Ledger {
                     self.note_subscribed(subscriptions, is_adopting, coverage);
                 }
                 Event::Renamed { .. } => coverage.saw(Sight::Renamed),
+                Event::Asked(asked) => {
+                    self.asked.insert((row.tab, row.number), asked.object.clone());
+                }
+                Event::Answered { tab, number, .. } => {
+                    coverage.saw(Sight::AskedEarly);
+                    if self.asked.remove(&(*tab, *number)).is_none() {
+                        return Err("S1: what a page asked for early is decided twice".to_owned());
+                    }
+                }
                 // Its disks are never damaged.
-                Event::Opened { .. }
-                | Event::Mended { .. }
-                | Event::Migrated(_)
-                | Event::Asked(_)
-                | Event::Answered { .. } => {}
+                Event::Opened { .. } | Event::Mended { .. } | Event::Migrated(_) => {}
             }
         }
         Ok(())

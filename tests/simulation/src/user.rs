@@ -1,6 +1,8 @@
 //! What people do: write, and decide on what waits for them.
 
-use objectql_offline::engine::{Command, Input, Need, Query, RequestId, Resolution};
+use objectql_offline::engine::{
+    Asked, Command, Event, Input, Need, Query, RequestId, Resolution, Row, TabId,
+};
 use objectql_offline::error::Error;
 use objectql_sync_protocol::{
     ClientId, Fields, Mutation, MutationId, ObjectName, Operation, RecordId, RecordKey, Sequence,
@@ -13,6 +15,8 @@ use crate::coverage::Sight;
 use crate::setup::{OBJECTS, PRICE};
 use crate::world::World;
 
+/// From here on a tab's number is a page's that has no engine.
+const EARLY_PAGES: u64 = 1 << 40;
 /// Above this, a record is nobody else's.
 const OWN_RECORDS: usize = 1000;
 
@@ -127,6 +131,7 @@ impl World {
             WriteKind::DeleteSome => Command::DeleteMany { object, query: empty_text() },
             WriteKind::Undo => Command::Undo,
             WriteKind::Redo => Command::Redo,
+            WriteKind::Early => return self.ask_early(at, tab, &object, &with_id(&id, &fields)),
         };
         // The others need not write anything.
         let has_token = !matches!(
@@ -139,6 +144,26 @@ impl World {
         );
         let token = has_token.then_some(token);
         self.call(at, tab, Call::Write { token }, command);
+    }
+
+    /// A page without an engine appends what it asks for, behind whatever there is.
+    fn ask_early(&mut self, at: usize, tab: usize, object: &ObjectName, record: &Fields) {
+        if self.clients[at].is_store_away(self.now) {
+            return;
+        }
+        let first = record.as_str().to_owned();
+        let asked = Asked {
+            kind: "upsert".to_owned(),
+            object: object.to_string(),
+            version: 1,
+            first,
+            second: String::new(),
+        };
+        let page = TabId(EARLY_PAGES + self.next_token as u64);
+        match (Row { tab: page, number: 1, events: vec![Event::Asked(asked)] }).encode() {
+            Ok(bytes) => self.add_row(at, tab, bytes),
+            Err(error) => self.violate(format!("a page cannot ask: {error}")),
+        }
     }
 
     /// Reads in a transaction and writes on what was read; gives the command that commits it.

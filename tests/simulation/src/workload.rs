@@ -203,7 +203,8 @@ impl Workload {
             0..30 => WriteKind::Create,
             30..65 => WriteKind::Update,
             65..75 => WriteKind::Upsert,
-            75..90 => WriteKind::Delete,
+            75..87 => WriteKind::Delete,
+            87..90 => WriteKind::Early,
             90..92 => WriteKind::Bulk,
             92 => WriteKind::Transaction,
             93 => self.random.pick(&[
