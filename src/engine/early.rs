@@ -4,6 +4,8 @@
 //! folded all before it, whichever tab's: it decides it as if the app had called just then, and its row says what came of it. As
 //! an append succeeds only behind all that was folded, it is decided once. So nothing hangs on the page that asked, which may be gone.
 
+use std::time::Duration;
+
 use super::command::{Command, Reply, made_each};
 use super::config::Config;
 use super::fold::Folded;
@@ -12,9 +14,12 @@ use super::report::ErrorReport;
 use super::row::{Asked, Event, Row, TabId};
 use super::staged::Staged;
 use super::state::State;
-use super::{Engine, Output, RequestId};
+use super::{Engine, Now, Output, RequestId};
 use crate::error::Error;
 
+/// How long a decision waits for a store that fails, before it is tried although nobody writes: 15 seconds. Whether there is room again only a
+/// write can tell.
+const RETRY: Duration = Duration::from_secs(15);
 /// So many outcomes are kept for pages that have not asked for them yet. Those of other tabs' pages nobody will.
 const MOST_ANSWERS: usize = 256;
 /// The most text of one that is decided: what comes of it and what its page is told fit in one row. Pages ask for less.
@@ -34,6 +39,9 @@ pub(crate) struct EarlyWrites {
     waiting: Vec<((TabId, u64), RequestId)>,
     /// The latest last.
     answers: Vec<((TabId, u64), String)>,
+    /// When a decision is tried although the store fails and nobody writes; and whether it is.
+    pub(crate) retry_at: Option<Duration>,
+    is_tried_again: bool,
 }
 
 impl Early {
@@ -150,16 +158,27 @@ impl Engine {
     }
 
     /// Has decided what was asked, before anything else is written.
-    pub(crate) fn advance_asked(&mut self) {
+    pub(crate) fn advance_asked(&mut self, now: Now) {
+        let is_tried_again = std::mem::take(&mut self.early.is_tried_again);
         if self.state.asked.is_empty() || !self.is_open || !self.damage.is_none() {
             return;
         }
         let (is_under_way, is_write_next) = self.log.is_deciding_asked();
-        // A store that fails is asked again when it works, or with the next write, which comes later.
-        let is_due = self.log.health.error.is_none() || is_write_next;
-        if is_due && !is_under_way && !self.decidable().is_empty() {
-            self.log.push_first(Job::Asked);
+        // A store that fails is asked again when it works, after a while, or with the next write, which comes later.
+        let is_due = self.log.health.error.is_none() || is_write_next || is_tried_again;
+        if is_under_way || self.decidable().is_empty() {
+            return;
         }
+        if is_due {
+            self.log.push_first(Job::Asked);
+        } else {
+            self.early.retry_at.get_or_insert(now.monotonic + RETRY);
+        }
+    }
+
+    /// Whether a decision is to be tried now.
+    pub(crate) fn note_retry(&mut self, now: Now) {
+        self.early.is_tried_again |= self.early.retry_at.take_if(|at| *at <= now.monotonic).is_some();
     }
 
     /// A page wants to know what became of what it asked for. Its row is in the log, but perhaps not read here. Of number 0 there is

@@ -317,6 +317,7 @@ impl Engine {
     /// Reads or appends, if one of them is to be done and nothing is under way.
     pub(crate) fn advance_log(&mut self, now: Now) {
         self.log.is_tail_wanted |= self.log.health.takes_retry(now);
+        self.note_retry(now);
         if let (Phase::Idle | Phase::Unread, None, Some(error)) =
             (&self.log.phase, &self.log.unsure, self.log.health.rests(now).cloned())
         {
@@ -330,7 +331,7 @@ impl Engine {
                 self.begin_over();
                 break;
             }
-            self.advance_asked();
+            self.advance_asked(now);
             self.advance_mending();
             let rows = self.log.take_heard(self.state.writers.first().copied());
             if !rows.is_empty() {

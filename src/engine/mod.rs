@@ -787,6 +787,7 @@ impl Engine {
             self.next_realtime_wake(),
             self.next_compaction(),
             self.log.health.next_wake(),
+            self.early.retry_at,
         ];
         wakes.into_iter().flatten().min()
     }

@@ -221,6 +221,25 @@ fn where_there_is_no_room_it_waits_and_nothing_overtakes_it() {
     assert_eq!(world.get(0, "story", "a").unwrap()["title"], "Late");
 }
 
+/// Goal: room comes back, and nobody writes.
+#[test]
+fn what_had_no_room_is_tried_again_by_itself() {
+    let mut world = World::new(local());
+    world.start_write(0, create("task", json!({ "id": "t" })));
+    world.fail_append(0, Error::QuotaExceeded);
+    world.ask(PAGE, 1, creation("a"));
+    world.nudge(0);
+    assert_eq!(world.ids(0), Vec::<String>::new());
+    world.advance(Duration::from_secs(16));
+    assert_eq!(world.ids(0), ["a"]);
+    world.ask(PAGE, 2, creation("b"));
+    world.give(0, Input::Nudge);
+    world.serve_store(0);
+    world.fail_append(0, Error::QuotaExceeded);
+    world.advance(Duration::from_secs(20));
+    assert_eq!(world.ids(0), ["a", "b"]);
+}
+
 #[test]
 fn what_is_asked_survives_a_compaction_until_a_tab_knows_its_object() {
     let mut world =
