@@ -1,4 +1,4 @@
-import { readDefaults } from './drafts.js';
+import { defaultsOf } from './drafts.js';
 import { type Driver, nextTask, whenLoaded } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import type { JsonValue, Migration, MutationEntry, OpenOptions } from './types.js';
@@ -65,9 +65,9 @@ export function readVersions({ migrations, objects }: OpenOptions): { [object: s
  *
  * Errors: `MIGRATION_FAILED`; those of reading and writing.
  */
-export async function migrate(driver: Driver, migrations: Migrations | undefined): Promise<void> {
+export async function migrate(driver: Driver, { migrations, objects }: Pick<OpenOptions, 'migrations' | 'objects'>): Promise<void> {
   if (migrations === undefined) return;
-  const defaults = readDefaults(await driver.ask('defaults', '', '', ''));
+  const defaults = defaultsOf(objects);
   const taskOf = ([object, from, to]: Lagging): Task => {
     return { object, to, steps: stepsOf(migrations[object] ?? {}, from, to), defaults: defaults.get(object) ?? [] };
   };

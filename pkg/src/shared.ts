@@ -72,7 +72,7 @@ export class SharedDatabase {
     const shared = new SharedDatabase(place, settings, first);
     try {
       const { driver, reader } = await shared.#opening;
-      await migrate(driver, first.options.migrations).catch(async (thrown: unknown) => {
+      await migrate(driver, first.options).catch(async (thrown: unknown) => {
         await driver.close();
         throw thrown;
       });
