@@ -78,7 +78,7 @@ pub struct Found {
     /// The states that the page need not keep any more: to be forgotten before the unknown ones are read.
     pub stale: Vec<u32>,
     /// Where the page knows so few of them that all at once would hold it up, there is nothing else but this: the numbers of those that it
-    /// does not know, in portions. With [`introduce`](Collections::introduce) it gets to know them, and then asks again.
+    /// does not know, in portions. With [`Engine::introduce`](super::super::Engine::introduce) it gets to know them, and then asks again.
     pub ahead: Vec<Vec<u32>>,
 }
 
