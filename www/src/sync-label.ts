@@ -15,6 +15,8 @@ export function syncLabel(status: Status, switchedOn: boolean): SyncLabel {
   if (status.state === 'closed') return { tone: 'bad', text: 'Closed' };
   if (!switchedOn) return { tone: 'off', text: 'Offline' };
   switch (status.state) {
+    case 'opening':
+      return { tone: 'busy', text: 'Opening' };
     case 'local':
       return { tone: 'good', text: 'Kept here' };
     case 'retrying':
