@@ -17,7 +17,7 @@ use super::seal::FormatError;
 use super::sort::sort;
 use super::stored::{Block, Entries, Kind, Root, decode_record, hash_id};
 use super::sync::job::SyncJob;
-use super::table::Tables;
+use super::table::{Table, Tables};
 use super::{Engine, Now, Output, RequestId};
 use crate::error::Error;
 
@@ -262,6 +262,12 @@ impl Engine {
         self.absent.is_empty()
     }
 
+    /// Whether damage was found that is not written down yet: for tests and tools.
+    #[must_use]
+    pub const fn has_damage(&self) -> bool {
+        !self.damage.is_none()
+    }
+
     /// The app needs something in memory; answered by a reply when it is.
     pub(crate) fn handle_load(&mut self, request: RequestId, need: Need) {
         if let Need::Record(key) = &need {
@@ -414,7 +420,9 @@ impl Engine {
     /// Shows queries all records of an object that is in memory now.
     pub(crate) fn show_all(&mut self, object: &ObjectName) {
         let Self { state, collections, .. } = self;
-        let table = state.tables.entry(object);
+        // One that is not there is not made: the tables are in the order in which the log made them, in every tab.
+        let mut none = Table::default();
+        let table = state.tables.find(object).unwrap_or(&mut none);
         table.order();
         let all = table.records().map(|record| (&record.id, Seen::of(Some(record))));
         collections.fill(object, all.collect::<Vec<_>>().into_iter(), table.places());

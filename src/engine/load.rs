@@ -219,7 +219,7 @@ impl Engine {
             }
             let before = old.tables.get(&object).unwrap_or(&none);
             let Self { state, collections, .. } = self;
-            let after = state.tables.entry(&object);
+            let after = state.tables.get(&object).unwrap_or(&none);
             let is_other = |id: &&RecordId| after.number_of(id) != before.number_of(id);
             let others: Vec<&RecordId> = before.records().map(|record| &record.id).filter(is_other).collect();
             collections.update(&object, others.iter().map(|id| (*id, Seen::Gone)));

@@ -44,9 +44,14 @@ impl Tables {
 
     /// So many stored records of an object are about to be taken in.
     pub(crate) fn reserve(&mut self, object: &ObjectName, count: usize) {
-        if let Some((_, table)) = self.list.iter_mut().find(|(name, _)| name == object) {
+        if let Some(table) = self.find(object) {
             table.reserve(count);
         }
+    }
+
+    /// The table of an object, if there is one, to be put in order: nothing of it changes by that.
+    pub(crate) fn find(&mut self, object: &ObjectName) -> Option<&mut Table> {
+        self.list.iter_mut().find(|(name, _)| name == object).map(|(_, table)| table)
     }
 
     /// Adds a table of records that are stored.

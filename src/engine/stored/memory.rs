@@ -1,6 +1,6 @@
 //! What a store holds beside the log, in memory: of a database that is kept there, and of the disks of tests and the simulator.
 
-use super::root_number;
+use super::{Entries, Kind, root_number};
 
 /// A root and segments, as IndexedDB would hold them.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,12 @@ impl SegmentsInMemory {
     pub fn get(&self, keys: &[u64]) -> Vec<Option<Vec<u8>>> {
         let find = |key: &u64| self.segments.iter().find(|(other, _)| other == key);
         keys.iter().map(|key| find(key).map(|(_, bytes)| bytes.clone())).collect()
+    }
+
+    /// Whether a segment holds pending mutations: for tests and tools.
+    #[must_use]
+    pub fn holds_pending(&self, segment: &[u8]) -> bool {
+        Entries::of(segment).is_ok_and(|(kind, _)| kind == Kind::Pending)
     }
 
     /// Puts segments in, and takes all out first but those to be kept; gives their keys. None, and nothing is done, where the root
