@@ -625,7 +625,7 @@ export interface StorageWarning {
  */
 export interface DataLoss {
   reason: 'damaged' | 'cleared' | 'evicted';
-  /** The mutations that had not reached the server and are lost, as far as they are known. */
+  /** The mutations that the server had not taken, pending or rejected, and that are lost, as far as they are known. */
   mutations: MutationEntry[];
   /** What is lost, for people. */
   details: string[];

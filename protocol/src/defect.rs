@@ -86,6 +86,24 @@ defects! {
     AbsentUnwaited,
     /// A root says nothing of the last appends of tabs.
     WritersForgotten,
+    /// What cannot be read is passed over, and not written down.
+    DamageUnsaid,
+    /// After damage the database goes on under its client id.
+    DamageKeepsId,
+    /// After damage the server's records are not collected anew.
+    DamageNotPulled,
+    /// The app is not told of damage.
+    LossUntold,
+    /// Rows before a missing one are folded again when it is looked for.
+    RowsFoldedTwice,
+    /// The app is not told that its data were cleared.
+    ClearedUntold,
+    /// A portion of a migration is taken whatever changed since it was handed out.
+    PortionTakenLate,
+    /// A tab syncs while its data are migrated.
+    MigrationSyncs,
+    /// A tab of an earlier release goes on after its data were migrated.
+    OutdatedGoesOn,
 }
 
 #[cfg(feature = "defects")]

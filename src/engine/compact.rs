@@ -303,6 +303,7 @@ impl Engine {
                 tail.bytes = tail.bytes.saturating_sub(draft.tail.bytes);
                 self.compaction.failures = 0;
                 self.log.root = Some(draft.root.number);
+                self.log.note_root_through(through);
                 self.follow_root(&draft.root);
                 let is_wrong = has(Defect::MarksForgotten);
                 self.state.forget_marks(if is_wrong { u64::MAX } else { through });

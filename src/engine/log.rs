@@ -85,7 +85,8 @@ pub(crate) struct Log {
     pub(crate) missing: Vec<u64>,
     /// Whether all of it is read again, of the same database.
     is_rereading: bool,
-    /// The last row for which that was done: what is lost is said there. A root of an earlier row knows nothing of it.
+    /// The last row for which that was done, as long as the root is of an earlier one: what is lost is said there, and such a root knows
+    /// nothing of it.
     pub(crate) reread_for: u64,
     /// Whether all is to be read again when nothing is under way.
     wants_reread: bool,
@@ -212,7 +213,7 @@ impl Log {
 
     /// All of it is read again, when nothing is under way.
     pub(crate) fn begin_over(&mut self) {
-        self.wants_reread = matches!(self.phase, Phase::Appending(_));
+        self.wants_reread = self.is_busy();
         if self.wants_reread {
             return;
         }
@@ -222,6 +223,13 @@ impl Log {
         self.missing.clear();
         self.is_rereading = true;
         self.phase = Phase::Unread;
+    }
+
+    /// All up to this row is in the root that is there.
+    pub(crate) const fn note_root_through(&mut self, row: u64) {
+        if row >= self.reread_for {
+            self.reread_for = 0;
+        }
     }
 
     /// Whether the last row is one for which nothing was read again yet; it counts as one from here on.
@@ -237,6 +245,14 @@ impl Log {
         self.is_tail_wanted = true;
         if let Phase::Folding { .. } = self.phase {
             // What its rows change cannot be read.
+            self.phase = Phase::Unread;
+        }
+    }
+
+    /// Whether the root that is known is still there is to be looked at.
+    pub(crate) fn look_at_root(&mut self) {
+        if let Phase::Idle = self.phase {
+            self.gap_under = self.root.take();
             self.phase = Phase::Unread;
         }
     }
@@ -405,6 +421,7 @@ impl Engine {
         }
         let number = root_number(bytes);
         let gap_at = self.log.gap_at.take();
+        let known = self.log.gap_under;
         self.log.sure_at = gap_at.filter(|_| self.log.gap_under == Some(number));
         if self.log.gap_under != Some(number) {
             self.log.missing.clear();
@@ -424,6 +441,12 @@ impl Engine {
             Ok(root) if let Err(error) = self.config.check_versions(&root.body.rest.versions) => {
                 self.fail_read(now, error);
             }
+            Ok(root)
+                if root.body.folded < self.log.reread_for.min(self.log.folded) && known != Some(number) =>
+            {
+                // It was begun before what is lost was written down, and may have it.
+                self.begin_over();
+            }
             Ok(root) if self.log.folded > 0 && root.body.folded <= self.log.folded => {
                 // What is in memory is as new: only what is not is in other places.
                 self.compaction.note_root(bytes.len());
@@ -434,7 +457,6 @@ impl Engine {
                 for (_, row) in rows.iter().filter(|(key, _)| known.contains(key)) {
                     self.note_tail(row.len());
                 }
-                let rows = rows.into_iter().filter(|(key, _)| *key > self.log.folded).collect();
                 self.handle_rows(now, read, rows, is_last);
             }
             Ok(root) => {
@@ -451,7 +473,6 @@ impl Engine {
                 self.show_whole_since(&whole);
                 self.log.root = Some(number);
                 self.log.sure_at = Some(self.log.folded);
-                let rows = rows.into_iter().filter(|(key, _)| *key > self.log.folded).collect();
                 self.handle_rows(now, read, rows, is_last);
             }
         }
@@ -467,10 +488,10 @@ impl Engine {
         }
         let mut loading = *loading;
         let (root, folded, is_last) = (loading.root_number(), loading.folded(), loading.is_last);
-        let mut rows = std::mem::take(&mut loading.rows);
-        rows.retain(|(key, _)| *key > folded);
+        let rows = std::mem::take(&mut loading.rows);
         self.log.root = Some(root);
         self.log.folded = folded;
+        self.log.note_root_through(folded);
         self.damage.append(std::mem::take(&mut loading.damage));
         let (state, absent) = loading.finish();
         self.begin_with(now, state, absent);
@@ -693,6 +714,10 @@ impl Engine {
         }
         let Phase::Folding { mut rows, is_last } = std::mem::take(&mut self.log.phase) else { return };
         while let Some((key, bytes)) = rows.pop_front() {
+            if key <= self.log.folded && !has(Defect::RowsFoldedTwice) {
+                // It came with the root once more, or was looked at again because one after it was missing.
+                continue;
+            }
             if key > self.log.folded + 1 || bytes.is_empty() {
                 if self.log.sure_at != Some(self.log.folded) {
                     self.log.gap_at = Some(self.log.folded);
@@ -754,7 +779,7 @@ impl Engine {
                     }
                     Unmade::Behind(_) => Error::LogCorrupt {
                         key: self.log.folded + 1,
-                        detail: "the store gives new rows other keys".to_owned(),
+                        detail: "the store gives new rows keys that it has used".to_owned(),
                     },
                 };
                 self.log.health.fail(now, error.clone());

@@ -9,6 +9,7 @@
 
 use std::fmt::Display;
 
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{ClientId, MutationId, array_text};
 
 use super::fold::Folded;
@@ -95,7 +96,7 @@ impl Engine {
 
     /// Has it written down first of all.
     pub(crate) fn mend_first(&mut self) {
-        if !self.damage.is_none() && !self.damage.is_wanted {
+        if !self.damage.is_none() && !self.damage.is_wanted && !has(Defect::DamageUnsaid) {
             self.damage.is_wanted = true;
             self.log.push_first(Job::Mend);
         }
@@ -119,7 +120,7 @@ impl Engine {
         }
         let segments = segments.clone();
         let uuid = || ClientId::new(self.random.uuid(now.wall).to_string()).ok();
-        let client_id = is_of_sequences.then(uuid).flatten();
+        let client_id = is_of_sequences.then(uuid).flatten().filter(|_| !has(Defect::DamageKeepsId));
         let objects = self.config.pulled_objects().collect();
         let mut events = vec![Event::Mended { client_id, objects, segments, details }];
         if *is_of_root {
@@ -137,7 +138,7 @@ impl Engine {
             return false;
         }
         if self.log.is_first_time() {
-            if self.is_open || is_own {
+            if (self.is_open || is_own) && !has(Defect::LossUntold) {
                 self.keep_untold(self.log.folded);
                 if let Some(untold) = &mut self.untold {
                     untold.details.clone_from(&folded.lost);
@@ -160,16 +161,15 @@ impl Engine {
         false
     }
 
-    /// Keeps what is pending before what is left is read again, up to the row that says what is lost.
+    /// Keeps what the server has not taken before what is left is read again, up to the row that says what is lost.
     pub(crate) fn keep_untold(&mut self, at: u64) {
-        let mut pending = self.untold.take().map(|untold| untold.pending).unwrap_or_default();
-        for it in self.state.pending.iter() {
-            let id = it.recorded.id;
-            if !pending.iter().any(|(known, _)| *known == id) {
-                pending.push((id, self.pending_report(it)));
+        let mut untaken = self.untold.take().map(|untold| untold.untaken).unwrap_or_default();
+        for (id, json) in self.untaken() {
+            if !untaken.iter().any(|(known, _)| *known == id) {
+                untaken.push((id, json));
             }
         }
-        self.untold = Some(Untold { at, details: Vec::new(), pending });
+        self.untold = Some(Untold { at, details: Vec::new(), untaken });
     }
 
     /// Tells the app of a loss that was found, once what is left was read again.
@@ -178,7 +178,7 @@ impl Engine {
         let is_lost = |(mutation, _): &(MutationId, String)| {
             self.state.find_pending(*mutation).is_none() && self.state.find_rejected(*mutation).is_none()
         };
-        let lost = untold.pending.into_iter().filter(is_lost).map(|(_, json)| json);
+        let lost = untold.untaken.into_iter().filter(is_lost).map(|(_, json)| json);
         let notice = data_loss("damaged", &array_text(lost), &untold.details);
         self.outputs.push_back(Output::Notice(notice));
     }
@@ -196,6 +196,6 @@ pub(crate) struct Untold {
     /// The row that says so.
     at: u64,
     details: Vec<String>,
-    /// What was pending before, as JSON.
-    pending: Vec<(MutationId, String)>,
+    /// What the server had not taken before, as JSON.
+    untaken: Vec<(MutationId, String)>,
 }

@@ -7,6 +7,7 @@
 //! the portion was handed out: tabs of the release before write on until they meet the first row. As long as it is not done no tab
 //! that lists the object syncs: nothing of the old shape leaves, nothing comes in between. Who was opened with a lower version than there is stops.
 
+use objectql_sync_protocol::defect::{Defect, has};
 use objectql_sync_protocol::{
     Fields, MAX_FIELDS_BYTES, ObjectDefinition, ObjectName, Operation, ProtocolError, Sequence, quoted,
 };
@@ -73,7 +74,8 @@ impl Config {
     /// Why the data cannot be used: they have a later version than this app knows.
     fn check_version(&self, object: &ObjectName, version: u32) -> Result<(), Error> {
         let known = self.versions.iter().find(|(name, _)| name == object).map_or(FIRST, |(_, known)| *known);
-        let is_outdated = version > known && self.object(object.as_str()).is_ok();
+        let is_outdated =
+            version > known && self.object(object.as_str()).is_ok() && !has(Defect::OutdatedGoesOn);
         if is_outdated { Err(Error::DefinitionOutdated(object.to_string())) } else { Ok(()) }
     }
 
@@ -173,8 +175,8 @@ type Values<'a> = [Option<&'a Fields>; PARTS.len()];
 impl Engine {
     /// Whether data of a defined object have an earlier version than they are to have: then this tab does not sync. The data of an object
     /// that this release does not list are not synced here: a migration of it, which may have been cut for good, holds up nothing.
-    pub(crate) const fn is_migrating(&self) -> bool {
-        !self.is_up_to_date
+    pub(crate) fn is_migrating(&self) -> bool {
+        !self.is_up_to_date && !has(Defect::MigrationSyncs)
     }
 
     /// Once all data have their versions they stay as they are: where the row that says so is lost later, the next opening sees to it.
@@ -317,7 +319,7 @@ impl Engine {
         let things = self.things(object, at, made.len() + 1);
         // With nothing made of what there is the migration only begins: tabs of the release before stop, who may write without a pause.
         let only_begins = made.is_empty() && !things.is_empty();
-        if *portion != current && !only_begins {
+        if *portion != current && !only_begins && !has(Defect::PortionTakenLate) {
             return Ok(None);
         }
         let definition = self.config.object(object.as_str())?;

@@ -746,6 +746,10 @@ impl Engine {
 
     fn nudge(&mut self, now: Now) {
         self.log.want_tail();
+        if self.log.reread_for > 0 {
+            // A root that was begun before what is lost was written down may have landed since, and nobody may have heard of it.
+            self.log.look_at_root();
+        }
         self.defend_lead();
         self.nudge_sync(now);
         self.realtime.hurry();

@@ -2,7 +2,7 @@
 
 use hashbrown::HashSet;
 use objectql_sync_protocol::{
-    Fields, ObjectName, ObjectText, RecordId, Sequence, Timestamp, array_text, quoted,
+    Fields, MutationId, ObjectName, ObjectText, RecordId, Sequence, Timestamp, array_text, quoted,
 };
 
 use super::Engine;
@@ -243,6 +243,13 @@ impl Engine {
     #[must_use]
     pub fn pending_mutations(&self) -> String {
         array_text(self.state.pending.iter().map(|pending| self.pending_report(pending)))
+    }
+
+    /// What the server has not taken, pending or rejected, as JSON: if it is lost, the app is told.
+    pub(crate) fn untaken(&self) -> Vec<(MutationId, String)> {
+        let pending = self.state.pending.iter().map(|it| (it.recorded.id, it.sequence));
+        let rejected = self.state.rejected.iter().map(|it| (it.recorded.id, it.sequence));
+        pending.chain(rejected).map(|(id, sequence)| (id, self.report_of(sequence))).collect()
     }
 
     /// The mutations that wait for a decision, as a JSON array.

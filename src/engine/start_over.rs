@@ -10,12 +10,14 @@ use super::report::data_loss;
 use super::state::State;
 use super::{Engine, Now, Output};
 use crate::error::Error;
+use objectql_sync_protocol::array_text;
+use objectql_sync_protocol::defect::{Defect, has};
 
 impl Engine {
     /// Forgets everything, and begins with what there is.
     pub(crate) fn start_over(&mut self, now: Now) {
-        let lost = data_loss("cleared", &self.pending_mutations(), &[]);
-        // Who opens the database need not know that there was another one.
+        let untaken = self.untaken().into_iter().map(|(_, json)| json);
+        let lost = data_loss("cleared", &array_text(untaken), &[]);
         let openings = self.log.take_openings();
         let under_way = self.log.take_jobs_under_way();
         self.fail_jobs(now, under_way, &Error::Cleared);
@@ -36,7 +38,9 @@ impl Engine {
         self.untold = None;
         self.begin_with(now, State::default(), Absent::default());
         self.start_syncing_over();
-        if std::mem::replace(&mut self.is_open, false) {
+        self.is_open = false;
+        // Whoever opens the database now need not know; whoever once had, and did not get the next one yet, has to.
+        if self.told_status.is_some() && !has(Defect::ClearedUntold) {
             self.outputs.push_back(Output::Notice(lost));
         }
     }

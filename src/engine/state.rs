@@ -172,8 +172,15 @@ impl State {
             self.client_id = client_id;
         }
         self.forget_lost_pending();
-        if !objects.is_empty() {
-            self.begin_snapshot(objects.to_vec());
+        let mut objects = objects.to_vec();
+        // The release that found it may not have all that others keep up to date.
+        for Subscription { object, direction } in self.subscriptions.iter().flatten() {
+            if *direction != Direction::PushOnly && !objects.contains(object) {
+                objects.push(object.clone());
+            }
+        }
+        if !objects.is_empty() && !has(Defect::DamageNotPulled) {
+            self.begin_snapshot(objects);
         }
     }
 

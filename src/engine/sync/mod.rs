@@ -318,7 +318,8 @@ impl Engine {
             self.sync.phase = Phase::Idle;
             self.begin_cycle(now);
         }
-        if !matches!(self.sync.phase, Phase::Idle) {
+        // Where all of the log is read again, what is folded is what there was some time ago.
+        if !matches!(self.sync.phase, Phase::Idle) || !self.log.is_read() {
             return;
         }
         // What takes part from now on brings its local records along.

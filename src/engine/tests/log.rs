@@ -446,6 +446,30 @@ fn rows_may_come_in_any_portions() {
     assert_eq!(world.tabs[tab].engine.state(), world.tabs[0].engine.state());
 }
 
+#[test]
+fn rows_that_are_missing_at_the_end_are_passed_over_by_the_next_write() {
+    let mut world = World::new(by_hand());
+    // Two rows that no read finds.
+    world.disk.extend([Vec::new(), Vec::new()]);
+    let next = world.disk.len() as u64 + 1;
+    world.start_write(0, numbered(1));
+    for steps in 0.. {
+        assert!(steps < 50, "asked for ever");
+        match world.tabs[0].store.take() {
+            Some(StoreCall::Append { key, bytes, .. }) if key == next => {
+                let first = Row::decode(&bytes).unwrap();
+                assert!(matches!(first.events[0], Event::Mended { .. }), "{first:?}");
+                break;
+            }
+            Some(StoreCall::Append { append, .. }) => world.give(0, Input::Behind { append, given: next }),
+            Some(StoreCall::Read { read, .. }) => {
+                world.give(0, Input::Rows { read, rows: vec![], is_last: true });
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Goal: a store whose keys and rows do not agree is told about, not asked for ever.
 #[test]
 fn being_behind_without_a_row_to_read_ends_in_an_error() {

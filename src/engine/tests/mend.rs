@@ -244,6 +244,20 @@ fn a_row_that_is_missing_in_the_middle_is_passed_over_and_the_others_count_once(
 }
 
 #[test]
+fn rows_before_a_missing_one_are_folded_once() {
+    let mut world = World::leading(local());
+    for n in 0..4 {
+        world.write(0, story(n)).unwrap();
+    }
+    world.crash(0);
+    world.disk[3].clear();
+    let tab = world.open_tab();
+    assert_eq!(ids(&world, tab, "story"), ["s0", "s1", "s3"]);
+    assert_eq!(world.tabs[tab].engine.status().undoable, 3);
+    world.check(tab);
+}
+
+#[test]
 fn a_damaged_root_leaves_the_rows_after_it_and_what_the_server_has() {
     let mut world = compacted(by_hand(), 20, 3);
     let tab = world.open_tab();

@@ -86,6 +86,18 @@ fn a_new_database_takes_the_place_of_one_that_is_gone() {
     assert_eq!(world.tabs[later].engine.state(), world.tabs[0].engine.state());
 }
 
+#[test]
+fn a_rejected_mutation_is_named_when_the_data_are_cleared() {
+    let mut world = synced();
+    world.start_sync(0);
+    world.answer(0, json!({ "results": [rejected("no")], "serverChanges": [], "checkpoint": "c2" }));
+    world.start_write(0, story("late"));
+    clear(&mut world, 0);
+    let losses = losses(&world, 0);
+    assert_eq!(losses[0]["mutations"][0]["recordId"], "mine");
+    assert_eq!(losses[0]["mutations"][0]["state"], "rejected");
+}
+
 /// Goal: whoever waits is answered, whatever was under way.
 #[test]
 fn all_that_waits_when_the_database_is_gone_is_answered() {
