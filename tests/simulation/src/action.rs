@@ -131,6 +131,28 @@ words! {
 }
 
 words! {
+    /// What of a client's store.
+    Stored {
+        /// A row that is not in a segment yet.
+        Row = "row",
+        Segment = "segment",
+        Root = "root",
+    }
+}
+
+words! {
+    /// What becomes of a stored value.
+    Harm {
+        /// One bit is another one.
+        Flip = "flip",
+        /// The second half is missing.
+        Truncated = "truncated",
+        Empty = "empty",
+        Gone = "gone",
+    }
+}
+
+words! {
     /// What becomes of a request on its way, and of the server while it works on it.
     CarryFate {
         Arrives = "arrives",
@@ -213,6 +235,18 @@ actions! {
     CloseStore = "close-store" { client: usize, fate: DiskFate, ms: u64, },
     /// The app's next release defines its objects otherwise: tabs opened from now on have it.
     Deploy = "deploy" { client: usize, edition: usize, },
+    /// The app's next release has other versions of its objects, or an earlier one comes back: tabs opened from now on have it.
+    Release = "release" { client: usize, number: usize, },
+    /// A tab's app goes through a portion of what is to be migrated, and hands back so many values of it at most.
+    Migrate = "migrate" { client: usize, tab: usize, most: usize, },
+    /// Something that is stored cannot be read any more.
+    Damage = "damage" { client: usize, what: Stored, place: usize, harm: Harm, bit: usize, },
+    /// The site's data are cleared or evicted, whether tabs are open or not.
+    Clear = "clear" { client: usize, },
+    /// The profile is copied aside.
+    Save = "save" { client: usize, },
+    /// It is put back as it was then, while the browser is closed.
+    PutBack = "put-back" { client: usize, },
     /// The tab hears what came of that.
     Report = "report" { client: usize, tab: usize, },
     /// A tab hears whether it has the lock.

@@ -239,7 +239,7 @@ impl Scene {
             self.world.apply(&Action::Write { client, tab, object, record, kind: WriteKind::Create, value });
         }
         self.go_on();
-        let written = self.world.clients[client].ledger.entries.values();
+        let written = self.world.clients[client].life().ledger.entries.values();
         let written: Vec<MutationId> = written.map(|entry| entry.recorded.id).collect();
         let mutation = written[self.deeds.below(written.len())];
         let status = self.deeds.pick(&[400, 422, 500]);
@@ -276,14 +276,14 @@ impl Scene {
         let tabs: Vec<usize> = self.world.clients[client].alive().collect();
         let tab = self.random.pick(&tabs);
         let record = client + CLIENTS * place;
-        let before = self.world.clients[client].ledger.entries.len();
+        let before = self.world.clients[client].life().ledger.entries.len();
         let write = Action::Write { client, tab, object, record, kind, value: self.deeds.below(56) };
         self.world.apply(&write);
         let written_at = self.world.now;
         self.go_on();
         if self.variation.delayed == 0 {
             let until = written_at + self.longest_wait(&write) + ROUNDING;
-            let new = self.world.clients[client].ledger.entries.values().skip(before);
+            let new = self.world.clients[client].life().ledger.entries.values().skip(before);
             self.deadlines.extend(new.map(|entry| (entry.recorded.id, until)));
         }
     }
@@ -300,7 +300,12 @@ impl Scene {
         let is_read =
             client.alive().all(|tab| client.tabs[tab].calls.is_empty() || client.tabs[tab].is_frozen);
         is_read
-            && client.ledger.entries.values().all(|entry| history.verdicts.contains_key(&entry.recorded.id))
+            && client
+                .life()
+                .ledger
+                .entries
+                .values()
+                .all(|entry| history.verdicts.contains_key(&entry.recorded.id))
     }
 
     /// Time passes, and all happens that is due in it.

@@ -3,30 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use objectql_offline::engine::{
-    Announcement, Config, Engine, Input, Output, RequestId, Row, SegmentsInMemory,
-};
+use objectql_offline::engine::{Announcement, Config, Engine, Input, Output, RequestId};
+use objectql_sync_protocol::MutationId;
 
 use crate::action::Cut;
-use crate::ledger::Ledger;
+use crate::life::Life;
 use crate::random::Random;
-
-/// One row as it lies on the disk.
-#[derive(Debug, Clone)]
-pub(crate) struct DiskRow {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) row: Row,
-}
 
 /// One profile.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// All rows that ever were.
-    pub(crate) disk: Vec<DiskRow>,
-    /// How many of them a compaction has removed.
-    pub(crate) removed: usize,
-    pub(crate) stored: SegmentsInMemory,
-    pub(crate) ledger: Ledger,
+    /// Its databases, one after the other: the last one is there.
+    pub(crate) lives: Vec<Life>,
+    /// A copy of an earlier moment.
+    pub(crate) saved: Option<Life>,
     pub(crate) tabs: Vec<Tab>,
     /// Who holds the lock; a frozen tab keeps it.
     pub(crate) lock: Option<usize>,
@@ -39,9 +29,9 @@ pub(crate) struct Client {
     pub(crate) store_away_until: Option<Duration>,
     /// Which of the app's editions the tabs have that are opened next.
     pub(crate) edition: usize,
-    /// The tokens of writes that were promised to be durable, and of those that were refused.
-    pub(crate) promised: BTreeSet<usize>,
-    pub(crate) refused: BTreeSet<usize>,
+    /// And with which of its releases, and the latest one that there was.
+    pub(crate) release: usize,
+    pub(crate) latest_release: usize,
     next_request: u64,
 }
 
@@ -54,7 +44,18 @@ pub(crate) struct Tab {
     pub(crate) is_open: bool,
     /// The app's edition it was opened with.
     pub(crate) edition: usize,
-    /// How many rows there were when it was opened.
+    /// And the app's release, which may have data to migrate first.
+    pub(crate) release: usize,
+    /// Whether the app has it: nothing is to be migrated any more.
+    pub(crate) is_ready: bool,
+    /// Which database it has read.
+    pub(crate) life: usize,
+    /// The pending mutations that it knew when they were damaged or cleared, and those that it was told are lost.
+    pub(crate) endangered: BTreeSet<MutationId>,
+    pub(crate) told_lost: BTreeSet<MutationId>,
+    /// The details of the damage that it was told of.
+    pub(crate) told_details: BTreeSet<String>,
+    /// How many rows there were when it was opened: it is told of all that the later ones say.
     pub(crate) opened_at: usize,
     pub(crate) store: Option<StoreCall>,
     /// Segments that it reads beside that, and what came of them.
@@ -83,7 +84,7 @@ pub(crate) struct Tab {
 #[derive(Debug)]
 pub(crate) enum StoreCall {
     Append { append: u64, key: u64, bytes: Vec<u8> },
-    Begin { read: u64 },
+    Begin { read: u64, may_create: bool },
     ReadSegments { read: u64, segments: Vec<u64> },
     Read { read: u64, after: u64 },
 }
@@ -97,6 +98,7 @@ pub(crate) enum Call {
         token: Option<usize>,
     },
     Decide,
+    Migrate,
     Load,
     Sync {
         is_follower: bool,
@@ -106,10 +108,8 @@ pub(crate) enum Call {
 impl Client {
     pub(crate) fn new(skew_ms: i64) -> Self {
         Self {
-            disk: Vec::new(),
-            removed: 0,
-            stored: SegmentsInMemory::default(),
-            ledger: Ledger::default(),
+            lives: vec![Life::default()],
+            saved: None,
             tabs: Vec::new(),
             lock: None,
             waiting: VecDeque::new(),
@@ -117,8 +117,8 @@ impl Client {
             cut: None,
             store_away_until: None,
             edition: 0,
-            promised: BTreeSet::new(),
-            refused: BTreeSet::new(),
+            release: 0,
+            latest_release: 0,
             next_request: 0,
         }
     }
@@ -126,13 +126,32 @@ impl Client {
     /// The same profile on another device: what is on the disk, and none of the tabs.
     pub(crate) fn copy(&self) -> Self {
         Self {
-            disk: self.disk.clone(),
-            removed: self.removed,
-            stored: self.stored.clone(),
-            ledger: self.ledger.clone(),
+            lives: vec![self.life().clone()],
             edition: self.edition,
+            release: self.release,
+            latest_release: self.latest_release,
             ..Self::new(self.skew_ms)
         }
+    }
+
+    /// The database that is there.
+    pub(crate) fn life(&self) -> &Life {
+        &self.lives[self.lives.len() - 1]
+    }
+
+    pub(crate) fn life_mut(&mut self) -> &mut Life {
+        let last = self.lives.len() - 1;
+        &mut self.lives[last]
+    }
+
+    /// The one that a tab has read.
+    pub(crate) fn life_of(&self, tab: usize) -> &Life {
+        &self.lives[self.tabs[tab].life]
+    }
+
+    /// Whether the database that a tab has read is there still.
+    pub(crate) fn has_its_life(&self, tab: usize) -> bool {
+        self.tabs[tab].life + 1 == self.lives.len()
     }
 
     pub(crate) fn request(&mut self) -> u64 {
@@ -163,7 +182,13 @@ impl Client {
             is_frozen: false,
             is_open: false,
             edition: self.edition,
-            opened_at: self.disk.len(),
+            release: self.release,
+            is_ready: false,
+            life: self.lives.len() - 1,
+            endangered: BTreeSet::new(),
+            told_lost: BTreeSet::new(),
+            told_details: BTreeSet::new(),
+            opened_at: self.life().disk.len(),
             store: None,
             reading: VecDeque::new(),
             read_done: VecDeque::new(),
@@ -236,14 +261,5 @@ impl Client {
 
     pub(crate) fn is_cut(&self, now: Duration, ways: [Cut; 2]) -> bool {
         self.cut.is_some_and(|(cut, until)| now < until && ways.contains(&cut))
-    }
-
-    pub(crate) fn rows_after(&self, after: u64) -> Vec<(u64, Vec<u8>)> {
-        let skipped = usize::try_from(after).unwrap_or(usize::MAX).max(self.removed);
-        let first = u64::try_from(skipped).unwrap_or(u64::MAX) + 1;
-        let rows = (first..).zip(self.disk.iter().skip(skipped));
-        // Of the last row that is in the root only the key is left.
-        let is_in_root = |key: u64| self.stored.root.is_some() && u64::try_from(self.removed) == Ok(key - 1);
-        rows.map(|(key, row)| (key, if is_in_root(key) { Vec::new() } else { row.bytes.clone() })).collect()
     }
 }

@@ -6,8 +6,10 @@ use objectql_offline::engine::{Input, Output, Row};
 use objectql_offline::error::Error;
 
 use crate::action::DiskFate;
-use crate::client::{Client, DiskRow, StoreCall};
+use crate::client::{StoreCall, Tab};
 use crate::coverage::Sight;
+use crate::ledger::Writer;
+use crate::life::DiskRow;
 use crate::world::World;
 
 impl World {
@@ -54,15 +56,36 @@ impl World {
     }
 
     fn finish_store_call(&mut self, at: usize, tab: usize, fate: DiskFate) {
+        let is_read = !self.clients[at].tabs[tab].reading.is_empty();
         let place = &mut self.clients[at].tabs[tab];
-        if let Some(StoreCall::ReadSegments { read, segments }) = place.reading.pop_front() {
-            let done = self.use_disk_for_segments(at, read, &segments, fate);
-            self.clients[at].tabs[tab].read_done.push_back(done);
-            return;
-        }
-        let Some(call) = place.store.take() else { return };
+        let Some(call) = place.reading.pop_front().or_else(|| place.store.take()) else { return };
         let (done, is_row_made) = match call {
-            StoreCall::Begin { read } => (self.use_disk_to_begin(at, read, fate), false),
+            StoreCall::Begin { may_create: true, read } => {
+                let begun = self.use_disk_to_begin(at, read, fate);
+                if let Input::Begun { .. } = begun {
+                    // Whichever there is now.
+                    self.clients[at].tabs[tab].life = self.clients[at].lives.len() - 1;
+                }
+                (begun, false)
+            }
+            call if !self.clients[at].has_its_life(tab) => {
+                self.coverage.saw(Sight::ClearedMet);
+                let error = Error::Cleared;
+                let done = match call {
+                    StoreCall::Append { append, .. } => Input::AppendFailed { append, error },
+                    StoreCall::Begin { read, .. }
+                    | StoreCall::ReadSegments { read, .. }
+                    | StoreCall::Read { read, .. } => Input::ReadFailed { read, error },
+                };
+                (done, false)
+            }
+            StoreCall::Begin { read, .. } => {
+                // Of the rows that became segments it reads none.
+                let through = self.clients[at].life().through;
+                let place = &mut self.clients[at].tabs[tab];
+                place.opened_at = place.opened_at.max(through);
+                (self.use_disk_to_begin(at, read, fate), false)
+            }
             StoreCall::ReadSegments { read, segments } => {
                 (self.use_disk_for_segments(at, read, &segments, fate), false)
             }
@@ -72,6 +95,10 @@ impl World {
             }
         };
         let place = &mut self.clients[at].tabs[tab];
+        if is_read {
+            place.read_done.push_back(done);
+            return;
+        }
         place.done = Some(done);
         place.is_row_made = is_row_made;
     }
@@ -82,7 +109,7 @@ impl World {
     }
 
     fn use_disk_to_begin(&mut self, at: usize, read: u64, fate: DiskFate) -> Input {
-        let root = self.clients[at].stored.root.clone();
+        let root = self.clients[at].life().stored.root.clone();
         match self.use_disk_to_read(at, read, 0, fate) {
             Input::Rows { read, rows, is_last } => Input::Begun { read, root, rows, is_last },
             other => other,
@@ -93,7 +120,7 @@ impl World {
         if let DiskFate::Failed | DiskFate::UnknownMade | DiskFate::UnknownNotMade = fate {
             return self.fail_to_read(read);
         }
-        let segments = self.clients[at].stored.get(segments);
+        let segments = self.clients[at].life().stored.get(segments);
         self.coverage.saw(if segments.contains(&None) { Sight::SegmentGone } else { Sight::SegmentsRead });
         Input::Segments { read, segments }
     }
@@ -113,8 +140,8 @@ impl World {
             return;
         };
         let mut done = Input::CompactionFailed { compaction };
-        if let DiskFate::Done | DiskFate::UnknownMade = fate {
-            let made = self.clients[at].take_step(step);
+        if let (DiskFate::Done | DiskFate::UnknownMade, true) = (fate, self.clients[at].has_its_life(tab)) {
+            let made = self.clients[at].life_mut().take_step(step);
             match &made {
                 Input::Compacted { .. } => self.coverage.saw(Sight::Compacted),
                 Input::CompactionFailed { .. } => self.coverage.saw(Sight::CompactionLate),
@@ -134,10 +161,12 @@ impl World {
     fn use_disk_to_read(&mut self, at: usize, read: u64, after: u64, fate: DiskFate) -> Input {
         match fate {
             DiskFate::Failed | DiskFate::UnknownMade | DiskFate::UnknownNotMade => self.fail_to_read(read),
-            DiskFate::Done => Input::Rows { read, rows: self.clients[at].rows_after(after), is_last: true },
+            DiskFate::Done => {
+                Input::Rows { read, rows: self.clients[at].life().rows_after(after), is_last: true }
+            }
             DiskFate::Quota => {
                 // A read has no quota; instead it comes in several parts.
-                let mut rows = self.clients[at].rows_after(after);
+                let mut rows = self.clients[at].life().rows_after(after);
                 let is_last = rows.len() < 2;
                 rows.truncate(rows.len().div_ceil(2));
                 Input::Rows { read, rows, is_last }
@@ -153,7 +182,8 @@ impl World {
         bytes: Vec<u8>,
         fate: DiskFate,
     ) -> (Input, bool) {
-        let is_first = u64::try_from(self.clients[at].disk.len()) == Ok(key - 1);
+        let next = u64::try_from(self.clients[at].life().disk.len()).unwrap_or(u64::MAX - 1) + 1;
+        let is_first = key == next;
         let unknown = || Error::StorageUnknown("the connection closed".to_owned());
         match fate {
             DiskFate::Quota => {
@@ -171,8 +201,7 @@ impl World {
             }
             DiskFate::Done | DiskFate::UnknownMade if !is_first => {
                 self.coverage.saw(Sight::Behind);
-                let given = self.clients[at].disk.len() as u64 + 1;
-                (Input::Behind { append, given }, false)
+                (Input::Behind { append, given: next }, false)
             }
             DiskFate::UnknownMade => {
                 self.coverage.saw(Sight::UnknownMade);
@@ -192,10 +221,12 @@ impl World {
             Err(error) => return self.violate(format!("a row that cannot be read: {error}")),
         };
         self.trace.tell(|| format!("           {at} appends {:?}", row.events));
-        let edition = &self.editions[self.clients[at].tabs[tab].edition];
+        let Tab { edition, release, .. } = self.clients[at].tabs[tab];
+        let writer = Writer { edition: &self.editions[edition], versions: &self.setup.versions(release) };
         let history = self.server.history();
-        let added = self.clients[at].ledger.add(&row, edition, history, &mut self.coverage);
-        self.clients[at].disk.push(DiskRow { bytes, row });
+        let life = self.clients[at].life_mut();
+        let added = life.ledger.add(&row, &writer, history, &mut self.coverage);
+        life.disk.push(DiskRow { bytes: Some(bytes), row });
         if let Err(violation) = added {
             self.violate(format!("client {at}: {violation}"));
         }
@@ -209,29 +240,14 @@ impl World {
         let all = [place.done.take(), place.read_done.pop_front(), place.step_done.take()];
         for done in all.into_iter().flatten() {
             if self.clients[at].is_awake(tab) {
+                if let Input::ReadFailed { error: Error::Cleared, .. }
+                | Input::AppendFailed { error: Error::Cleared, .. } = &done
+                {
+                    // Nobody waits for what the database that is gone asked for; the answer may come all the same.
+                    self.clients[at].tabs[tab].sending = None;
+                }
                 self.give(at, tab, done);
             }
-        }
-    }
-}
-
-impl Client {
-    /// Does what a step of a compaction says.
-    fn take_step(&mut self, step: Output) -> Input {
-        match step {
-            Output::WriteSegments { compaction, keep, segments } => match self.stored.write(keep, segments) {
-                Some(keys) => Input::SegmentsWritten { compaction, keys },
-                None => Input::CompactionFailed { compaction },
-            },
-            Output::Compact { compaction, replaces, root, segments, through } => {
-                if !self.stored.replace_root(replaces, root, &segments) {
-                    return Input::CompactionFailed { compaction };
-                }
-                self.removed = usize::try_from(through).unwrap_or(usize::MAX).saturating_sub(1);
-                Input::Compacted { compaction }
-            }
-            Output::ReadRoot { compaction } => Input::Root { compaction, root: self.stored.root.clone() },
-            _ => Input::Wake,
         }
     }
 }

@@ -1,17 +1,18 @@
 //! The second phase: the faults stop, nobody writes, and a bounded time later all is said and done (L1 to L10), all agree (Q1, Q2),
 //! and syncing once more changes nothing (Q4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use objectql_offline::engine::{Engine, Input, Output, Query, RequestId};
-use objectql_sync_protocol::{Fields, Json, ObjectName, RecordId, RecordKey};
+use objectql_sync_protocol::{Fields, Json, MutationId, ObjectName, RecordId, RecordKey};
 
-use crate::action::{Action, CarryFate, Choice, DiskFate};
-use crate::client::{Call, Client};
+use crate::action::{Action, CarryFate, Choice, DiskFate, WriteKind};
+use crate::client::{Call, Client, Tab};
 use crate::coverage::Sight;
 use crate::invariants;
-use crate::ledger::Fate;
+use crate::ledger::{Entry, Fate, Ledger};
+use crate::migration::without_shape;
 use crate::setup::{AUDIT, DRAFT, OBJECTS};
 use crate::world::World;
 
@@ -27,8 +28,24 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.trace.tell(|| "           --- the faults stop ---".to_owned());
         self.mend();
+        self.settle();
+        // What is damaged where nobody looked is found now.
+        self.ask_for_everything();
+        self.drain();
+        self.settle();
+        self.load_everything();
+        self.check_losses();
+        self.check_agreement();
+        self.sync_once_more();
+        self.forget_everything();
+        self.open_once_more();
+    }
+
+    /// Until all is said and done.
+    fn settle(&mut self) {
         let (end, handled) = (self.now + BOUND, self.network.handled);
-        let waiting: usize = self.clients.iter().map(|client| client.ledger.entries.len()).sum();
+        let lives = self.clients.iter().flat_map(|client| &client.lives);
+        let waiting: usize = lives.map(|life| life.ledger.all().count()).sum();
         let bound = 40 * (self.clients.len() as u64 + 1) * (100 + waiting as u64);
         let mut decisions = 0;
         while self.violation.is_none() {
@@ -59,39 +76,37 @@ impl World {
             }
             self.pass_to_next_event();
         }
-        self.load_everything();
-        self.check_agreement();
-        self.sync_once_more();
-        self.forget_everything();
-        self.open_once_more();
     }
 
-    /// Whether nobody has decided something that a page asked for early, though some tab could (L10).
+    /// Whether nobody has decided something that a page asked for early, though some tab could (L10). It may be lost with a damaged row.
     fn is_asked(&self) -> bool {
         let is_asked = |client: &Client| {
             let edition = &self.editions[client.edition];
-            client.ledger.asked.values().any(|object| edition.defines(object))
+            let Ledger { asked, is_damaged, .. } = &client.life().ledger;
+            !is_damaged && asked.values().any(|object| edition.defines(object))
         };
         self.clients.iter().any(is_asked)
     }
 
     /// All tabs take everything into memory.
     fn load_everything(&mut self) {
+        self.ask_for_everything();
+        self.drain();
+        let is_missing = |client: &Client| {
+            client.alive().any(|tab| client.tabs[tab].calls.values().any(|call| *call == Call::Load))
+        };
+        if self.violation.is_none() && self.clients.iter().any(is_missing) {
+            self.violate(format!("L9: a load is not answered: {}", self.describe_rest()));
+        }
+    }
+
+    fn ask_for_everything(&mut self) {
         for client in 0..self.clients.len() {
             for tab in self.clients[client].alive().collect::<Vec<_>>() {
                 for object in 0..OBJECTS.len() {
                     self.apply(&Action::Load { client, tab, object });
                 }
             }
-        }
-        self.drain();
-        let is_missing = |client: &Client| {
-            client
-                .alive()
-                .any(|tab| !client.tabs[tab].engine.has_all_in_memory() && !client.tabs[tab].calls.is_empty())
-        };
-        if self.violation.is_none() && self.clients.iter().any(is_missing) {
-            self.violate(format!("L9: a load is not answered: {}", self.describe_rest()));
         }
     }
 
@@ -119,13 +134,18 @@ impl World {
     /// All rows that ever were, also those that became segments, give the same state as what is stored.
     fn fold_once_more(&mut self, at: usize) {
         let client = &self.clients[at];
-        let config = self.setup.config(&self.editions[client.edition]);
+        if client.life().ledger.is_damaged {
+            // Nobody has what was lost.
+            return;
+        }
+        let config = self.setup.config(&self.editions[client.edition], client.release);
         let mut engine = Engine::new(config, [0; 32], RequestId(0));
         let now = self.now_of(at);
         engine.handle_input(now, Input::Wake);
         while let Some(output) = engine.poll_output() {
             if let Output::Begin { read, .. } = output {
-                let rows = (1..).zip(client.disk.iter().map(|row| row.bytes.clone())).collect();
+                let rows = client.life().disk.iter().map(|row| row.bytes.clone().unwrap_or_default());
+                let rows = (1..).zip(rows).collect();
                 engine.handle_input(now, Input::Begun { read, root: None, rows, is_last: true });
             }
         }
@@ -135,7 +155,11 @@ impl World {
         };
         let other = client.alive().find(is_other);
         if let Some(tab) = other {
-            self.violate(format!("tab {tab} of client {at} has another state than all its rows give"));
+            let (one, two) = (client.tabs[tab].engine.state(), engine.state());
+            let difference = invariants::first_difference(&format!("{one:?}"), &format!("{two:?}"));
+            self.violate(format!(
+                "tab {tab} of client {at} has another state than all its rows give: {difference}"
+            ));
         }
     }
 
@@ -155,6 +179,7 @@ impl World {
             }
         }
         self.drain();
+        self.find_damage();
         for at in 0..self.clients.len() {
             // The app calls sync(): after a refusal of its credentials nothing else makes the driver try again.
             if let Some(tab) = self.clients[at].lock {
@@ -163,13 +188,38 @@ impl World {
         }
     }
 
-    /// The app is again as the server's definitions have it: its tabs are opened anew.
+    /// All that is damaged is found by a tab that reads everything.
+    fn find_damage(&mut self) {
+        for client in 0..self.clients.len() {
+            if !self.clients[client].life().ledger.is_damaged {
+                continue;
+            }
+            self.setup.max_tabs = self.setup.max_tabs.max(self.clients[client].alive().count() + 1);
+            self.apply(&Action::Open { client });
+            self.drain();
+            self.ask_for_everything();
+            self.drain();
+            // That the last row is missing shows when the next one comes.
+            if let Some(tab) = self.clients[client].alive().last() {
+                let (object, kind) = (DRAFT, WriteKind::Upsert);
+                self.apply(&Action::Write { client, tab, object, record: 0, kind, value: 0 });
+            }
+            self.drain();
+        }
+    }
+
+    /// The app is again as the server's definitions have it, in its latest release: its tabs are opened anew.
     fn take_back(&mut self, at: usize) {
         if self.clients[at].edition != 0 {
             self.apply(&Action::Deploy { client: at, edition: 0 });
         }
+        let number = self.clients[at].latest_release;
+        if self.clients[at].release != number {
+            self.apply(&Action::Release { client: at, number });
+        }
         for tab in self.clients[at].alive().collect::<Vec<_>>() {
-            if self.clients[at].tabs[tab].edition != 0 {
+            let Tab { edition, release, .. } = self.clients[at].tabs[tab];
+            if edition != 0 || release != number {
                 self.apply(&Action::Crash { client: at, tab });
             }
         }
@@ -204,6 +254,8 @@ impl World {
                     Action::Compact { client, tab, fate: DiskFate::Done }
                 } else if place.done.is_some() || !place.read_done.is_empty() || place.step_done.is_some() {
                     Action::Report { client, tab }
+                } else if self.can_migrate(client, tab) {
+                    Action::Migrate { client, tab, most: usize::MAX }
                 } else if !place.lock_news.is_empty() {
                     Action::Lock { client, tab }
                 } else if !place.inbox.is_empty() {
@@ -235,7 +287,12 @@ impl World {
     fn decide_everything(&mut self) -> bool {
         for at in 0..self.clients.len() {
             let Some(tab) = self.clients[at].lock else { continue };
-            let state = self.clients[at].tabs[tab].engine.state();
+            let engine = &self.clients[at].tabs[tab].engine;
+            if engine.status().error.is_some_and(|error| error.code == "STORAGE_FAILED") {
+                // It rests after a failure: nothing is written before it tries again.
+                continue;
+            }
+            let state = engine.state();
             let choice = if state.refused().next().is_some() {
                 Choice::Discard
             } else if state.unsettled().any(|(_, _, is_parked)| is_parked) {
@@ -275,13 +332,30 @@ impl World {
             let state = client.tabs[leader].engine.state();
             let is_as_far =
                 state.checkpoint().is_some_and(|checkpoint| self.server.is_at_end(checkpoint.as_str()));
-            let is_read =
-                |tab: usize| usize::try_from(client.tabs[tab].engine.folded()) == Ok(client.disk.len());
+            let is_read = |tab: usize| {
+                usize::try_from(client.tabs[tab].engine.folded()) == Ok(client.life().disk.len())
+            };
             is_as_far
                 && state.unsettled().next().is_none()
                 && state.refused().next().is_none()
-                && client.alive().all(|tab| client.tabs[tab].calls.is_empty() && is_read(tab))
+                && client
+                    .alive()
+                    .all(|tab| client.tabs[tab].calls.is_empty() && is_read(tab) && is_in_order(client, tab))
         })
+    }
+
+    /// What no tab was told of, and every tab has to know of (D2, D3).
+    fn check_losses(&mut self) {
+        let problem = (0..self.clients.len()).find_map(|at| {
+            let client = &self.clients[at];
+            client
+                .alive()
+                .find_map(|tab| check_loss(client, tab).err())
+                .map(|problem| format!("{problem} of client {at}"))
+        });
+        if let Some(problem) = problem.filter(|_| self.violation.is_none()) {
+            self.violate(problem);
+        }
     }
 
     /// A tab that leads and has something to send has a request under way or a timer for one, once everything is done that can be done now (L6).
@@ -393,7 +467,9 @@ impl World {
             }
             for key in of_object {
                 let (mine, theirs) = (here.get(key), there.get(key));
-                let is_equal = mine.zip(theirs).is_some_and(|(mine, theirs)| mine.deep_equals(theirs));
+                let (bare_mine, bare_theirs) = (without_shape(mine), without_shape(theirs));
+                let is_equal =
+                    bare_mine.zip(bare_theirs).is_some_and(|(mine, theirs)| mine.deep_equals(&theirs));
                 if !is_equal {
                     return Err(format!("Q1: client {at} has {mine:?} of {key:?}, the server {theirs:?}"));
                 }
@@ -403,12 +479,13 @@ impl World {
     }
 
     fn check_promises(&self, at: usize) -> Result<(), String> {
-        let client = &self.clients[at];
-        if let Some(token) = client.promised.difference(&client.ledger.tokens).next() {
-            return Err(format!("S1: the promised write {token} of client {at} is lost"));
-        }
-        if let Some(token) = client.refused.intersection(&client.ledger.tokens).next() {
-            return Err(format!("S1: the refused write {token} of client {at} was made"));
+        for life in &self.clients[at].lives {
+            if let Some(token) = life.promised.difference(&life.ledger.tokens).next() {
+                return Err(format!("S1: the promised write {token} of client {at} is lost"));
+            }
+            if let Some(token) = life.refused.intersection(&life.ledger.tokens).next() {
+                return Err(format!("S1: the refused write {token} of client {at} was made"));
+            }
         }
         Ok(())
     }
@@ -416,16 +493,23 @@ impl World {
     /// What the log calls applied was applied by the server, once; and the other way round.
     fn check_delivery(&self, at: usize) -> Result<(), String> {
         let Some(history) = self.server.history() else { return Ok(()) };
-        for entry in self.clients[at].ledger.entries.values() {
-            let id = entry.recorded.id;
-            let is_applied = history.verdicts_ever(id).any(|given| given.is_applied);
-            let is_right = match entry.fate {
-                Fate::Applied => is_applied,
-                Fate::Conflict | Fate::Decided | Fate::Rejected | Fate::Probed => true,
-                Fate::Pending => false,
-            };
-            if !is_right {
-                return Err(format!("S1: {id} of client {at} is {:?}, applied: {is_applied}", entry.fate));
+        for (life, is_last) in
+            self.clients[at].lives.iter().rev().zip(std::iter::once(true).chain(std::iter::repeat(false)))
+        {
+            for entry in life.ledger.all() {
+                let id = entry.recorded.id;
+                let is_applied = history.verdicts_ever(id).any(|given| given.is_applied);
+                let is_right = match entry.fate {
+                    Fate::Applied => is_applied,
+                    Fate::Conflict | Fate::Decided | Fate::Rejected | Fate::Probed => true,
+                    Fate::Pending => entry.may_be_lost || !is_last,
+                };
+                if !is_right {
+                    return Err(format!(
+                        "S1: {id} of client {at} is {:?}, applied: {is_applied}",
+                        entry.fate
+                    ));
+                }
             }
         }
         Ok(())
@@ -439,10 +523,10 @@ impl World {
         if let Err(problem) = self.server.forget_everything() {
             self.violate(problem);
         }
-        let rows: Vec<usize> = self.clients.iter().map(|client| client.disk.len()).collect();
+        let rows: Vec<usize> = self.clients.iter().map(|client| client.life().disk.len()).collect();
         self.sync_once_more();
         if self.violation.is_none()
-            && self.clients.iter().zip(rows).any(|(client, rows)| client.disk.len() != rows)
+            && self.clients.iter().zip(rows).any(|(client, rows)| client.life().disk.len() != rows)
         {
             self.violate("L8: what the server forgot was needed by a client that had it all".to_owned());
         }
@@ -454,7 +538,8 @@ impl World {
             return;
         }
         let before = self.server.records();
-        let folded: Vec<usize> = self.clients.iter().map(|client| client.ledger.batches.len()).collect();
+        let folded: Vec<usize> =
+            self.clients.iter().map(|client| client.life().ledger.batches.len()).collect();
         for at in 0..self.clients.len() {
             let Some(tab) = self.clients[at].lock else { continue };
             let request = self.clients[at].request();
@@ -464,7 +549,7 @@ impl World {
             if !self.clients[at].tabs[tab].calls.is_empty() {
                 self.violate(format!("L9: a sync() of client {at} is not answered"));
             }
-            if Some(&self.clients[at].ledger.batches.len()) != folded.get(at) {
+            if Some(&self.clients[at].life().ledger.batches.len()) != folded.get(at) {
                 self.violate(format!("Q4: client {at} sends mutations although there are none"));
             }
         }
@@ -475,5 +560,34 @@ impl World {
         if self.violation.is_none() {
             self.coverage.saw(Sight::Agreed);
         }
+    }
+}
+
+/// Whether a tab has the database that is there, all of it in the latest versions, and has written down what cannot be read.
+fn is_in_order(client: &Client, tab: usize) -> bool {
+    let place = &client.tabs[tab];
+    client.has_its_life(tab) && place.is_ready && !place.engine.has_damage()
+}
+
+/// A tab was told of all damage that was written down since it opened, and of each mutation that it knew and that is lost.
+fn check_loss(client: &Client, tab: usize) -> Result<(), String> {
+    let place = &client.tabs[tab];
+    let ledger = &client.life_of(tab).ledger;
+    let since = ledger.mended.iter().filter(|(row, _)| *row > place.opened_at);
+    let untold = since.flat_map(|(_, details)| details).find(|detail| !place.told_details.contains(*detail));
+    if let Some(detail) = untold {
+        return Err(format!("D2: the tab {tab} was not told of {detail}"));
+    }
+    let state = place.engine.state();
+    let left = state.unsettled().map(|(_, recorded, _)| recorded.id);
+    let left: BTreeSet<MutationId> = left.chain(state.refused().map(|(_, recorded)| recorded.id)).collect();
+    let is_lost = |id: &&MutationId| {
+        let mut lives = client.lives[..=place.life].iter().rev();
+        let entry = lives.find_map(|life| life.ledger.all().find(|entry| entry.recorded.id == **id));
+        !left.contains(*id) && entry.is_some_and(Entry::is_pending)
+    };
+    match place.endangered.iter().filter(is_lost).find(|id| !place.told_lost.contains(*id)) {
+        Some(id) => Err(format!("D3: {id} is lost, and nobody said so to the tab {tab}")),
+        None => Ok(()),
     }
 }

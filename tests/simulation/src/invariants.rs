@@ -14,36 +14,63 @@
 //! | Q1, Q2, Q4, L1 to L3, L6 to L10 | `heal`: when the faults have stopped |
 //! | Q5, L4, L5, L6 | `calm`: worlds without faults |
 //! | promises | `check_promise`: at every reply, and at the end |
+//! | D1 damage is said | `ledger`: a row `Mended` only where something was damaged, with details; `heal`: at the end nothing that cannot be read is left unsaid, in any tab |
+//! | D2 told | `hear_loss`, `check_loss`: every open tab is told of what is written down, and of nothing else |
+//! | D3 named | `check_loss`: a mutation that a tab knew when it was damaged or cleared, and that is nowhere now, was named by it. What the server acknowledged comes back by Q1 |
+//! | D4 no mutation in another's place | `ledger`: a sequence is used again only where all that had it may be lost, and under another id; `check_request`: one mutation for each id and sequence |
+//! | D5 nothing else is concerned | what is relaxed for a damaged client is relaxed for it alone (`Ledger::is_damaged`, `Entry::may_be_lost`): all other mutations and clients are held to S1 |
+//! | M1 portions | `ledger`: each begins where the last one ended, and no record goes through one twice |
+//! | M2 outdated | `ledger`: a tab of an earlier release appends nothing |
+//! | M3 quiet | `check_request`: nothing leaves while a migration that the tab knows of is under way |
+//! | M4 shape, M5 all | `ledger`: a mutation keeps all but its shape; `check_account`: none is left in an earlier one |
 //! | equal logs, equal states | `check_tab`: against another tab that has read as far |
 
 use std::collections::BTreeSet;
 
 use objectql_offline::engine::{Event, Notice, Query, Recorded, Reply};
 use objectql_offline::error::Error;
-use objectql_sync_protocol::{Fields, Operation, ReceivedMutation, ReceivedPush, RecordKey};
+use objectql_sync_protocol::{
+    Fields, MutationId, ObjectName, Operation, ReceivedMutation, ReceivedPush, RecordKey,
+};
 
 use crate::client::Tab;
 use crate::coverage::Sight;
-use crate::ledger::Fate;
+use crate::ledger::{Entry, Fate, Shape};
+use crate::life::DiskRow;
+use crate::migration::{self, without_shape};
 use crate::server::parse_checkpoint;
 use crate::setup::OBJECTS;
 use crate::world::World;
 
 /// What a request must be: durable, in order, a batch that was frozen, within its bounds.
 pub(crate) fn check_request(world: &World, at: usize, tab: usize, push: &ReceivedPush) -> Result<(), String> {
-    let ledger = &world.clients[at].ledger;
+    let ledger = &world.clients[at].life_of(tab).ledger;
+    let folded = world.clients[at].tabs[tab].engine.folded();
     let edition = &world.editions[world.clients[at].tabs[tab].edition];
+    let is_at_it = |(object, shape): &(&ObjectName, &Shape)| {
+        let is_known = usize::try_from(folded).is_ok_and(|folded| folded >= shape.began_at);
+        shape.is_under_way() && is_known && edition.defines(object.as_str())
+    };
+    if let Some((object, _)) = ledger.shapes.iter().find(is_at_it).filter(|_| !ledger.is_damaged) {
+        return Err(format!("M3: something is sent while {object} is being migrated"));
+    }
     let mut batch = Vec::new();
     for mutation in &push.mutations {
         let ReceivedMutation::Valid(mutation) = mutation else {
             return Err(format!("a mutation that no server reads: {mutation:?}"));
         };
-        let Some(entry) = ledger.entries.get(&mutation.sequence.get()) else {
+        let Some(entry) = ledger.find(mutation.sequence.get(), mutation.id) else {
             return Err(format!("S5: {} is sent and not in the log", mutation.id));
         };
-        let Recorded { id, data, operation, timestamp, .. } = &entry.recorded;
+        let Recorded { id, operation, timestamp, .. } = &entry.recorded;
+        // Whoever has not read the row with the migration of it sends it as it was.
+        let before = entry.before.iter().find(|(row, _)| usize::try_from(folded).is_ok_and(|at| at < *row));
+        let data = before.map_or(&entry.recorded.data, |(_, data)| data);
         // After a conflict that a rule has settled, what is left of a mutation goes on under its id.
-        let is_whole = *operation == mutation.operation && *data == mutation.data;
+        // The row with a migration may be lost, and the data are then as they were.
+        let is_same_data = *data == mutation.data
+            || (ledger.is_damaged && migration::is_same(data.as_ref(), mutation.data.as_ref()));
+        let is_whole = *operation == mutation.operation && is_same_data;
         let is_same = *id == mutation.id
             && *timestamp == mutation.timestamp
             && (is_whole || entry.conflict_at.is_some())
@@ -55,28 +82,40 @@ pub(crate) fn check_request(world: &World, at: usize, tab: usize, push: &Receive
         if !edition.pushes(name) {
             return Err(format!("S21: a mutation of {name} is sent, which does not push"));
         }
+        let numbered = (mutation.client_id.clone(), mutation.sequence);
+        if ledger.sent.get(&numbered).is_some_and(|other| *other != mutation.id) {
+            return Err(format!("D4: two mutations are sent as {numbered:?}"));
+        }
         batch.push(mutation.sequence);
     }
-    if !batch.is_empty() && !ledger.batches.contains(&batch) {
+    if !batch.is_empty() && !ledger.was_frozen(&batch) {
         return Err(format!("S5: a batch is sent that was never frozen: {batch:?}"));
     }
     Ok(())
 }
 
 /// A promise was made: the write is in the log. Or it was refused: it never will be.
-pub(crate) fn check_promise(world: &mut World, at: usize, token: usize, result: &Result<Reply, Error>) {
+pub(crate) fn check_promise(
+    world: &mut World,
+    at: usize,
+    tab: usize,
+    token: usize,
+    result: &Result<Reply, Error>,
+) {
     let client = &mut world.clients[at];
-    let is_in_log = client.ledger.tokens.contains(&token);
+    let life = client.tabs[tab].life;
+    let life = &mut client.lives[life];
+    let is_in_log = life.ledger.tokens.contains(&token);
     match result {
         Ok(_) => {
-            client.promised.insert(token);
+            life.promised.insert(token);
             if !is_in_log {
                 world.violate(format!("S5: the write {token} was promised before it was durable"));
             }
         }
         Err(Error::StorageUnknown(_)) => {}
         Err(_) => {
-            client.refused.insert(token);
+            life.refused.insert(token);
             if is_in_log {
                 world.violate(format!("S1: the write {token} was refused and made"));
             }
@@ -85,21 +124,71 @@ pub(crate) fn check_promise(world: &mut World, at: usize, token: usize, result: 
 }
 
 /// Counts what an app is told.
-pub(crate) fn hear_notice(world: &mut World, _at: usize, notice: &Notice) {
+pub(crate) fn hear_notice(world: &mut World, at: usize, tab: usize, notice: &Notice) {
     match notice {
         Notice::Conflict(_) => world.coverage.saw(Sight::Parked),
         Notice::Rejected(text) if text.contains("the create of the record was rejected") => {
             world.coverage.saw(Sight::DependantRejected);
         }
+        Notice::DataLost(text) => hear_loss(world, at, tab, text),
+        Notice::Error(report) if report.message.contains("were migrated") => {
+            world.coverage.saw(Sight::Outdated);
+        }
         _ => {}
+    }
+}
+
+/// A loss that a tab is told of is one, and names nothing that is not lost (D2).
+fn hear_loss(world: &mut World, at: usize, tab: usize, text: &str) {
+    let told: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let texts = |name: &str, of: fn(&serde_json::Value) -> Option<&str>| -> Vec<String> {
+        let all = told[name].as_array().into_iter().flatten();
+        all.filter_map(of).map(str::to_owned).collect()
+    };
+    let ids = texts("mutations", |mutation| mutation["id"].as_str());
+    let ids: Vec<MutationId> = ids.iter().filter_map(|id| MutationId::parse(id).ok()).collect();
+    let details = texts("details", serde_json::Value::as_str);
+    let client = &mut world.clients[at];
+    let (has_its_life, ledger) = (client.has_its_life(tab), &client.life_of(tab).ledger);
+    // One that was decided in rows that the tab did not read, because they were compacted, it takes for lost.
+    let may_be_lost = |id: &&MutationId| {
+        ledger.all().any(|it| it.recorded.id == **id && (it.may_be_lost || it.may_be_undone || !it.is_open()))
+    };
+    let problem = match told["reason"].as_str() {
+        Some("damaged") => {
+            world.coverage.saw(Sight::LossTold);
+            if !ids.is_empty() {
+                world.coverage.saw(Sight::LossNamed);
+            }
+            let wrong = ids.iter().find(|id| !may_be_lost(id));
+            let is_told_of_nothing = !ledger.is_damaged || details.is_empty();
+            wrong
+                .map(|id| format!("{id} is not lost"))
+                .or(is_told_of_nothing.then(|| "nothing is".to_owned()))
+        }
+        Some("cleared") => {
+            world.coverage.saw(Sight::ClearedTold);
+            if !ids.is_empty() {
+                world.coverage.saw(Sight::ClearedNamed);
+            }
+            has_its_life.then(|| "the database is there".to_owned())
+        }
+        reason => Some(format!("the reason is {reason:?}")),
+    };
+    client.tabs[tab].told_lost.extend(ids);
+    client.tabs[tab].told_details.extend(details);
+    if let Some(problem) = problem {
+        world.violate(format!("D2: client {at} is told of a loss, and {problem}: {text}"));
     }
 }
 
 /// Checks the records that some rows touched, in a tab that has folded them.
 pub(crate) fn check_rows(world: &mut World, at: usize, tab: usize, before: u64, after: u64) {
     let client = &world.clients[at];
-    let place = |key: u64| usize::try_from(key).unwrap_or(usize::MAX).min(client.disk.len());
-    let rows = &client.disk[place(before)..place(after)];
+    let life = client.life_of(tab);
+    let place = |key: u64| usize::try_from(key).unwrap_or(usize::MAX).min(life.disk.len());
+    // All of it may have been read again.
+    let rows = &life.disk[if before > after { 0 } else { place(before) }..place(after)];
     let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
     for event in rows.iter().flat_map(|row| &row.row.events) {
         match event {
@@ -108,7 +197,7 @@ pub(crate) fn check_rows(world: &mut World, at: usize, tab: usize, before: u64, 
             }
             Event::Decided { instead, sequence } => {
                 keys.extend(instead.iter().map(Recorded::key));
-                keys.extend(client.ledger.entries.get(&sequence.get()).map(|entry| entry.recorded.key()));
+                keys.extend(life.ledger.entries.get(&sequence.get()).map(|entry| entry.recorded.key()));
             }
             Event::Received(received) if received.is_snapshot && received.is_complete => {
                 keys.extend(client.tabs[tab].engine.state().keys());
@@ -121,16 +210,15 @@ pub(crate) fn check_rows(world: &mut World, at: usize, tab: usize, before: u64, 
                     }),
                 );
                 let judged = received.verdicts.iter().filter_map(|(sequence, _)| {
-                    Some(client.ledger.entries.get(&sequence.get())?.recorded.key())
+                    Some(life.ledger.entries.get(&sequence.get())?.recorded.key())
                 });
                 keys.extend(judged);
             }
             _ => {}
         }
     }
-    let is_group = |row: &crate::client::DiskRow| {
-        row.row.events.iter().filter(|event| matches!(event, Event::Recorded(_))).count() > 1
-    };
+    let is_group =
+        |row: &DiskRow| row.row.events.iter().filter(|event| matches!(event, Event::Recorded(_))).count() > 1;
     let is_group = rows.iter().any(is_group);
     let problem = keys.iter().find_map(|key| check_record(world, at, tab, key).err());
     if is_group {
@@ -160,10 +248,11 @@ fn check_record(world: &World, at: usize, tab: usize, key: &RecordKey) -> Result
         return Err(format!("S6: client {at} sees {seen:?} of {key:?} instead of {expected:?}"));
     }
     // The changes of an object that takes part again are behind the checkpoint, until a snapshot has brought them.
-    let is_joining = state.is_collecting() && world.setup.faults.deploy > 0;
+    let is_damaged = world.clients[at].life_of(tab).ledger.is_damaged;
+    let is_joining = state.is_collecting() && (is_damaged || world.setup.faults.deploy > 0);
     // What was written while the object took no part is the server's in no version.
     let is_local = base.is_some_and(|(version, ..)| version.get() == 0);
-    if !state.pulls(&key.object) || is_joining || is_local {
+    if !state.pulls(&key.object) || is_joining || is_local || engine.has_damage() {
         return Ok(());
     }
     let line = state.checkpoint().and_then(|checkpoint| parse_checkpoint(checkpoint.as_str()));
@@ -174,9 +263,11 @@ fn check_record(world: &World, at: usize, tab: usize, key: &RecordKey) -> Result
     }
     let there = line.last_write_at(key, position);
     let data = there.and_then(|written| written.after.as_ref());
+    // Migrations are the client's own.
+    let data = without_shape(data);
     let version = there.filter(|_| data.is_some()).map(|written| written.position);
-    let fields = base.map(|(_, fields, _)| fields);
-    if !is_same(fields, data) || base.map(|(version, _, _)| version.get()) != version {
+    let fields = without_shape(base.map(|(_, fields, _)| fields));
+    if !is_same(fields.as_ref(), data.as_ref()) || base.map(|(version, _, _)| version.get()) != version {
         return Err(format!(
             "S7: at {epoch} {position} client {at} has {base:?} of {key:?}, the server {there:?}"
         ));
@@ -237,20 +328,23 @@ fn check_all_records(world: &World, at: usize, tab: usize) -> Result<(), String>
 fn check_account(world: &World, at: usize, tab: usize) -> Result<(), String> {
     let client = &world.clients[at];
     let engine = &client.tabs[tab].engine;
-    if usize::try_from(engine.folded()) != Ok(client.disk.len()) {
+    let life = client.life_of(tab);
+    if usize::try_from(engine.folded()) != Ok(life.disk.len()) || engine.has_damage() {
         return Ok(());
     }
     let state = engine.state();
     let pending: BTreeSet<u64> = state.unsettled().map(|(sequence, ..)| sequence.get()).collect();
     let refused: BTreeSet<u64> = state.refused().map(|(sequence, _)| sequence.get()).collect();
-    for (sequence, entry) in &client.ledger.entries {
+    for (sequence, entry) in &life.ledger.entries {
         let is_right = match (pending.contains(sequence), refused.contains(sequence), entry.fate) {
             // Applied, and the changes up to there have not all come.
             (true, false, Fate::Pending | Fate::Conflict | Fate::Applied | Fate::Probed) => true,
             // With the create it depends on.
             (false, true, Fate::Pending | Fate::Rejected | Fate::Conflict | Fate::Probed) => true,
             (false, false, Fate::Applied | Fate::Conflict | Fate::Decided | Fate::Probed) => true,
-            _ => false,
+            (false, false, _) => entry.may_be_lost,
+            // What the log said of it may be lost.
+            _ => entry.may_be_undone,
         };
         if !is_right {
             return Err(format!(
@@ -261,29 +355,49 @@ fn check_account(world: &World, at: usize, tab: usize) -> Result<(), String> {
             ));
         }
     }
-    let known = client.ledger.entries.len();
+    let is_left = |(sequence, _): &(&u64, &Entry)| pending.contains(*sequence) || refused.contains(*sequence);
+    let mut left = life.ledger.entries.iter().filter(is_left);
+    if let Some((sequence, _)) = left.find(|(_, entry)| !life.ledger.is_up_to_date(entry)) {
+        return Err(format!("M5: mutation {sequence} of client {at} was not migrated"));
+    }
+    let known = life.ledger.entries.len();
     if pending.len() + refused.len() > known {
         return Err(format!("S22: {} mutations of {known}", pending.len() + refused.len()));
     }
     let status = engine.status();
     if status.pending != pending.len() || status.rejected != refused.len() {
-        return Err(format!("S1: the status says {status:?}"));
+        return Err(format!("S1: client {at} has {pending:?} and {refused:?}, its status is {status:?}"));
     }
     Ok(())
+}
+
+/// Where two states begin to differ, for people.
+pub(crate) fn first_difference(one: &str, two: &str) -> String {
+    let same = one.chars().zip(two.chars()).take_while(|(one, two)| one == two).count();
+    let near = |text: &str| text.chars().skip(same.saturating_sub(80)).take(240).collect::<String>();
+    format!("{} | {}", near(one), near(two))
 }
 
 /// Two tabs that have read as far have the same state.
 fn check_twins(world: &World, at: usize, tab: usize) -> Result<(), String> {
     let client = &world.clients[at];
     let engine = &client.tabs[tab].engine;
-    let is_twin = |other: &usize| *other != tab && client.tabs[*other].engine.folded() == engine.folded();
+    let is_twin = |other: &usize| {
+        let place = &client.tabs[*other];
+        let has_read_as_far = place.engine.folded() == engine.folded() && place.life == client.tabs[tab].life;
+        *other != tab && has_read_as_far && !place.engine.has_damage() && !engine.has_damage()
+    };
     match client.alive().find(is_twin) {
         Some(other)
             if engine.has_all_in_memory()
                 && client.tabs[other].engine.has_all_in_memory()
                 && client.tabs[other].engine.state() != engine.state() =>
         {
-            Err(format!("equal logs give unequal states in the tabs {tab} and {other} of client {at}"))
+            let (one, two) = (engine.state(), client.tabs[other].engine.state());
+            let difference = first_difference(&format!("{one:?}"), &format!("{two:?}"));
+            Err(format!(
+                "equal logs give unequal states in the tabs {tab} and {other} of client {at}: {difference}"
+            ))
         }
         _ => Ok(()),
     }

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use objectql_offline::engine::{Event, Received, Recorded, Row, Subscription, TabId, Verdict};
-use objectql_sync_protocol::{Direction, MutationId, ObjectName, Sequence};
+use objectql_offline::engine::{
+    Event, Migrated, Part, Place, Received, Recorded, Row, Subscription, TabId, Verdict,
+};
+use objectql_sync_protocol::{ClientId, Direction, Fields, MutationId, ObjectName, RecordId, Sequence};
 
 use crate::coverage::{Coverage, Sight};
+use crate::migration::is_same;
 use crate::server::history::History;
 use crate::server::parse_checkpoint;
 use crate::setup::{AUDIT, DRAFT, Edition, OBJECTS, PRICE};
@@ -30,11 +33,63 @@ pub(crate) struct Entry {
     pub(crate) fate: Fate,
     /// At which row it was reported as a conflict.
     pub(crate) conflict_at: Option<usize>,
+    /// At which row it was recorded, and which rows said something of it since.
+    recorded_at: usize,
+    judged_at: Vec<usize>,
+    /// Whether what holds it was damaged, and whether a row that said what became of it was.
+    pub(crate) may_be_lost: bool,
+    pub(crate) may_be_undone: bool,
+    /// Which version of its object its data have, and which data it had before each row with a migration of them.
+    version: u32,
+    pub(crate) before: Vec<(usize, Option<Fields>)>,
 }
 
 impl Entry {
     pub(crate) fn is_pending(&self) -> bool {
         self.fate == Fate::Pending
+    }
+
+    /// Whether the log has not said its last word on it.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.fate, Fate::Pending | Fate::Conflict | Fate::Probed)
+    }
+}
+
+/// The release of the app that appends a row.
+pub(crate) struct Writer<'a> {
+    pub(crate) edition: &'a Edition,
+    /// The versions of its objects.
+    pub(crate) versions: &'a [(ObjectName, u32)],
+}
+
+impl Writer<'_> {
+    fn version(&self, object: &ObjectName) -> u32 {
+        self.versions.iter().find(|(name, _)| name == object).map_or(1, |(_, version)| *version)
+    }
+}
+
+/// How far the migrations of an object have come.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    version: u32,
+    /// The one that the data before the place have.
+    newest: u32,
+    place: Place,
+    /// The row with which the last one began.
+    pub(crate) began_at: usize,
+    /// The records that it has been through.
+    records: BTreeSet<RecordId>,
+}
+
+impl Shape {
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.newest > self.version
+    }
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { version: 1, newest: 1, place: Place::default(), began_at: 0, records: BTreeSet::new() }
     }
 }
 
@@ -42,6 +97,19 @@ impl Entry {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
     pub(crate) entries: BTreeMap<u64, Entry>,
+    /// Those whose sequence another one has, because nobody knew of it any more.
+    pub(crate) past: Vec<Entry>,
+    /// Whether anything that it is about was ever damaged.
+    pub(crate) is_damaged: bool,
+    /// Whether it is not known which batch is frozen, because the row that said so may be lost.
+    is_frozen_unsure: bool,
+    /// The last row with which the database went on under another id.
+    renamed_at: usize,
+    /// What damage was written down of, and by whom in which row.
+    pub(crate) mended: Vec<(usize, Vec<String>)>,
+    /// Under which ids which sequences were sent.
+    pub(crate) sent: BTreeMap<(ClientId, Sequence), MutationId>,
+    pub(crate) shapes: BTreeMap<ObjectName, Shape>,
     /// Every batch that was ever frozen.
     pub(crate) batches: HashSet<Vec<Sequence>>,
     pub(crate) frozen: Vec<Sequence>,
@@ -65,11 +133,16 @@ impl Ledger {
     pub(crate) fn add(
         &mut self,
         row: &Row,
-        edition: &Edition,
+        writer: &Writer<'_>,
         history: Option<&History>,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         self.rows += 1;
+        let edition = writer.edition;
+        // A page without an engine does not know which version there is.
+        if !row.events.iter().all(|event| matches!(event, Event::Asked(_))) {
+            self.check_release(writer)?;
+        }
         for event in &row.events {
             match event {
                 Event::Recorded(mutations) | Event::Reverted { mutations, .. } => {
@@ -82,7 +155,7 @@ impl Ledger {
                     if mutations.len() > 1 && mutations.iter().any(is_found) {
                         coverage.saw(Sight::Transaction);
                     }
-                    mutations.iter().try_for_each(|recorded| self.record(recorded, edition, coverage))?;
+                    mutations.iter().try_for_each(|recorded| self.record(recorded, writer, coverage))?;
                 }
                 Event::Frozen { batch } => self.freeze(batch, edition)?,
                 Event::Thawed => self.frozen.clear(),
@@ -97,8 +170,9 @@ impl Ledger {
                 Event::Decided { sequence, instead } => {
                     if let Some(entry) = self.entries.get_mut(&sequence.get()) {
                         entry.fate = Fate::Decided;
+                        entry.judged_at.push(self.rows);
                     }
-                    instead.iter().try_for_each(|recorded| self.record(recorded, edition, coverage))?;
+                    instead.iter().try_for_each(|recorded| self.record(recorded, writer, coverage))?;
                 }
                 Event::Subscribed(subscriptions) => {
                     // What is wanted from now on is behind the checkpoint.
@@ -106,21 +180,147 @@ impl Ledger {
                     let is_adopting = row.events.iter().any(|event| matches!(event, Event::Recorded(_)));
                     self.note_subscribed(subscriptions, is_adopting, coverage);
                 }
-                Event::Renamed { .. } => coverage.saw(Sight::Renamed),
+                Event::Renamed { .. } => {
+                    self.renamed_at = self.rows;
+                    coverage.saw(Sight::Renamed);
+                }
+                Event::Mended { client_id, details, .. } => {
+                    self.mend(client_id.is_some(), details, coverage)?;
+                }
+                Event::Migrated(migrated) => {
+                    let is_new = |event: &Event| matches!(event, Event::Opened { .. } | Event::Mended { .. });
+                    self.migrate(migrated, row.events.iter().any(is_new), coverage)?;
+                }
                 Event::Asked(asked) => {
                     self.asked.insert((row.tab, row.number), asked.object.clone());
                 }
                 Event::Answered { tab, number, .. } => {
                     coverage.saw(Sight::AskedEarly);
-                    if self.asked.remove(&(*tab, *number)).is_none() {
+                    // Damage may have unsaid that it was decided.
+                    if self.asked.remove(&(*tab, *number)).is_none() && !self.is_damaged {
                         return Err("S1: what a page asked for early is decided twice".to_owned());
                     }
                 }
-                // Its disks are never damaged.
-                Event::Opened { .. } | Event::Mended { .. } | Event::Migrated(_) => {}
+                Event::Opened { .. } => {}
             }
         }
         Ok(())
+    }
+
+    /// A row is damaged: what it recorded may be lost, and what it said of other mutations may be unsaid.
+    pub(crate) fn lose_row(&mut self, row: usize) {
+        self.is_damaged = true;
+        for entry in self.entries.values_mut() {
+            entry.may_be_lost |= entry.recorded_at == row;
+            entry.may_be_undone |= entry.judged_at.contains(&row);
+        }
+    }
+
+    /// What the rows up to this one left pending is damaged.
+    pub(crate) fn lose_pending_through(&mut self, row: usize) {
+        self.is_damaged = true;
+        for entry in self.entries.values_mut() {
+            entry.may_be_lost |= entry.recorded_at <= row;
+        }
+    }
+
+    /// All that the rows up to this one led to is damaged.
+    pub(crate) fn lose_all_through(&mut self, row: usize) {
+        self.lose_pending_through(row);
+        for entry in self.entries.values_mut() {
+            entry.may_be_undone |= entry.judged_at.iter().any(|at| *at <= row);
+        }
+    }
+
+    /// What cannot be read is written down.
+    fn mend(&mut self, is_renamed: bool, details: &[String], coverage: &mut Coverage) -> Result<(), String> {
+        if !self.is_damaged || details.is_empty() {
+            return Err(format!("D1: damage is written down that nobody did: {details:?}"));
+        }
+        coverage.saw(Sight::Mended);
+        if is_renamed {
+            self.renamed_at = self.rows;
+            coverage.saw(Sight::MendedRenamed);
+        }
+        self.mended.push((self.rows, details.to_vec()));
+        self.is_collecting = true;
+        self.is_frozen_unsure = true;
+        Ok(())
+    }
+
+    /// Who was opened with an earlier version than there is writes nothing any more (M2).
+    fn check_release(&self, writer: &Writer<'_>) -> Result<(), String> {
+        let is_late = |(object, shape): &(&ObjectName, &Shape)| {
+            shape.newest > writer.version(object) && writer.edition.defines(object.as_str())
+        };
+        match self.shapes.iter().find(is_late) {
+            Some((object, shape)) if !self.is_damaged => {
+                Err(format!("M2: a tab writes that knows less of {object} than version {}", shape.newest))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A portion of an object's data has the shape of a later version (M1, M4).
+    fn migrate(
+        &mut self,
+        migrated: &Migrated,
+        is_new_database: bool,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
+        let Migrated { object, version, mutations, records, next, is_last } = migrated;
+        let shape = self.shapes.entry(object.clone()).or_default();
+        if is_new_database {
+            *shape = Shape { version: *version, newest: *version, ..Shape::default() };
+            return Ok(());
+        }
+        coverage.saw(Sight::Migrated);
+        let is_next = if shape.is_under_way() {
+            coverage.saw(Sight::MigratedOn);
+            *version == shape.newest
+        } else {
+            let version = shape.version;
+            *shape = Shape { version, newest: migrated.version, began_at: self.rows, ..Shape::default() };
+            migrated.version > version
+        };
+        let place = std::mem::replace(&mut shape.place, *next);
+        let is_forward = next.sequence >= place.sequence && next.number >= place.number;
+        let within = place.sequence..next.sequence;
+        let is_within = mutations.iter().all(|(sequence, ..)| within.contains(&sequence.get()));
+        let is_new = records.iter().all(|(id, _)| shape.records.insert(id.clone()));
+        if *is_last {
+            (shape.version, shape.place) = (*version, Place::default());
+            shape.records.clear();
+            coverage.saw(Sight::MigrationEnded);
+        }
+        // After damage the versions may be earlier ones, and functions go through their data again.
+        let is_strict = !self.is_damaged;
+        if is_strict && !(is_next && is_forward && is_within && is_new) {
+            return Err(format!("M1: {object} is migrated to {version} from {place:?} to {next:?}"));
+        }
+        for (sequence, part, fields) in mutations.iter().filter(|(_, part, _)| *part == Part::Data) {
+            let Some(entry) = self.entries.get_mut(&sequence.get()) else {
+                return Err(format!(
+                    "M4: the {part:?} of {sequence:?} are migrated, which was never recorded"
+                ));
+            };
+            coverage.saw(Sight::MigratedMutation);
+            let old = entry.recorded.data.replace(fields.clone());
+            // Of one that a rule has settled after a conflict, what is left goes on.
+            let is_left = entry.conflict_at.is_some() || is_same(old.as_ref(), Some(fields));
+            if is_strict && !is_left {
+                return Err(format!("M4: {old:?} of {} became {fields:?}", entry.recorded.id));
+            }
+            entry.version = *version;
+            entry.before.push((self.rows, old));
+        }
+        Ok(())
+    }
+
+    /// Whether the data of a mutation have the version that its object's data have (M5).
+    pub(crate) fn is_up_to_date(&self, entry: &Entry) -> bool {
+        let version = self.shapes.get(&entry.recorded.object).map_or(1, |shape| shape.version);
+        self.is_damaged || entry.recorded.data.is_none() || entry.version >= version
     }
 
     /// Takes note of what takes part from now on.
@@ -156,7 +356,7 @@ impl Ledger {
     fn record(
         &mut self,
         recorded: &Recorded,
-        edition: &Edition,
+        writer: &Writer<'_>,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         for token in tokens(recorded) {
@@ -168,7 +368,7 @@ impl Ledger {
         }
         let Some(sequence) = recorded.sequence else {
             coverage.saw(Sight::NotSynced);
-            return if edition.pushes(recorded.object.as_str()) {
+            return if writer.edition.pushes(recorded.object.as_str()) {
                 Err("S4: no sequence".to_owned())
             } else {
                 Ok(())
@@ -181,16 +381,43 @@ impl Ledger {
             coverage.saw(Sight::PushOnly);
         }
         let last = self.entries.last_key_value().map_or(0, |(last, _)| *last);
-        if sequence.get() != last + 1 {
+        if sequence.get() <= last && self.is_damaged {
+            // Nobody may know of those with later ones any more.
+            let reused = self.entries.split_off(&sequence.get());
+            if let Some(known) = reused.values().find(|entry| entry.is_open() && !entry.may_be_lost) {
+                let id = known.recorded.id;
+                return Err(format!("D4: sequence {} is used again, and {id} is not lost", sequence.get()));
+            }
+            if reused.values().any(|entry| entry.recorded_at > self.renamed_at) {
+                return Err(format!("D4: sequence {} is used again under the same id", sequence.get()));
+            }
+            coverage.saw(Sight::SequenceReused);
+            self.past.extend(reused.into_values());
+        } else if sequence.get() != last + 1 {
             return Err(format!("S4: sequence {} after {last}", sequence.get()));
         }
-        let entry = Entry { recorded: recorded.clone(), fate: Fate::Pending, conflict_at: None };
+        let entry = Entry {
+            recorded: recorded.clone(),
+            fate: Fate::Pending,
+            conflict_at: None,
+            recorded_at: self.rows,
+            judged_at: Vec::new(),
+            may_be_lost: false,
+            may_be_undone: false,
+            version: if writer.edition.defines(recorded.object.as_str()) {
+                writer.version(&recorded.object)
+            } else {
+                // One that waits is decided on as it is.
+                self.shapes.get(&recorded.object).map_or(1, |shape| shape.version)
+            },
+            before: Vec::new(),
+        };
         self.entries.insert(sequence.get(), entry);
         Ok(())
     }
 
     fn freeze(&mut self, batch: &[Sequence], edition: &Edition) -> Result<(), String> {
-        if !self.frozen.is_empty() {
+        if !self.frozen.is_empty() && !self.is_frozen_unsure {
             return Err("S20: a batch is frozen while another one is".to_owned());
         }
         if batch.is_empty() || !batch.is_sorted() {
@@ -205,12 +432,13 @@ impl Ledger {
             if *count > edition.batch_size(name) {
                 return Err(format!("S20: {count} mutations of {name} in one batch"));
             }
-            let fate = entry.map(|entry| entry.fate);
+            let fate = entry.map(|entry| if entry.may_be_undone { Fate::Pending } else { entry.fate });
             // A conflict that turned out to be none is sent again.
             if !matches!(fate, Some(Fate::Pending | Fate::Conflict | Fate::Probed)) {
                 return Err(format!("S1: {} is frozen although it is {fate:?}", sequence.get()));
             }
         }
+        self.is_frozen_unsure = false;
         self.frozen = batch.to_vec();
         self.batches.insert(batch.to_vec());
         Ok(())
@@ -224,7 +452,7 @@ impl Ledger {
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         let judged: Vec<Sequence> = received.verdicts.iter().map(|(sequence, _)| *sequence).collect();
-        if !judged.is_empty() && judged != self.frozen {
+        if !judged.is_empty() && judged != self.frozen && !self.is_frozen_unsure {
             return Err(format!("S8: verdicts on {judged:?} while {:?} is frozen", self.frozen));
         }
         if received.is_probe && received.is_complete {
@@ -232,6 +460,7 @@ impl Ledger {
             for sequence in std::mem::take(&mut self.frozen) {
                 if let Some(entry) = self.entries.get_mut(&sequence.get()) {
                     entry.fate = Fate::Probed;
+                    entry.judged_at.push(self.rows);
                 }
             }
         }
@@ -285,6 +514,7 @@ impl Ledger {
             }
         };
         entry.fate = fate;
+        entry.judged_at.push(self.rows);
         if let Some(history) = history
             && !history.verdicts_ever(id).any(|given| given.text.contains(&status))
             && fate != Fate::Rejected
@@ -318,6 +548,32 @@ impl Ledger {
         }
         self.checkpoint = Some(next.as_str().to_owned());
         Ok(())
+    }
+}
+
+impl Ledger {
+    /// The mutation, whether another one has its sequence by now or not.
+    pub(crate) fn find(&self, sequence: u64, id: MutationId) -> Option<&Entry> {
+        let is_it = |entry: &&Entry| entry.recorded.id == id;
+        self.entries.get(&sequence).filter(is_it).or_else(|| self.past.iter().find(is_it))
+    }
+
+    /// Every mutation that there ever was.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.past.iter().chain(self.entries.values())
+    }
+
+    /// Whether a batch was frozen, or is what damage may have left of one that was.
+    pub(crate) fn was_frozen(&self, batch: &[Sequence]) -> bool {
+        let may_be_lost = |sequence: &Sequence| {
+            let entry = self.entries.get(&sequence.get());
+            entry.is_none_or(|entry| entry.may_be_lost || entry.may_be_undone || !entry.is_open())
+        };
+        let is_rest = |frozen: &Vec<Sequence>| {
+            batch.iter().all(|sequence| frozen.contains(sequence))
+                && frozen.iter().all(|sequence| batch.contains(sequence) || may_be_lost(sequence))
+        };
+        self.batches.contains(batch) || (self.is_damaged && self.batches.iter().any(is_rest))
     }
 }
 

@@ -43,6 +43,9 @@ fn main() -> ExitCode {
     let mut coverage = Coverage::default();
     for seed in arguments.seed..arguments.seed + arguments.seeds {
         let setup = Setup::new(seed);
+        if arguments.tell {
+            println!("{setup:?}");
+        }
         let outcome = run(&setup, &Options { actions: arguments.steps, is_told: arguments.tell });
         steps += outcome.steps;
         coverage.add(&outcome.coverage);

@@ -106,6 +106,7 @@ impl World {
             Ok(push) => {
                 let checked = invariants::check_request(self, at, tab, &push);
                 checked.unwrap_or_else(|violation| self.violate(violation));
+                self.note_sent(at, tab, &push);
                 let valid = |mutation: &ReceivedMutation| match mutation {
                     ReceivedMutation::Valid(mutation) => Some(mutation.id),
                     ReceivedMutation::Invalid { .. } => None,
@@ -120,6 +121,16 @@ impl World {
         let request =
             Request { client: at, tab, send, body: body.into(), mutations: mutations.into(), is_copy: false };
         self.network.requests.push(request);
+    }
+
+    fn note_sent(&mut self, at: usize, tab: usize, push: &ReceivedPush) {
+        let life = self.clients[at].tabs[tab].life;
+        for mutation in &push.mutations {
+            if let ReceivedMutation::Valid(mutation) = mutation {
+                let numbered = (mutation.client_id.clone(), mutation.sequence);
+                self.clients[at].lives[life].ledger.sent.insert(numbered, mutation.id);
+            }
+        }
     }
 
     /// Something happens to a request.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use objectql_offline::engine::{CompactAfter, Config, SyncSettings};
-use objectql_sync_protocol::{ObjectDefinition, SyncConfig};
+use objectql_sync_protocol::{ObjectDefinition, ObjectName, SyncConfig};
 use serde_json::{Value, json};
 
 use crate::random::Random;
@@ -25,6 +25,8 @@ pub(crate) const OBJECTS: [&str; 7] = ["story", "task", "note", "case", "audit",
 
 /// How many releases of its definitions an app has.
 const EDITIONS: u64 = 4;
+/// How many releases have later versions of its objects than the first one.
+pub(crate) const RELEASES: usize = 3;
 const DEBOUNCES_MS: [u64; 5] = [0, 50, 300, 1000, 5000];
 const BATCH_SIZES: [usize; 5] = [1, 2, 3, 7, 50];
 
@@ -70,6 +72,10 @@ pub(crate) struct Faults {
     pub(crate) clone: usize,
     pub(crate) store_closed: usize,
     pub(crate) deploy: usize,
+    pub(crate) damage: usize,
+    pub(crate) clear: usize,
+    pub(crate) put_back: usize,
+    pub(crate) release: usize,
 }
 
 /// A world before anything happened.
@@ -216,16 +222,31 @@ impl Setup {
     }
 
     /// What an engine is started with.
-    pub(crate) fn config(&self, edition: &Edition) -> Config {
+    pub(crate) fn config(&self, edition: &Edition, release: usize) -> Config {
         let settings = SyncSettings {
             is_automatic: self.is_automatic,
             poll_interval: Some(self.poll_interval),
             is_realtime: self.is_realtime,
         };
         let mut config = Config::new(edition.0.clone(), Some(settings)).expect("valid definitions");
+        config.versions = self.versions(release);
+        config.versions.retain(|(object, _)| edition.defines(object.as_str()));
         config.compact_after = self.compact_after();
         config.is_eager = Random::new(self.seed ^ 0xea6e).chance(250);
         config
+    }
+
+    /// Which versions the objects have in a release, where it is not the first one.
+    pub(crate) fn versions(&self, release: usize) -> Vec<(ObjectName, u32)> {
+        let of = |object: &str, place: u64| {
+            let is_raised =
+                |number: &u64| Random::new(self.seed ^ (number << 40) ^ (place << 50)).chance(500);
+            let raised = (1..=release as u64).filter(is_raised).count();
+            let name = ObjectName::new(object).expect("a valid name");
+            (name, 1 + u32::try_from(raised).unwrap_or_default())
+        };
+        let versions = OBJECTS.iter().zip(1..).map(|(object, place)| of(object, place));
+        versions.filter(|(_, version)| *version > 1).collect()
     }
 
     /// Some compact all the time, some never. Drawn apart, so that the worlds of older scripts stay what they were.
@@ -360,6 +381,18 @@ impl Faults {
         let mut draw = |rates: [usize; 3]| {
             if random.chance(700) { 0 } else { random.pick(&rates) }
         };
-        Self { store_closed: draw([2, 4, 10]), deploy: draw([3, 6, 12]), ..self }
+        let later = Self { store_closed: draw([2, 4, 10]), deploy: draw([3, 6, 12]), ..self };
+        // The next ones as well, so that seeds which once failed keep their worlds.
+        let random = &mut Random::new(seed ^ 0xdb9c);
+        let mut draw = |rates: [usize; 3]| {
+            if random.chance(800) { 0 } else { random.pick(&rates) }
+        };
+        Self {
+            damage: draw([1, 3, 8]),
+            clear: draw([1, 2, 4]),
+            put_back: draw([1, 2, 4]),
+            release: draw([2, 4, 8]),
+            ..later
+        }
     }
 }

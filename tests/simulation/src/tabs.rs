@@ -22,7 +22,7 @@ impl World {
         if client.alive().any(|tab| client.tabs[tab].edition != edition) {
             self.coverage.saw(Sight::TwoEditions);
         }
-        let config = self.setup.config(&self.editions[edition]);
+        let config = self.setup.config(&self.editions[edition], client.release);
         let tab = client.start_tab(config, &mut self.seeds);
         self.give(at, tab, Input::Wake);
     }
@@ -39,6 +39,9 @@ impl World {
         }
         if place.sending.is_some() {
             self.coverage.saw(Sight::CrashWithAnswer);
+        }
+        if place.is_open && !place.is_ready {
+            self.coverage.saw(Sight::CrashMigrating);
         }
         invariants::check_tab(self, at, tab);
         self.clients[at].end_tab(tab);

@@ -80,7 +80,7 @@ fn empty_text() -> Query {
 
 impl World {
     pub(crate) fn load(&mut self, at: usize, tab: usize, object: usize) {
-        let is_there = self.clients.get(at).is_some_and(|client| client.is_awake(tab));
+        let is_there = self.is_usable(at, tab);
         let Some(name) = OBJECTS.get(object).filter(|_| is_there) else { return };
         let object = ObjectName::new(*name).expect("a valid name");
         let request = self.clients[at].request();
@@ -97,7 +97,7 @@ impl World {
         kind: WriteKind,
         value: usize,
     ) {
-        if !self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
+        if !self.is_usable(at, tab) {
             return;
         }
         self.next_token += 1;
@@ -152,10 +152,12 @@ impl World {
             return;
         }
         let first = record.as_str().to_owned();
+        let versions = self.setup.versions(self.clients[at].tabs[tab].release);
+        let version = versions.iter().find(|(name, _)| name == object).map_or(1, |(_, version)| *version);
         let asked = Asked {
             kind: "upsert".to_owned(),
             object: object.to_string(),
-            version: 1,
+            version,
             first,
             second: String::new(),
         };
@@ -199,7 +201,7 @@ impl World {
 
     /// Decides on one of the conflicts, or of the rejected mutations.
     pub(crate) fn decide(&mut self, at: usize, tab: usize, place: usize, choice: Choice) {
-        if !self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
+        if !self.is_usable(at, tab) {
             return;
         }
         let state = self.clients[at].tabs[tab].engine.state();
@@ -250,7 +252,7 @@ impl World {
             _ => Sight::ResolvedRecord,
         });
         let client = &self.clients[at];
-        let entry = client.ledger.entries.get(&sequence.get());
+        let entry = client.life_of(tab).ledger.entries.get(&sequence.get());
         let opened_at = client.tabs[tab].opened_at;
         if entry.and_then(|entry| entry.conflict_at).is_some_and(|conflict_at| conflict_at <= opened_at) {
             self.coverage.saw(Sight::ParkedAcrossReload);

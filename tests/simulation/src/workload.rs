@@ -1,8 +1,8 @@
 //! What happens next: one generator draws people's deeds, the steps of the machinery in any order, and the faults of this world.
 
-use crate::action::{Action, CarryFate, Choice, Cut, DiskFate, SocketWord, WriteKind};
+use crate::action::{Action, CarryFate, Choice, Cut, DiskFate, Harm, SocketWord, Stored, WriteKind};
 use crate::random::Random;
-use crate::setup::{Faults, OBJECTS, PRICE};
+use crate::setup::{Faults, OBJECTS, PRICE, RELEASES};
 use crate::world::World;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -87,6 +87,10 @@ impl Workload {
         }
         if !place.lock_news.is_empty() && self.random.chance(700) {
             return Some(Action::Lock { client, tab });
+        }
+        if world.setup.faults.release > 0 && world.can_migrate(client, tab) && self.random.chance(700) {
+            let most = self.random.pick(&[0, 1, 1, 2, 5, 1000]);
+            return Some(Action::Migrate { client, tab, most });
         }
         if place.socket.is_some() && self.random.chance(200) {
             return Some(Action::Socket { client, tab, word: self.random.pick(&SOCKET_WORDS) });
@@ -281,6 +285,39 @@ impl Workload {
         }
         if world.setup.has_late_requests() && self.random.chance(faults.clone) {
             return Some(Action::Clone { client });
+        }
+        self.store_fault(world, client)
+    }
+
+    /// One of the faults of what is stored.
+    fn store_fault(&mut self, world: &World, client: usize) -> Option<Action> {
+        const HARMS: [Harm; 4] = [Harm::Flip, Harm::Truncated, Harm::Empty, Harm::Gone];
+        const STORED: [Stored; 5] =
+            [Stored::Row, Stored::Row, Stored::Segment, Stored::Segment, Stored::Root];
+        let faults = world.setup.faults;
+        if self.random.chance(faults.damage) {
+            let (what, harm) = (self.random.pick(&STORED), self.random.pick(&HARMS));
+            let (place, bit) = (self.random.below(1000), self.random.below(100_000));
+            return Some(Action::Damage { client, what, place, harm, bit });
+        }
+        if self.random.chance(faults.clear) {
+            return Some(Action::Clear { client });
+        }
+        if world.setup.has_late_requests() && self.random.chance(faults.put_back) {
+            if world.clients[client].saved.is_none() || self.random.chance(500) {
+                return Some(Action::Save { client });
+            }
+            return Some(Action::PutBack { client });
+        }
+        if self.random.chance(faults.release) {
+            // Forwards as a rule.
+            let latest = world.clients[client].latest_release;
+            let number = if self.random.chance(600) {
+                RELEASES.min(latest + 1)
+            } else {
+                self.random.below(latest + 1)
+            };
+            return Some(Action::Release { client, number });
         }
         None
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use objectql_offline::engine::{Announcement, Answer, Event, Input, Now, Output, Reply, RequestId};
+use objectql_offline::engine::{Announcement, Answer, Input, Now, Output, Reply, RequestId};
 use objectql_offline::error::Error;
 use objectql_sync_protocol::{Timestamp, realtime::ServerFrame};
 
@@ -90,6 +90,12 @@ impl World {
             Action::Disk { client, tab, fate } => self.use_disk(client, tab, fate),
             Action::CloseStore { client, fate, ms } => self.close_store(client, fate, ms),
             Action::Deploy { client, edition } => self.deploy(client, edition),
+            Action::Release { client, number } => self.release(client, number),
+            Action::Migrate { client, tab, most } => self.migrate(client, tab, most),
+            Action::Damage { client, what, place, harm, bit } => self.damage(client, what, place, harm, bit),
+            Action::Clear { client } => self.clear(client),
+            Action::Save { client } => self.save(client),
+            Action::PutBack { client } => self.put_back(client),
             Action::Load { client, tab, object } => self.load(client, tab, object),
             Action::Compact { client, tab, fate } => self.use_disk_to_compact(client, tab, fate),
             Action::Report { client, tab } => self.report(client, tab),
@@ -155,6 +161,7 @@ impl World {
             self.coverage.saw(Sight::StaleAnswer);
         }
         let after = place.engine.folded();
+        self.note_ready(at, tab);
         if after != before && self.clients[at].tabs[tab].is_alive {
             invariants::check_rows(self, at, tab, before, after);
         }
@@ -166,7 +173,7 @@ impl World {
             // Its shell let go of it while it was still talking.
             return;
         }
-        let rows = u64::try_from(self.clients[at].disk.len()).unwrap_or(u64::MAX);
+        let rows = u64::try_from(self.clients[at].life_of(tab).disk.len()).unwrap_or(u64::MAX);
         match output {
             Output::Append { append, key, bytes } => {
                 self.trace.note(&(1, key, bytes.len()));
@@ -175,12 +182,12 @@ impl World {
                 }
                 self.ask_store(at, tab, StoreCall::Append { append, key, bytes });
             }
-            Output::Begin { read, .. } => {
+            Output::Begin { read, may_create } => {
                 self.trace.note(&(8, read));
                 if self.clients[at].tabs[tab].is_open {
                     self.coverage.saw(Sight::LeftBehind);
                 }
-                self.ask_store(at, tab, StoreCall::Begin { read });
+                self.ask_store(at, tab, StoreCall::Begin { read, may_create });
             }
             Output::ReadSegments { read, segments } => {
                 self.trace.note(&(9, segments.len()));
@@ -233,7 +240,7 @@ impl World {
             Output::Reply { request, result } => self.reply(at, tab, request, result),
             Output::Notice(notice) => {
                 self.trace.tell(|| format!("           {at}.{tab} tells {notice:?}"));
-                invariants::hear_notice(self, at, &notice);
+                invariants::hear_notice(self, at, tab, &notice);
             }
         }
     }
@@ -259,23 +266,34 @@ impl World {
         match (call, result) {
             (Call::Open, Ok(_)) => {
                 place.is_open = true;
+                let folded = usize::try_from(place.engine.folded()).unwrap_or(usize::MAX);
+                place.opened_at = place.opened_at.max(folded);
                 invariants::check_tab(self, at, tab);
             }
             // A tab whose open failed is no database: its shell lets go of it.
-            (Call::Open, Err(_)) => self.clients[at].end_tab(tab),
+            (Call::Open, Err(error)) => {
+                if let Error::DefinitionOutdated(_) = error {
+                    self.coverage.saw(Sight::OutdatedOpen);
+                }
+                self.clients[at].end_tab(tab);
+            }
             (Call::Write { token: Some(token) }, result) => {
                 if matches!(&result, Err(error) if error.code() == "TRANSACTION_CONFLICT") {
                     self.coverage.saw(Sight::TransactionConflict);
                 }
-                invariants::check_promise(self, at, token, &result);
+                invariants::check_promise(self, at, tab, token, &result);
             }
             (Call::Sync { is_follower: true }, Ok(_)) => self.coverage.saw(Sight::FollowerSync),
-            (Call::Write { token: None } | Call::Decide | Call::Load | Call::Sync { .. }, _) => {}
+            (Call::Migrate, Ok(Reply::Existed(false))) => self.coverage.saw(Sight::PortionStale),
+            (
+                Call::Write { token: None } | Call::Decide | Call::Migrate | Call::Load | Call::Sync { .. },
+                _,
+            ) => {}
         }
     }
 
     fn call_sync(&mut self, at: usize, tab: usize) {
-        if !self.clients.get(at).is_some_and(|client| client.is_awake(tab)) {
+        if !self.is_usable(at, tab) {
             return;
         }
         let request = self.clients[at].request();
@@ -363,13 +381,9 @@ impl World {
         if self.clients.len() >= MAX_CLIENTS {
             return;
         }
-        if let Some(client) = self.clients.get(at).filter(|client| !client.disk.is_empty()) {
+        if let Some(client) = self.clients.get(at).filter(|client| !client.life().disk.is_empty()) {
             let copy = client.copy();
-            let shared = client.disk.iter().flat_map(|row| &row.row.events).filter_map(|event| match event {
-                Event::Opened { client_id } | Event::Renamed { client_id } => Some(client_id),
-                _ => None,
-            });
-            shared.for_each(|id| self.server.share(id));
+            self.share(copy.life());
             self.clients.push(copy);
             self.coverage.saw(Sight::Cloned);
         }
@@ -386,7 +400,8 @@ impl World {
     fn restore(&mut self, number: usize) {
         if self.server.restore(number) {
             self.coverage.saw(Sight::ServerRestored);
-            let is_pending = |client: &Client| client.ledger.entries.values().any(|it| it.is_pending());
+            let is_pending =
+                |client: &Client| client.life().ledger.entries.values().any(|it| it.is_pending());
             if self.clients.iter().any(is_pending) {
                 self.coverage.saw(Sight::RestoredWithPending);
             }
