@@ -489,12 +489,20 @@ impl Engine {
         let mut loading = *loading;
         let (root, folded, is_last) = (loading.root_number(), loading.folded(), loading.is_last);
         let rows = std::mem::take(&mut loading.rows);
+        // Left behind by a compaction: rows are in the root that this tab has not read.
+        let before =
+            (self.is_open && self.log.folded > 0).then(|| (self.state.client_id.clone(), self.untaken()));
         self.log.root = Some(root);
         self.log.folded = folded;
         self.log.note_root_through(folded);
         self.damage.append(std::mem::take(&mut loading.damage));
         let (state, absent) = loading.finish();
         self.begin_with(now, state, absent);
+        if let Some((client_id, untaken)) = before
+            && client_id != self.state.client_id
+        {
+            self.note_loss_behind(untaken);
+        }
         // A root that was written meanwhile may have the row that said so in it.
         self.tell_loss();
         self.log.phase = Phase::Reading { read };

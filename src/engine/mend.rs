@@ -172,13 +172,27 @@ impl Engine {
         self.untold = Some(Untold { at, details: Vec::new(), untaken });
     }
 
+    /// The database has another client id than before rows that this tab never read, and in one of them something may be said to be lost. What
+    /// of that was taken by the server meanwhile nobody knows any more: better one too many is named than one too few.
+    pub(crate) fn note_loss_behind(&mut self, mut untaken: Vec<(MutationId, String)>) {
+        untaken.retain(|mutation| self.is_gone(mutation));
+        if let Some(untold) = &mut self.untold {
+            untaken.retain(|(id, _)| !untold.untaken.iter().any(|(known, _)| known == id));
+            untold.untaken.append(&mut untaken);
+        } else if !untaken.is_empty() && !has(Defect::LossUntold) {
+            let details = vec!["rows that this tab had not read".to_owned()];
+            self.untold = Some(Untold { at: self.log.folded, details, untaken });
+        }
+    }
+
+    fn is_gone(&self, (mutation, _): &(MutationId, String)) -> bool {
+        self.state.find_pending(*mutation).is_none() && self.state.find_rejected(*mutation).is_none()
+    }
+
     /// Tells the app of a loss that was found, once what is left was read again.
     pub(crate) fn tell_loss(&mut self) {
         let Some(untold) = self.untold.take_if(|untold| untold.at <= self.log.folded) else { return };
-        let is_lost = |(mutation, _): &(MutationId, String)| {
-            self.state.find_pending(*mutation).is_none() && self.state.find_rejected(*mutation).is_none()
-        };
-        let lost = untold.untaken.into_iter().filter(is_lost).map(|(_, json)| json);
+        let lost = untold.untaken.into_iter().filter(|mutation| self.is_gone(mutation)).map(|(_, json)| json);
         let notice = data_loss("damaged", &array_text(lost), &untold.details);
         self.outputs.push_back(Output::Notice(notice));
     }

@@ -1,9 +1,9 @@
-//! Whether the simulator would find anything: deliberate defects, one at a time, each found within 500 seeds.
+//! Whether the simulator would find anything: deliberate defects, one at a time, each found within 1,000 seeds.
 
 use objectql_sync_protocol::defect::{Defect, choose};
 use simulation::{Options, Setup, calm, run};
 
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 1000;
 
 #[test]
 fn every_deliberate_defect_is_found() {
