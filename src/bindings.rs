@@ -137,12 +137,12 @@ impl Driver {
     }
 
     /// The rows a query finds: `[stamps, unknown, stale, ahead]`, see `Found`; the last only where there is something in it. Or rows of a
-    /// portion of that.
+    /// portion of that; of the empty portion, which comes last, what the query finds, and nothing is ahead any more.
     #[wasm_bindgen(unchecked_return_type = "[Uint32Array, string, Uint32Array, Uint32Array[]?]")]
     pub fn find(&self, object: &str, query: &str, portion: Option<Vec<u32>>) -> Result<Array, JsValue> {
         self.read(|engine| match portion {
-            None => engine.find_rows(object, Query::parse(query)?),
-            Some(numbers) => engine.introduce(object, &numbers),
+            Some(numbers) if !numbers.is_empty() => engine.introduce(object, &numbers),
+            end => engine.find_rows(object, Query::parse(query)?, end.is_some()),
         })
         .map(found_to_js)
     }
@@ -185,12 +185,14 @@ impl Driver {
     /// What changed in the results of live queries, or of one of them, since they were last told: `[live, start, removed, found]`
     /// each.
     #[wasm_bindgen(js_name = liveChanges, unchecked_return_type = "[number, number, number, [Uint32Array, string, Uint32Array, Uint32Array[]?]][]")]
-    pub fn live_changes(&self, only: Option<u32>) -> Result<Array, JsValue> {
+    pub fn live_changes(&self, only: Option<u32>, is_introduced: Option<bool>) -> Result<Array, JsValue> {
         let to_js = |(LiveChange { live, start, removed, .. }, found): (LiveChange, Found)| {
             let found = JsValue::from(found_to_js(found));
             [JsValue::from(live), start.into(), removed.into(), found].into_iter().collect::<Array>()
         };
-        self.read(|engine| Ok(engine.live_changes(only).into_iter().map(to_js).collect()))
+        self.read(|engine| {
+            Ok(engine.live_changes(only, is_introduced == Some(true)).into_iter().map(to_js).collect())
+        })
     }
 
     /// Pushes and pulls until both are drained; gives a report.

@@ -124,7 +124,7 @@ fn count() -> Vec<u64> {
     for _ in 0..2 {
         let mut query = Some(query.clone());
         count(&mut |database| {
-            database.engine.find_rows("task", query.take().unwrap()).unwrap();
+            database.engine.find_rows("task", query.take().unwrap(), false).unwrap();
         });
     }
     let ids: Vec<_> = (0..100).map(|at| id(at * 13)).collect();

@@ -61,20 +61,21 @@ export interface LocalDriver extends Driver {
    */
   get(object: string, idJson: string): string | undefined;
   find(object: string, queryJson: string): Found;
-  /** Rows of a portion of what is ahead of others, see {@link Found}. */
-  find(object: string, queryJson: '', portion: Uint32Array): Found;
+  /** Rows of a portion of what is ahead, see {@link Found}; of the empty portion, which comes last, what the query finds. */
+  find(object: string, queryJson: string, portion: Uint32Array): Found;
   /** Changes whenever a record does. */
   revision(): number;
   takeStale(): Uint32Array;
   watch(object: string, queryJson: string): number;
   unwatch(live: number): void;
-  liveChanges(only?: number): LiveChange[];
+  /** Of all live queries, or of one; nothing is put off where the page was introduced to what was ahead. */
+  liveChanges(only?: number, isIntroduced?: boolean): LiveChange[];
 }
 
 /**
  * Records that the driver found: the stamps of their states in order; those that this page does not know yet, as the JSON text of an
  * array in the order of their first places, or empty; and stamps that are to be forgotten first. Where the page knows so few of them that
- * making objects of the others would take it long, there are no stamps: it is to find what is ahead, portion by portion, and then ask again.
+ * making objects of the others would take it long, there are no stamps: it is to find what is ahead, portion by portion, and then all.
  */
 export type Found = [stamps: Uint32Array, unknown: string, stale: Uint32Array, ahead?: Uint32Array[] | undefined];
 
@@ -108,6 +109,9 @@ export interface DriverClass {
   open(optionsJson: string, hooks: DriverHooks): Promise<LocalDriver>;
   destroy(name: string, isInMemory: boolean): Promise<void>;
 }
+
+/** Comes after the portions of what is ahead. */
+export const NO_ROWS = new Uint32Array();
 
 /** What is thrown by a read that can be made when something else is done. */
 export class NotReady extends Error {

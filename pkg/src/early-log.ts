@@ -29,8 +29,8 @@ export interface Asked {
 export interface EarlyRow {
   readonly number: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Whether it is there, and durable. */
-  isInLog: boolean;
+  /** Whether it is there, and durable; `unknown` while the disk is asked for it. */
+  isInLog: boolean | 'unknown';
 }
 
 /**
@@ -58,7 +58,7 @@ export class EarlyLog {
   add(asked: Asked): EarlyRow | undefined {
     if (this.#isStopped) return undefined;
     const number = ++this.#count;
-    const row = { number, bytes: encodeRow(this.by, number, asked), isInLog: false };
+    const row: EarlyRow = { number, bytes: encodeRow(this.by, number, asked), isInLog: false };
     this.#waiting.push(row);
     if (!this.#isRunning) void this.#run();
     this.#isRunning = true;
@@ -75,11 +75,18 @@ export class EarlyLog {
     let database: IDBDatabase | undefined;
     try {
       await lookAtJournal(this.#name);
+      // Whoever stops it may be about to delete the database.
+      if (this.#isStopped) return;
       database = await open(this.#name);
       await renewJournal(this.#name);
       while (!this.#isStopped && this.#waiting.length > 0) {
         const rows = this.#waiting.splice(0);
-        this.#appending = append(database, rows, this.#durability).then(() => rows.forEach((row) => { row.isInLog = true; }));
+        const note = (isInLog: EarlyRow['isInLog']) => rows.forEach((row) => { row.isInLog = isInLog; });
+        note('unknown');
+        this.#appending = append(database, rows, this.#durability).then(() => note(true), (error: unknown) => {
+          note(false);
+          throw error;
+        });
         await this.#appending;
       }
       this.#isRunning = false;

@@ -13,6 +13,8 @@ export interface Ends {
 
 /** What can be asked for early, and whether it resolves with text. The answer to anything else may be of any size, or rests on what was read. */
 const EARLY = { create: true, createEach: true, update: true, upsert: true, delete: false, bulkDelete: false, updateMany: false, deleteMany: false };
+/** How long a database that could not be opened waits for an append that is under way: 1 second. It may be held up for ever by a frozen tab. */
+const PATIENCE_MS = 1000;
 /** What is longer waits for the driver: 256 KiB. */
 const MOST_TEXT = 256 << 10;
 
@@ -49,19 +51,24 @@ export class EarlyWrites {
     });
   }
 
-  /** The database is open: what waits is handed over, and what follows goes there at once. */
-  async handOver(ends: Ends): Promise<void> {
-    await this.#stop();
+  /** The database is open: what waits is handed over, and what follows goes there at once. In memory, it is not the one that has the early rows. */
+  async handOver(ends: Ends, isInMemory: boolean): Promise<void> {
+    await (isInMemory ? this.#stopSoon() : this.#stop());
     this.creates.flush();
     this.ends = ends;
+    if (isInMemory) this.failure = errorWithCode('STORAGE_FAILED', 'IndexedDB could not be opened');
     this.#end();
   }
 
   /** It could not be opened. */
   async fail(error: ObjectqlError): Promise<void> {
-    await this.#stop();
+    await this.#stopSoon();
     this.failure = error;
     this.#end();
+  }
+
+  async #stopSoon(): Promise<void> {
+    await Promise.race([this.#stop(), new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))]);
   }
 
   async #stop(): Promise<void> {
@@ -82,7 +89,8 @@ export class EarlyWrites {
   }
 
   async #outcome(row: EarlyRow | undefined, kind: Write, object: string, first: string | Uint8Array, second: string): Promise<unknown> {
-    if (this.ends === undefined) throw row?.isInLog ? kept(this.failure!) : this.failure;
+    if (this.failure !== undefined && row !== undefined && row.isInLog !== false) throw kept(this.failure);
+    if (this.ends === undefined) throw this.failure;
     const { driver } = this.ends;
     if (!row?.isInLog) return await driver.write(kind, object, first, second);
     const answer = (await driver.write('early', '', String(this.#log!.by), String(row.number))) as string;
@@ -97,6 +105,6 @@ export class EarlyWrites {
 
 /** What is told of a write that is in the log of a database that could not be opened. */
 function kept(failure: ObjectqlError): ObjectqlError {
-  const message = `the write is kept and will be made when the database is opened, which was not possible now (${failure.code}: ${failure.message})`;
+  const message = `the write is or may be kept, and is made when the database is opened, which was not possible now (${failure.code}: ${failure.message})`;
   return errorWithCode('STORAGE_UNKNOWN', message, { cause: failure });
 }

@@ -45,7 +45,7 @@ export class Databases {
       const shared = await this.#join(name, settings, user);
       return { shared, ends: await shared.ends() };
     });
-    const opened = beginning.then(({ ends }) => early.handOver(ends), async (error: ObjectqlError) => {
+    const opened = beginning.then(({ ends, shared }) => early.handOver(ends, shared.isInMemory), async (error: ObjectqlError) => {
       await early.fail(error);
       user.events.emit('error', error);
       throw error;

@@ -1,4 +1,4 @@
-import { type LocalDriver, nextTask, NotReady } from './driver.js';
+import { type LocalDriver, nextTask, NO_ROWS, NotReady, whenLoaded } from './driver.js';
 import { type Find, Shapes } from './expand.js';
 import type { Watch } from './live-query.js';
 import type { EncodedQuery } from './queries.js';
@@ -26,6 +26,8 @@ export class Reading implements Reader {
   readonly #rows = new Rows();
   readonly #shapes: Shapes;
   readonly #lives = new Map<number, Live>();
+  /** The queries to whose records the page was introduced, and that are about to be asked again. */
+  readonly #introduced = new Set<string>();
 
   constructor(driver: LocalDriver, objects: readonly ObjectDefinition[]) {
     this.#driver = driver;
@@ -100,9 +102,12 @@ export class Reading implements Reader {
     this.#tell(new Set(concerned.map(([live]) => live)));
   }
 
-  /** Shows the results that changed, and those that are due. Of the one that is asked for alone it throws what is in the way. */
-  #tell(due: Set<number>, only?: number): void {
-    for (const [live, start, removed, found] of this.#driver.liveChanges(only)) {
+  /**
+   * Shows the results that changed, and those that are due. Of the one that is asked for alone it throws what is in the way; it may be one whose
+   * records the page was introduced to.
+   */
+  #tell(due: Set<number>, only?: number, isIntroduced = false): void {
+    for (const [live, start, removed, found] of this.#driver.liveChanges(only, isIntroduced)) {
       const records = this.#rows.read(found);
       const ahead = found[3];
       if (ahead === undefined) {
@@ -118,13 +123,14 @@ export class Reading implements Reader {
       try {
         if (live?.isLate === false) live.show();
       } catch (thrown) {
-        if (id === only || !(thrown instanceof NotReady)) throw thrown;
-        this.#showLater(id, thrown.prepare);
+        const loading = id === only ? undefined : whenLoaded(this.#driver, thrown);
+        if (loading === undefined) throw thrown;
+        this.#showLater(id, () => loading);
       }
     }
   }
 
-  /** Shows the result of a live query when the page knows its records. */
+  /** Shows the result of a live query when what it wants is there. */
   #showLater(id: number, prepare: (object: string) => Promise<void>): void {
     const live = this.#lives.get(id);
     // Somebody is at it already, and looks again.
@@ -132,21 +138,26 @@ export class Reading implements Reader {
     live.isLate = true;
     const show = () => {
       live.isLate = false;
-      if (this.#lives.has(id)) this.#tell(new Set([id]), id);
+      if (this.#lives.has(id)) this.#tell(new Set([id]), id, true);
     };
     prepare(live.object).then(show).catch((thrown: unknown) => {
       live.isLate = false;
-      if (thrown instanceof NotReady) this.#showLater(id, thrown.prepare);
-      else live.fail(thrown);
+      const loading = whenLoaded(this.#driver, thrown);
+      if (loading === undefined) live.fail(thrown);
+      else this.#showLater(id, () => loading);
     });
   }
 
   readonly #find: Find = (object, queryJson) => {
-    const found = this.#driver.find(object, queryJson);
+    const key = `${object} ${queryJson}`;
+    const found = this.#introduced.delete(key) ? this.#driver.find(object, queryJson, NO_ROWS) : this.#driver.find(object, queryJson);
     const records = this.#rows.read(found);
     const ahead = found[3];
-    if (ahead !== undefined) throw new NotReady(() => this.#introduce(object, ahead));
-    return records;
+    if (ahead === undefined) return records;
+    throw new NotReady(async () => {
+      await this.#introduce(object, ahead);
+      this.#introduced.add(key);
+    });
   };
 
   /** Makes objects of records, of each portion in a task of its own: others want to run between. */

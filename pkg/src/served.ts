@@ -1,4 +1,4 @@
-import { type Answer, type Found, type LiveChange, type LocalDriver, whenLoaded } from './driver.js';
+import { type Answer, type Found, type LiveChange, type LocalDriver, NO_ROWS, whenLoaded } from './driver.js';
 import { errorWithCode } from './errors.js';
 import { Shapes, type Shape } from './expand.js';
 import {
@@ -205,19 +205,18 @@ export class ServedDriver {
 
   /** Finds what was walked over: it was just found, so nothing is missing in memory, and what the page is said to know it gets. */
   #findAll(wanted: readonly Finding[]): Finding[] {
-    return wanted.map(([object, json]) => {
-      let found = this.#driver!.find(object, json);
-      if (this.#introduce(object, found)) found = this.#driver!.find(object, json);
-      return [object, json, found];
-    });
+    const driver = this.#driver!;
+    const founds = wanted.map(([object, json]) => driver.find(object, json));
+    if (founds.every(([, , , ahead]) => ahead === undefined)) return wanted.map(([object, json], at) => [object, json, founds[at]!]);
+    // The page reads all in the order in which it was made.
+    for (const found of founds) this.#say(['ahead', found]);
+    wanted.forEach(([object], at) => this.#introduce(object, founds[at]!));
+    return wanted.map(([object, json]) => [object, json, driver.find(object, json, NO_ROWS)]);
   }
 
-  /** Sends what the page is to know before the others, if there is such; whether there was. */
-  #introduce(object: string, [stamps, unknown, stale, ahead]: Found): boolean {
-    if (ahead === undefined) return false;
-    this.#say(['ahead', [stamps, unknown, stale]]);
+  /** Sends what the page is to know before the others. */
+  #introduce(object: string, [, , , ahead = []]: Found): void {
     for (const portion of ahead) this.#say(['ahead', this.#driver!.find(object, '', portion)]);
-    return true;
   }
 
   #watch(id: number, object: string, query: EncodedQuery): typeof ANSWERED {
@@ -250,37 +249,43 @@ export class ServedDriver {
   }
 
   #show(changes: LiveChange[], due: Set<number>): void {
+    const driver = this.#driver!;
     const ids = new Map([...this.#lives].map(([id, { number }]) => [number, id]));
-    const sent: LiveChange[] = [];
-    for (const [number, ...change] of changes) {
+    const toSent = ([number, ...change]: LiveChange): LiveChange => {
       const id = ids.get(number) ?? -1;
       due.add(id);
-      const live = this.#lives.get(id);
-      // What was ahead is known now, and the change is made anew.
-      if (live !== undefined && this.#introduce(live.object, change[2])) changes.push(...this.#driver!.liveChanges(number));
-      else sent.push([id, ...change]);
+      return [id, ...change];
+    };
+    let sent = changes.map(toSent);
+    const late = changes.filter(([, , , [, , , ahead]]) => ahead !== undefined);
+    if (late.length > 0) {
+      // The page reads all in the order in which it was made.
+      this.#say(['live', sent, []]);
+      for (const [number, , , found] of late) this.#introduce(this.#lives.get(ids.get(number) ?? -1)?.object ?? '', found);
+      sent = late.flatMap(([number]) => driver.liveChanges(number, true)).map(toSent);
     }
+    const expanded = [...due].filter((id) => this.#lives.get(id)?.shape?.objects.size);
+    const plain = [...due].filter((id) => !expanded.includes(id)).map((id): [number, Finding[]] => [id, []]);
     // What the page is said to know now must get there, whatever comes of the rest.
-    const related: [number, Finding[]][] = [];
+    if (sent.length + plain.length > 0) this.#say(['live', sent, plain]);
     const failed: [number, unknown][] = [];
-    for (const id of due) {
-      const live = this.#lives.get(id);
+    for (const id of expanded) {
+      const { object, query, shape } = this.#lives.get(id)!;
       try {
-        const [, ...walked] = live?.shape?.objects.size ? this.#walk(live.object, live.query, live.shape) : [];
-        related.push([id, this.#findAll(walked)]);
+        const [, ...walked] = this.#walk(object, query, shape);
+        this.#say(['live', [], [[id, this.#findAll(walked)]]]);
       } catch (thrown) {
         failed.push([id, thrown]);
       }
     }
-    if (sent.length + related.length > 0) this.#say(['live', sent, related]);
     for (const [id, thrown] of failed) {
       const fail = (failure: unknown) => {
         this.#unwatch(id);
         this.#say(['threw', id, failureOf(failure)]);
       };
-      const loading = whenLoaded(this.#driver!, thrown);
+      const loading = whenLoaded(driver, thrown);
       // Not in memory any more, as where the driver was left behind by others and began anew.
-      if (loading !== undefined) loading.then(() => this.#show(this.#driver!.liveChanges(), new Set([id])), fail);
+      if (loading !== undefined) loading.then(() => this.#show(driver.liveChanges(), new Set([id])), fail);
       else fail(thrown);
     }
   }

@@ -175,6 +175,7 @@ impl Shell {
             channel.post_waiting();
         }
         if is_kept && self.log.is_shared() {
+            self.hint();
             self.leader.take();
             // With the lead goes the socket.
             self.handle(Input::Leader(false));
@@ -186,7 +187,16 @@ impl Shell {
     fn come_back(self: &Rc<Self>) {
         if !self.is_closed.get() && self.log.is_shared() {
             self.listen_to_tabs();
+            self.hint();
             self.stand(false);
+        }
+    }
+
+    /// Has the other tabs look at the log: what is under way while the page goes may end without a word.
+    fn hint(&self) {
+        if let Some(channel) = &*self.channel.borrow() {
+            channel.announce(&Announcement::Rows { key: u64::MAX, after: None, bytes: Vec::new() });
+            channel.post_waiting();
         }
     }
 

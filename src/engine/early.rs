@@ -20,7 +20,7 @@ use crate::error::Error;
 /// How long a decision waits for a store that fails, before it is tried although nobody writes: 15 seconds. Whether there is room again only a
 /// write can tell.
 const RETRY: Duration = Duration::from_secs(15);
-/// So many outcomes are kept for pages that have not asked for them yet. Those of other tabs' pages nobody will.
+/// So many outcomes of what other tabs' pages asked for are kept: nobody may come for them. Whoever asked for those of this page's does.
 const MOST_ANSWERS: usize = 256;
 /// The most text of one that is decided: what comes of it and what its page is told fit in one row. Pages ask for less.
 const MOST_TEXT: usize = 1 << 20;
@@ -185,6 +185,10 @@ impl Engine {
     /// no row: who waits for it waits until all is decided that can be.
     pub(crate) fn handle_early(&mut self, request: RequestId, by: (TabId, u64)) {
         if by.1 == 0 {
+            if let Some(error) = self.log.health.error.clone() {
+                // Nobody knows when it works again, and opening is not to wait for that.
+                return self.reply(request, Err(error));
+            }
             self.early.waiting.push((by, request));
             return self.answer_all_decided();
         }
@@ -205,8 +209,12 @@ impl Engine {
                 let (_, request) = self.early.waiting.remove(place);
                 self.reply(request, Ok(Reply::Early(text.clone())));
             } else if self.early.answers.iter().all(|(known, _)| known != by) {
-                if self.early.answers.len() == MOST_ANSWERS {
-                    self.early.answers.remove(0);
+                let is_other = |((tab, _), _): &((TabId, u64), String)| self.config.asker != Some(*tab);
+                let others = self.early.answers.iter().filter(|answer| is_other(answer)).count();
+                if others == MOST_ANSWERS
+                    && let Some(oldest) = self.early.answers.iter().position(is_other)
+                {
+                    self.early.answers.remove(oldest);
                 }
                 self.early.answers.push((*by, text.clone()));
             }

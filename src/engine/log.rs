@@ -445,6 +445,7 @@ impl Engine {
                 if root.body.folded < self.log.reread_for.min(self.log.folded) && known != Some(number) =>
             {
                 // It was begun before what is lost was written down, and may have it.
+                self.log.phase = Phase::Unread;
                 self.begin_over();
             }
             Ok(root) if self.log.folded > 0 && root.body.folded <= self.log.folded => {
@@ -452,6 +453,7 @@ impl Engine {
                 self.compaction.note_root(bytes.len());
                 self.log.root = Some(number);
                 self.log.gap_under = None;
+                self.log.note_root_through(root.body.folded);
                 self.find_absent_anew(&root);
                 let known = root.body.folded + 1..=self.log.folded;
                 for (_, row) in rows.iter().filter(|(key, _)| known.contains(key)) {
@@ -684,6 +686,7 @@ impl Engine {
                 queue.into_iter().partition(|job| matches!(job, Job::Open { .. }));
             self.log.queue = opening.into();
             self.fail_jobs(now, others, &error);
+            self.fail_early(&error);
         }
         self.fail_jobs(now, append.jobs, &error);
         if self.log.must_open {

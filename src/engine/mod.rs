@@ -572,15 +572,16 @@ impl Engine {
         Ok(self.collections.introduce(&object, numbers))
     }
 
-    /// The records a query finds, those that the page knows already by their stamps only.
+    /// The records a query finds, those that the page knows already by their stamps only; nothing is put off where it was introduced to
+    /// what was ahead.
     ///
     /// # Errors
     /// `UNKNOWN_OBJECT`
-    pub fn find_rows(&mut self, object: &str, mut query: Query) -> Result<Found, Error> {
+    pub fn find_rows(&mut self, object: &str, mut query: Query, is_introduced: bool) -> Result<Found, Error> {
         let definition = self.readable(object)?;
         query.search_in(definition);
         let object = definition.name.clone();
-        Ok(self.collections.find(&object, &query))
+        Ok(self.collections.find(&object, &query, is_introduced))
     }
 
     /// What is computed of groups of records, as a JSON array; with what a transaction wrote, if one is named.
@@ -683,9 +684,9 @@ impl Engine {
         self.collections.unwatch(live);
     }
 
-    /// What changed in the results of live queries, or of one of them, since they were last told.
-    pub fn live_changes(&mut self, only: Option<u32>) -> Vec<(LiveChange, Found)> {
-        self.collections.changes(only)
+    /// What changed in the results of live queries, or of one of them, since they were last told; likewise.
+    pub fn live_changes(&mut self, only: Option<u32>, is_introduced: bool) -> Vec<(LiveChange, Found)> {
+        self.collections.changes(only, is_introduced)
     }
 
     /// The stamps that the page need not keep any more.

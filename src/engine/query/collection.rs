@@ -78,7 +78,7 @@ pub struct Found {
     /// The states that the page need not keep any more: to be forgotten before the unknown ones are read.
     pub stale: Vec<u32>,
     /// Where the page knows so few of them that all at once would hold it up, there is nothing else but this: the numbers of those that it
-    /// does not know, in portions. With [`Engine::introduce`](super::super::Engine::introduce) it gets to know them, and then asks again.
+    /// does not know, in portions. With [`Engine::introduce`](super::super::Engine::introduce) it gets to know them, and then asks for all.
     pub ahead: Vec<Vec<u32>>,
 }
 
@@ -254,10 +254,10 @@ impl Collections {
         Some(text)
     }
 
-    /// The rows a query finds.
-    pub(crate) fn find(&mut self, object: &ObjectName, query: &Query) -> Found {
+    /// The rows a query finds; all at once, whatever it takes, where the page was introduced to what was ahead.
+    pub(crate) fn find(&mut self, object: &ObjectName, query: &Query, is_introduced: bool) -> Found {
         let (numbers, ..) = self.entry(object).run(query);
-        self.for_page(object, &numbers)
+        if is_introduced { self.hand_over(object, &numbers) } else { self.for_page(object, &numbers) }
     }
 
     /// How a query is answered, as JSON.
@@ -301,8 +301,8 @@ impl Collections {
     }
 
     /// How the results of live queries changed since they were last told, or of one of them. One of which the page is to get to know
-    /// records first counts as not told.
-    pub(crate) fn changes(&mut self, only: Option<u32>) -> Vec<(LiveChange, Found)> {
+    /// records first counts as not told, until it was introduced to them.
+    pub(crate) fn changes(&mut self, only: Option<u32>, is_introduced: bool) -> Vec<(LiveChange, Found)> {
         let mut changes = Vec::new();
         for (object, collection) in &mut self.list {
             let Collection { lives, rows, indexes, .. } = collection;
@@ -314,6 +314,10 @@ impl Collections {
         changes
             .into_iter()
             .map(|(object, mut change)| {
+                if is_introduced {
+                    let found = self.hand_over(&object, &change.rows);
+                    return (change, found);
+                }
                 let found = self.for_page(&object, &change.rows);
                 if !found.ahead.is_empty() {
                     let lives = &mut self.entry(&object).lives;
@@ -345,29 +349,26 @@ impl Collections {
     }
 
     fn for_page(&mut self, object: &ObjectName, numbers: &[RowNumber]) -> Found {
-        let (bytes, mut ahead) = self.unknown_among(object, numbers);
-        // Not for what is half of all that a page may know: of that it would never know all.
-        if self.page.bytes > MOST_KNOWN && bytes < MOST_KNOWN / 2 {
+        if self.page.bytes > MOST_KNOWN {
             self.forget_all();
-            (_, ahead) = self.unknown_among(object, numbers);
         }
+        let ahead = self.unknown_among(object, numbers);
         if ahead.len() > 1 {
             return Found { ahead, stale: self.take_stale(), ..Found::default() };
         }
         self.hand_over(object, numbers)
     }
 
-    /// How many bytes rows have, and which of them the page does not know, in portions.
-    fn unknown_among(&self, object: &ObjectName, numbers: &[RowNumber]) -> (usize, Vec<Vec<RowNumber>>) {
-        let (mut bytes, mut in_portion, mut portions) = (0, 0, Vec::new());
+    /// Which of the rows the page does not know, in portions.
+    fn unknown_among(&self, object: &ObjectName, numbers: &[RowNumber]) -> Vec<Vec<RowNumber>> {
+        let (mut in_portion, mut portions) = (0, Vec::new());
         let rows = self.get(object).map(|collection| &collection.rows);
         for number in numbers {
             let Some(row) = rows.and_then(|rows| rows.get(*number)) else { continue };
-            let length = row.fields.as_str().len();
-            bytes += length;
             if row.known_in == self.page.memory {
                 continue;
             }
+            let length = row.fields.as_str().len();
             in_portion += length;
             if in_portion > MOST_AT_ONCE || portions.is_empty() {
                 in_portion = length;
@@ -377,7 +378,7 @@ impl Collections {
                 portion.push(*number);
             }
         }
-        (bytes, portions)
+        portions
     }
 
     fn hand_over(&mut self, object: &ObjectName, numbers: &[RowNumber]) -> Found {

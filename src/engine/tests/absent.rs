@@ -250,7 +250,7 @@ fn a_live_query_of_an_object_that_was_empty_goes_on_in_a_tab_that_was_left_behin
     world.tabs[slow].inbox.clear();
     world.give(slow, Input::Nudge);
     world.settle();
-    world.tabs[slow].engine.live_changes(Some(live));
+    world.tabs[slow].engine.live_changes(Some(live), false);
     assert_eq!(world.find(slow, "draft").len(), 12);
     assert!(world.tabs[slow].notices.iter().any(|notice| matches!(notice, Notice::Change(_))));
     world.write(0, create("draft", json!({ "id": "later" }))).unwrap();

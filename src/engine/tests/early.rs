@@ -206,6 +206,20 @@ fn a_refusal_is_told_to_the_page_or_else_to_the_app_of_the_tab_that_decided() {
     assert_eq!(world.outcome(own, 4).0, "!");
 }
 
+#[test]
+fn a_page_gets_the_outcome_of_all_that_it_asked_for_however_much_that_was() {
+    let mut world = World::empty(local());
+    for number in 1..=600 {
+        let page = if number % 2 == 0 { PAGE } else { PAGE + 1 };
+        world.ask(page, number, creation(&format!("s{number}")));
+    }
+    world.config.asker = Some(TabId(PAGE));
+    let own = world.open_tab();
+    for number in (2..=600).step_by(2) {
+        assert_eq!(world.outcome(own, number).0, "=", "{number}");
+    }
+}
+
 /// Goal: nothing that was asked later overtakes what could not be decided for want of room, and that is not lost.
 #[test]
 fn where_there_is_no_room_it_waits_and_nothing_overtakes_it() {

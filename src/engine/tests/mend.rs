@@ -922,6 +922,25 @@ fn the_one_who_writes_a_loss_down_sees_what_the_others_see() {
     assert_eq!(ids(&world, x, "draft"), ids(&world, later, "draft"));
 }
 
+/// Goal: a root that knows nothing of a loss, and of which nobody heard, is found by whoever looks again, and what is written goes on.
+#[test]
+fn a_root_that_landed_behind_a_loss_is_found_though_nobody_said_so() {
+    let mut world = compacting_a_damaged_row();
+    let (x, open) = world.start_tab();
+    while world.tabs[x].store.is_some() {
+        world.serve_store(x);
+    }
+    assert_eq!(world.reply(x, open), Ok(Reply::Done));
+    world.serve_step(0);
+    world.tabs[x].inbox.clear();
+    world.crash(0);
+    world.give(x, Input::Nudge);
+    world.settle();
+    world.write(x, create("draft", json!({ "id": "after" }))).unwrap();
+    let later = world.open_tab();
+    assert_eq!(drafts(&world, x), drafts(&world, later));
+}
+
 #[test]
 fn the_one_who_wrote_a_loss_down_compacts() {
     let (mut world, x) = raced();

@@ -48,7 +48,7 @@ fn synced() -> World {
 fn a_new_database_takes_the_place_of_one_that_is_gone() {
     let mut world = synced();
     let live = world.tabs[0].engine.watch_query("story", Query::parse("{}").unwrap()).unwrap();
-    world.tabs[0].engine.live_changes(Some(live));
+    world.tabs[0].engine.live_changes(Some(live), false);
     let before = world.tabs[0].engine.status().client_id;
     let call = world.start_write(0, story("late"));
     clear(&mut world, 0);
@@ -58,7 +58,7 @@ fn a_new_database_takes_the_place_of_one_that_is_gone() {
     };
     world.settle();
     assert_eq!(ids(&world, 0, "story"), [] as [&str; 0]);
-    let changes = world.tabs[0].engine.live_changes(Some(live));
+    let changes = world.tabs[0].engine.live_changes(Some(live), false);
     assert_eq!(changes.iter().map(|(change, _)| change.removed).sum::<usize>(), 2);
     let losses = losses(&world, 0);
     assert_eq!((losses.len(), &losses[0]["reason"]), (1, &json!("cleared")));

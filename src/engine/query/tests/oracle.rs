@@ -379,13 +379,13 @@ fn many_rows_may_change_at_once() {
         );
         let expected = naive(&model, &query);
         for _ in 0..if model.len() == 1500 { 12 } else { 1 } {
-            collections.find(object, &parsed);
+            collections.find(object, &parsed, false);
         }
         assert_eq!(rows(&collections.text(object, &parsed)), expected);
-        for (change, found) in collections.changes(None) {
+        for (change, found) in collections.changes(None, false) {
             result.splice(change.start..change.start + change.removed, found.stamps);
         }
-        assert_eq!(result, collections.find(object, &parsed).stamps);
+        assert_eq!(result, collections.find(object, &parsed, false).stamps);
         let explained = collections.explain(object, &parsed);
         assert_eq!(explained.starts_with(r#"{"index":["a"]"#), model.len() == 1500, "{explained}");
     }
@@ -441,7 +441,7 @@ fn live_queries_tell_what_changed_and_nothing_else() {
             change(&mut world, &mut model, &mut collections, object);
             let before = results.clone();
             let mut told = Vec::new();
-            for (change, found) in collections.changes(None) {
+            for (change, found) in collections.changes(None, false) {
                 for stamp in &found.stale {
                     known.remove(stamp);
                 }
@@ -473,7 +473,7 @@ fn live_queries_tell_what_changed_and_nothing_else() {
             collections.unwatch(id);
         }
         change(&mut world, &mut model, &mut collections, object);
-        assert_eq!(collections.changes(None), []);
+        assert_eq!(collections.changes(None, false), []);
     }
 }
 
