@@ -180,3 +180,40 @@ for (const how of ['a query', 'a live query']) {
     assert.ok(!counts.includes(0), `${counts}: an empty result was shown`);
   });
 }
+
+for (const worker of [false, 'dedicated']) {
+  test(`a live query waits for many records and for what they are related to, none of which is in memory${worker ? ', in a worker' : ''}`, async (t) => {
+    const { openTab } = await world(t);
+    const objects = [
+      { name: 'work', fields: { owner: { type: 'lookup', reference_to: 'person' }, text: { type: 'text' } } },
+      { name: 'person', fields: { name: { type: 'text' } } },
+    ];
+    const filler = await openTab();
+    await filler.evaluate(async (objects) => {
+      const db = await openDb({ objects });
+      await db.bulkCreate('person', Array.from({ length: 3000 }, (_, at) => ({ id: `p${at}`, name: 'n'.repeat(1000) })));
+      for (let from = 0; from < 3000; from += 1000) await db.bulkCreate('work', Array.from({ length: 1000 }, (_, at) => ({ id: from + at, owner: `p${from + at}`, text: 'x'.repeat(1000) })));
+      // Rows are read at opening; what is in segments is not.
+      const segments = () => new Promise((resolve) => {
+        const opening = indexedDB.open(db.name);
+        opening.onsuccess = () => {
+          const counting = opening.result.transaction('segments').objectStore('segments').count(IDBKeyRange.lowerBound(1));
+          counting.onsuccess = () => resolve(counting.result);
+          opening.result.close();
+        };
+      });
+      await until(async () => (await segments()) > 0, 'the rows are segments');
+      await db.close();
+    }, objects);
+    await filler.close();
+    const tab = await openTab();
+    assert.deepEqual(await tab.evaluate(async ({ objects, worker }) => {
+      const db = await openDb({ objects, worker });
+      const seen = [];
+      const rows = await new Promise((resolve, reject) => {
+        db.liveQuery('work', { orderBy: [{ field: 'id' }], expand: { owner: true } }).subscribe(({ rows }) => { seen.push(rows.length); resolve(rows); }, reject);
+      });
+      return [seen[0], rows.every(({ id, owner }) => owner.id === `p${id}`)];
+    }, { objects, worker }), [3000, true]);
+  });
+}
