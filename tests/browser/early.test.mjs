@@ -215,6 +215,40 @@ test('where the wasm cannot be loaded, everything rejects, and what was written 
   assert.deepEqual(found, ['a']);
 });
 
+test('where the disk is held up besides, everything rejects all the same, and nothing waits for it', async (t) => {
+  const { openTab, proxy, release } = await start(t);
+  proxy.files.set(WASM, { body: 'no wasm' });
+  const [holder, tab] = [await openTab(), await openTab()];
+  await holder.evaluate(() => { window.db = startDb(); db.opened.catch(() => undefined); db.create('story', { id: 'first' }).catch(() => undefined); });
+  await whenThere(holder, 1);
+  // As a tab does that was frozen in the midst of a transaction.
+  await holder.evaluate(() => new Promise((resolve) => {
+    indexedDB.open('test').onsuccess = ({ target }) => {
+      const log = target.result.transaction('log', 'readwrite').objectStore('log');
+      const hold = () => { log.count().onsuccess = () => (window.isFree ? target.result.close() : hold()); };
+      hold();
+      resolve();
+    };
+  }));
+  await tab.evaluate(() => {
+    window.db = startDb();
+    window.codes = Promise.all([db.create('story', { id: 'held' }), db.opened].map(codeOf));
+  });
+  release();
+  const codes = await tab.evaluate(async () => [...(await codes), await codeOf(db.close())]);
+  // Nobody knows of the write: that it was under way can be told, or that it had not begun.
+  assert.match(codes[0], /^(STORAGE_UNKNOWN|WASM_FAILED)$/);
+  assert.deepEqual(codes.slice(1), ['WASM_FAILED', 'none']);
+  await holder.evaluate(() => { window.isFree = true; });
+  proxy.files.delete(WASM);
+  const found = await tab.evaluate(async () => {
+    window.db = await openDb();
+    return (await db.find('story')).map(({ id }) => id);
+  });
+  assert.deepEqual(found.filter((id) => id !== 'held'), ['first']);
+  assert.ok(codes[0] === 'STORAGE_UNKNOWN' || !found.includes('held'), 'what was said not to be made is not');
+});
+
 test('a database that a page makes is the one that the driver makes', async (t) => {
   const { openTab, release } = await start(t);
   const tab = await openTab();
