@@ -1,7 +1,7 @@
 // `npm test`: installs what is missing, builds, and runs every test; `npm test -- rust|pkg|browser|check` runs a part of it.
 import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { buildDemo, buildPackage, buildPlainServer, buildServer } from './build.mjs';
 import { Failure, npm, ROOT, run, runAsScript } from './process.mjs';
 import { ensureChromium, ensureRust, ensureWasmTarget } from './setup.mjs';
@@ -25,6 +25,9 @@ const types = [
   ['Types of the driver and of the engine', () => tsc('pkg/test/driver-types')],
   ['Types of the demo', () => npm('run', 'check', '-w', 'www')],
 ];
+
+/** Browser tests of the driver's own end, to which any server is the same: they run against ours only. */
+const OF_ANY_SERVER = ['bfcache', 'calls', 'disk', 'encryption', 'lockless', 'migrations', 'queries', 'segments', 'storage', 'torn', 'transactions', 'worker-mode'];
 
 /** The parts, and the steps of each in order. A step that several parts have runs once. */
 const PARTS = {
@@ -83,7 +86,8 @@ async function testInBrowser(server, folder) {
   const programs = { OBJECTQL_SYNC_SERVER: await buildServer(), OBJECTQL_PLAIN_SERVER: await buildPlainServer() };
   // Browsers wait more than they work: on two cores, two files at a time take a third less than one.
   const atOnce = `--test-concurrency=${Math.max(2, availableParallelism() - 1)}`;
-  await nodeTest(testsIn(folder), { CHROMIUM: await ensureChromium(), OBJECTQL_TEST_SERVER: server, ...programs }, atOnce);
+  const files = testsIn(folder).filter((file) => server === 'real' || !OF_ANY_SERVER.includes(basename(file, '.test.mjs')));
+  await nodeTest(files, { CHROMIUM: await ensureChromium(), OBJECTQL_TEST_SERVER: server, ...programs }, atOnce);
 }
 
 /** The test files of a folder; that there are none is a mistake, not a success. */
