@@ -501,7 +501,7 @@ impl Engine {
         let (state, absent) = loading.finish();
         self.begin_with(now, state, absent);
         if let Some((client_id, untaken)) = before
-            && client_id != self.state.client_id
+            && (client_id != self.state.client_id || !self.damage.is_none())
         {
             self.note_loss_behind(untaken);
         }

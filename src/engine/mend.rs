@@ -172,8 +172,9 @@ impl Engine {
         self.untold = Some(Untold { at, details: Vec::new(), untaken });
     }
 
-    /// The database has another client id than before rows that this tab never read, and in one of them something may be said to be lost. What
-    /// of that was taken by the server meanwhile nobody knows any more: better one too many is named than one too few.
+    /// This tab began anew behind rows that it never read, and either the database has another client id since, as one of them may say that something is lost; or
+    /// what it began with is damaged, and a row will say so. What the server took meanwhile nobody knows any more: better one too many is named than
+    /// one too few.
     pub(crate) fn note_loss_behind(&mut self, mut untaken: Vec<(MutationId, String)>) {
         untaken.retain(|mutation| self.is_gone(mutation));
         if let Some(untold) = &mut self.untold {
@@ -181,7 +182,8 @@ impl Engine {
             untold.untaken.append(&mut untaken);
         } else if !untaken.is_empty() && !has(Defect::LossUntold) {
             let details = vec!["rows that this tab had not read".to_owned()];
-            self.untold = Some(Untold { at: self.log.folded, details, untaken });
+            let at = self.log.folded + u64::from(!self.damage.is_none());
+            self.untold = Some(Untold { at, details, untaken });
         }
     }
 
