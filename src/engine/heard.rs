@@ -27,7 +27,8 @@ pub(crate) struct Heard {
 impl Heard {
     /// Another tab has appended a row. Gives whether it has to be read.
     pub(crate) fn hear(&mut self, row: HeardRow) -> bool {
-        let is_to_be_read = row.bytes.is_empty() || self.rows.len() >= MOST_HEARD;
+        // Of the first row of a log nothing tells in which database it is: there may be another one by now.
+        let is_to_be_read = row.bytes.is_empty() || row.after.is_none() || self.rows.len() >= MOST_HEARD;
         if is_to_be_read {
             self.rows.clear();
         } else {

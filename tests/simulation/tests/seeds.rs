@@ -47,9 +47,11 @@ fn a_world_is_the_same_over_both_stores() {
 }
 
 /// Seeds that failed once, and what was wrong then.
-const FAILED_ONCE: [(u64, &str); 7] = [
+const FAILED_ONCE: [(u64, &str); 9] = [
+    (1047, "a tab that began anew from a damaged root did not say what it had had pending"),
     (1124, "a person whose storage rested decided the same conflict again and again"),
     (1053, "a leader that began anew kept the time at which its compaction had been due, and slept for ever"),
+    (2325, "the first row of a database that was cleared since was taken for one of the next"),
     (4644, "a tab that was left behind was not told of what was lost in rows that it never read"),
     (4771, "a record that came again as it was while a tab was left behind was not seen there any more"),
     (
