@@ -3,7 +3,7 @@ import type { ObjectDefinition, RecordId } from './types.js';
 import { begin, checkEach, copyEach, copyRecord, type Defaults, type Fields, MAX_CALL_LENGTH, MAX_TEXT_LENGTH, stringify, textOf, type Walk } from './values.js';
 
 /** What the driver sets. */
-const SET_BY_DRIVER = ['id', 'created_at', 'updated_at'];
+export const SET_BY_DRIVER = ['id', 'created_at', 'updated_at'];
 
 /** The objects of a database, with the defaults of their fields: those that are values, as the driver has them (`protocol/src/definition.rs`). */
 export function defaultsOf(objects: readonly ObjectDefinition[]): ReadonlyMap<string, Defaults> {

@@ -1,11 +1,7 @@
-import { lookAtJournal, renewJournal, SCHEMA_VERSION } from './journal.js';
+import { done, ended, EVERY_STORE, IDENTITY_KEY, LOG, SCHEMA_VERSION, SEALED_KEY, SEGMENTS } from './indexeddb.js';
+import { lookAtJournal, renewJournal } from './journal.js';
 import type { OpenOptions } from './types.js';
 
-/** The stores, and keys among the segments; as in `src/browser/schema.rs`. */
-const LOG = 'log';
-const SEGMENTS = 'segments';
-const IDENTITY_KEY = -1;
-const SEALED_KEY = -2;
 /** The row's magic, `OQ`, its version, and the place of `Asked` among the events; as in `src/engine/row.rs`. */
 const MAGIC = [0x4f, 0x51];
 const ROW_VERSION = 5;
@@ -100,31 +96,25 @@ export class EarlyLog {
 
 /** Opens the database, and makes it as the driver does. */
 function open(name: string): Promise<IDBDatabase> {
-  return new Promise((resolve, reject) => {
-    const request = indexedDB.open(name, SCHEMA_VERSION);
-    request.onupgradeneeded = ({ oldVersion }) => {
-      const make = (store: string) => request.result.createObjectStore(store, { autoIncrement: true });
-      if (oldVersion < 1) make(LOG);
-      if (oldVersion < 2) make(SEGMENTS).add(crypto.getRandomValues(new Uint8Array(16)), IDENTITY_KEY);
-    };
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
+  const request = indexedDB.open(name, SCHEMA_VERSION);
+  request.onupgradeneeded = ({ oldVersion }) => {
+    const make = (store: string) => request.result.createObjectStore(store, { autoIncrement: true });
+    if (oldVersion < 1) make(LOG);
+    if (oldVersion < 2) make(SEGMENTS).add(crypto.getRandomValues(new Uint8Array(16)), IDENTITY_KEY);
+  };
+  return done(request);
 }
 
 /** Appends rows; errors where nothing of it was done. What is sealed gets nothing that is not. */
 function append(database: IDBDatabase, rows: readonly EarlyRow[], durability: IDBTransactionDurability): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const transaction = database.transaction([LOG, SEGMENTS], 'readwrite', { durability });
-    transaction.oncomplete = () => resolve();
-    transaction.onabort = () => reject(transaction.error);
-    const sealed = transaction.objectStore(SEGMENTS).get(SEALED_KEY);
-    sealed.onsuccess = () => {
-      if (sealed.result !== undefined) return transaction.abort();
-      for (const { bytes } of rows) transaction.objectStore(LOG).add(bytes);
-      transaction.commit();
-    };
-  });
+  const transaction = database.transaction(EVERY_STORE, 'readwrite', { durability });
+  const sealed = transaction.objectStore(SEGMENTS).get(SEALED_KEY);
+  sealed.onsuccess = () => {
+    if (sealed.result !== undefined) return transaction.abort();
+    for (const { bytes } of rows) transaction.objectStore(LOG).add(bytes);
+    transaction.commit();
+  };
+  return ended(transaction);
 }
 
 /** The bytes of a row: the header, and its fields as postcard writes them. */

@@ -1,4 +1,5 @@
 import { errorWithCode } from './errors.js';
+import { done, ended, EVERY_STORE, LOG, ROOT_KEY, SEALED_KEY, SEGMENTS } from './indexeddb.js';
 import type { EncryptionOptions } from './types.js';
 
 /**
@@ -17,15 +18,6 @@ const ALGORITHM = 'AES-GCM';
 const ROW = 0;
 const SEGMENT = 1;
 const ROOT = 2;
-/** The stores, and the key of the root among the segments; as in `src/browser/schema.rs`. */
-const LOG = 'log';
-const SEGMENTS = 'segments';
-const ROOT_KEY = 0;
-/**
- * Where it is noted by which key everything is sealed, in which version; with another byte, that it is being sealed by it. Whoever has no key
- * looks there, and writes nothing any more.
- */
-const SEALED_KEY = -2;
 /** How often the stores are gone through at most, until nothing more is found that is to be sealed. */
 const MOST_PASSES = 3;
 
@@ -94,16 +86,18 @@ export class Cipher {
       database.onversionchange = () => database.close();
       const read = <R>(store: string, request: (store: IDBObjectStore) => IDBRequest<R>) => done(request(database.transaction(store).objectStore(store)));
       const noted = await read(SEGMENTS, (store) => store.get(SEALED_KEY) as IDBRequest<Bytes | undefined>);
-      const ended = new Uint8Array([...keys[0]!.name, VERSION]);
+      // By which key and in which version; with another byte, that it is being done. Whoever has no key looks there, and writes nothing any more.
+      const all = new Uint8Array([...keys[0]!.name, VERSION]);
       // With others at hand, somebody thinks that some of it may still be sealed by them: a tab that had one wrote later, perhaps.
-      if (noted !== undefined && areEqual(noted, ended) && keys.length === 1 && !this.#hasMetOthers) return;
-      const begun = new Uint8Array([...ended, 0]);
+      if (noted !== undefined && areEqual(noted, all) && keys.length === 1 && !this.#hasMetOthers) return;
+      const begun = new Uint8Array([...all, 0]);
       await replace(database, SEGMENTS, SEALED_KEY, noted, begun);
       haveOthersLook(name);
       // A tab without the key may have been writing when it was told.
-      for (let pass = 0, isDone = false; pass < MOST_PASSES && !isDone; pass++) {
+      let isDone = false;
+      for (let pass = 0; pass < MOST_PASSES && !isDone; pass++) {
         isDone = true;
-        for (const store of [LOG, SEGMENTS]) {
+        for (const store of EVERY_STORE) {
           for (const key of await read(store, (store) => store.getAllKeys() as IDBRequest<number[]>)) {
             const old = key < 0 ? undefined : await read(store, (store) => store.get(key) as IDBRequest<Bytes | undefined>);
             if (old === undefined || old.length === 0 || isSealedBy(keys[0]!, old)) continue;
@@ -117,7 +111,7 @@ export class Cipher {
           }
         }
       }
-      await replace(database, SEGMENTS, SEALED_KEY, begun, ended);
+      if (isDone) await replace(database, SEGMENTS, SEALED_KEY, begun, all);
     } finally {
       database.close();
     }
@@ -192,12 +186,8 @@ function areEqual(one: Bytes, other: Bytes): boolean {
 
 /** Puts a value in the place of another one, if that is still there. */
 async function replace(database: IDBDatabase, store: string, key: number, old: Bytes | undefined, value: Bytes): Promise<void> {
-  // Both stores: see `EVERY_STORE` in `src/browser/log.rs`.
-  const transaction = database.transaction([LOG, SEGMENTS], 'readwrite', { durability: 'strict' });
-  const ending = new Promise<void>((resolve, reject) => {
-    transaction.oncomplete = () => resolve();
-    transaction.onabort = () => reject(transaction.error);
-  });
+  const transaction = database.transaction(EVERY_STORE, 'readwrite', { durability: 'strict' });
+  const ending = ended(transaction);
   // Whoever waits for the request hears of it.
   ending.catch(() => undefined);
   const values = transaction.objectStore(store);
@@ -211,13 +201,6 @@ function connect(name: string): Promise<IDBDatabase> {
   // It is there, or was deleted meanwhile: none is made.
   request.onupgradeneeded = () => request.transaction?.abort();
   return done(request);
-}
-
-function done<R>(request: IDBRequest<R>): Promise<R> {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
 }
 
 function withPlace(sealed: Bytes, identity: Bytes, place: number): Bytes {

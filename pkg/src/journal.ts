@@ -1,12 +1,11 @@
+import { done, ended, SCHEMA_VERSION } from './indexeddb.js';
+
 /**
  * How much is written: more than the 4 MiB after which Chromium's LevelDB begins a new file, in values that it neither compresses
  * (they are random) nor keeps apart (from 64 KiB on).
  */
 const VALUES = 90;
 const VALUE_BYTES = 50_000;
-
-/** The version of a database that needs no upgrade: the one in `src/browser/schema.rs`. */
-export const SCHEMA_VERSION = 2;
 
 let due: Promise<boolean> | undefined;
 let known: readonly IDBDatabaseInfo[] = [];
@@ -44,7 +43,7 @@ async function isDue(): Promise<boolean> {
 
 async function renew(scratch: string): Promise<void> {
   if (!(await due)) return;
-  const database = await opened(scratch);
+  const database = await open(scratch);
   try {
     const transaction = database.transaction('fill', 'readwrite', { durability: 'relaxed' });
     const store = transaction.objectStore('fill');
@@ -67,19 +66,8 @@ async function isOpenElsewhere(): Promise<boolean> {
   return held.some(({ name }) => name?.startsWith('objectql-offline:'));
 }
 
-function opened(name: string): Promise<IDBDatabase> {
-  return new Promise((resolve, reject) => {
-    const request = indexedDB.open(name, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore('fill');
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-    request.onblocked = () => reject(new Error('blocked'));
-  });
-}
-
-function ended(transaction: IDBTransaction): Promise<void> {
-  return new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve();
-    transaction.onabort = () => reject(transaction.error);
-  });
+function open(name: string): Promise<IDBDatabase> {
+  const request = indexedDB.open(name, 1);
+  request.onupgradeneeded = () => request.result.createObjectStore('fill');
+  return Promise.race([done(request), new Promise<never>((_, reject) => { request.onblocked = () => reject(new Error('blocked')); })]);
 }

@@ -1,4 +1,4 @@
-import { defaultsOf } from './drafts.js';
+import { defaultsOf, SET_BY_DRIVER } from './drafts.js';
 import { type Driver, nextTask, whenLoaded } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 import type { JsonValue, Migration, MutationEntry, OpenOptions } from './types.js';
@@ -11,8 +11,6 @@ const MOST_KEPT = 8 << 20;
 /** The most bytes that the driver takes for the fields of a record, as JSON in UTF-8. A UTF-16 unit is three of them at most. */
 const MOST_BYTES = 1 << 20;
 const BYTES_PER_UNIT = 3;
-/** What stays as it was, whatever functions return. */
-const KEPT = ['id', 'created_at', 'updated_at'];
 
 /** After so many portions in a row that another tab made stale, tabs of the release before are stopped first: one may write without a pause. */
 const MOST_STALE = 5;
@@ -164,7 +162,8 @@ function runOnMutation(task: Task, mutation: MutationEntry): string {
 /** What becomes of a value by one function after the other, as JSON text: each gets a value of its own. */
 function through(task: Task, value: Data, pick: (step: Migration) => ((value: Data) => unknown) | undefined, name: () => string): string {
   const { object, steps } = task;
-  const kept = KEPT.filter((field) => Object.hasOwn(value, field)).map((field) => [field, value[field]] as const);
+  // What stays as it was, whatever functions return.
+  const kept = SET_BY_DRIVER.filter((field) => Object.hasOwn(value, field)).map((field) => [field, value[field]] as const);
   let text: string | undefined;
   for (const [version, step] of steps) {
     const change = pick(step);
