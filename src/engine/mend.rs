@@ -139,10 +139,7 @@ impl Engine {
         }
         if self.log.is_first_time() {
             if (self.is_open || is_own) && !has(Defect::LossUntold) {
-                self.keep_untold(self.log.folded);
-                if let Some(untold) = &mut self.untold {
-                    untold.details.clone_from(&folded.lost);
-                }
+                self.keep_untold(self.log.folded, folded.lost.clone(), self.untaken());
             }
             return true;
         }
@@ -161,30 +158,33 @@ impl Engine {
         false
     }
 
-    /// Keeps what the server has not taken before what is left is read again, up to the row that says what is lost.
-    pub(crate) fn keep_untold(&mut self, at: u64) {
-        let mut untaken = self.untold.take().map(|untold| untold.untaken).unwrap_or_default();
-        for (id, json) in self.untaken() {
-            if !untaken.iter().any(|(known, _)| *known == id) {
-                untaken.push((id, json));
+    /// Keeps what the server has not taken, to tell what of it is not there any more when the row with the loss is folded and what is left was read again.
+    pub(crate) fn keep_untold(&mut self, at: u64, details: Vec<String>, untaken: Vec<(MutationId, String)>) {
+        let mut all = self.untold.take().map(|untold| untold.untaken).unwrap_or_default();
+        for (id, json) in untaken {
+            if !all.iter().any(|(known, _)| *known == id) {
+                all.push((id, json));
             }
         }
-        self.untold = Some(Untold { at, details: Vec::new(), untaken });
+        self.untold = Some(Untold { at, details, untaken: all });
     }
 
-    /// This tab began anew behind rows that it never read, and either the database has another client id since, as one of them may say that something is lost; or
-    /// what it began with is damaged, and a row will say so. What the server took meanwhile nobody knows any more: better one too many is named than
-    /// one too few.
+    /// This tab began anew behind rows that it never read, and either the database has another client id since, as one of them may say that
+    /// something is lost; or what it began with is damaged, and a row will say so. What the server took meanwhile nobody knows any more: better one
+    /// too many is named than one too few.
     pub(crate) fn note_loss_behind(&mut self, mut untaken: Vec<(MutationId, String)>) {
         untaken.retain(|mutation| self.is_gone(mutation));
-        if let Some(untold) = &mut self.untold {
-            untaken.retain(|(id, _)| !untold.untaken.iter().any(|(known, _)| known == id));
-            untold.untaken.append(&mut untaken);
-        } else if !untaken.is_empty() && !has(Defect::LossUntold) {
-            let details = vec!["rows that this tab had not read".to_owned()];
-            let at = self.log.folded + u64::from(!self.damage.is_none());
-            self.untold = Some(Untold { at, details, untaken });
+        if untaken.is_empty() || has(Defect::LossUntold) {
+            return;
         }
+        let (at, details) = self.untold.as_ref().map_or_else(
+            || {
+                let at = self.log.folded + u64::from(!self.damage.is_none());
+                (at, vec!["rows that this tab had not read".to_owned()])
+            },
+            |untold| (untold.at, untold.details.clone()),
+        );
+        self.keep_untold(at, details, untaken);
     }
 
     fn is_gone(&self, (mutation, _): &(MutationId, String)) -> bool {

@@ -569,7 +569,7 @@ impl Engine {
     /// `UNKNOWN_OBJECT`
     pub fn introduce(&mut self, object: &str, numbers: &[u32]) -> Result<Found, Error> {
         let object = self.readable(object)?.name.clone();
-        Ok(self.collections.introduce(&object, numbers))
+        Ok(self.collections.hand_over(&object, numbers))
     }
 
     /// The records a query finds, those that the page knows already by their stamps only; nothing is put off where it was introduced to

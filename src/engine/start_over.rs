@@ -4,14 +4,15 @@
 //! for all of its records. Nothing of the old one may be written into the new one: its sequences begin again. The app is told what
 //! had not reached the server.
 
+use objectql_sync_protocol::array_text;
+use objectql_sync_protocol::defect::{Defect, has};
+
 use super::absent::{Absent, Loader};
 use super::mend::Damage;
 use super::report::data_loss;
 use super::state::State;
 use super::{Engine, Now, Output};
 use crate::error::Error;
-use objectql_sync_protocol::array_text;
-use objectql_sync_protocol::defect::{Defect, has};
 
 impl Engine {
     /// Forgets everything, and begins with what there is.

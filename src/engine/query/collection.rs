@@ -295,11 +295,6 @@ impl Collections {
         }
     }
 
-    /// The rows with these numbers, whatever they hold by now: of a portion that is not known.
-    pub(crate) fn introduce(&mut self, object: &ObjectName, numbers: &[u32]) -> Found {
-        self.hand_over(object, numbers)
-    }
-
     /// How the results of live queries changed since they were last told, or of one of them. One of which the page is to get to know
     /// records first counts as not told, until it was introduced to them.
     pub(crate) fn changes(&mut self, only: Option<u32>, is_introduced: bool) -> Vec<(LiveChange, Found)> {
@@ -381,7 +376,8 @@ impl Collections {
         portions
     }
 
-    fn hand_over(&mut self, object: &ObjectName, numbers: &[RowNumber]) -> Found {
+    /// The rows with these numbers, whatever they hold by now.
+    pub(crate) fn hand_over(&mut self, object: &ObjectName, numbers: &[RowNumber]) -> Found {
         let stamps = Vec::with_capacity(numbers.len());
         let mut found = Found { stamps, stale: self.take_stale(), ..Found::default() };
         let Some((_, collection)) = self.list.iter_mut().find(|(name, _)| name == object) else {

@@ -155,7 +155,7 @@ fn large(count: i64, bytes: usize) -> (Collections, ObjectDefinition) {
 fn introduce(collections: &mut Collections, object: &ObjectName, found: &Found) -> usize {
     assert!(found.stamps.is_empty() && found.unknown.is_empty(), "a part of it was handed over");
     for portion in &found.ahead {
-        let met = collections.introduce(object, portion);
+        let met = collections.hand_over(object, portion);
         assert_eq!(met.stamps.len(), portion.len());
         assert!(met.ahead.is_empty() && met.unknown.len() <= (1 << 20) + portion.len() + 2);
     }
