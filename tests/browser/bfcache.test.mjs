@@ -34,14 +34,8 @@ async function goBack(tab) {
 
 const follows = (tab, ids) => tab.evaluate((ids) => until(() => live.join() === ids, `${ids}, instead of ${live}`), ids.join());
 
-test('a page that is shown again has what it had, what other tabs wrote and what the server had meanwhile', async (t) => {
-  const { tab, openTab, leave, server, proxy, ledger } = await start(t);
-  proxy.isDown = true;
-  await tab.evaluate(() => write('create', 'mine'));
-  await leave(tab);
-  proxy.isDown = false;
-  const other = await openTab();
-  await other.evaluate(() => until(() => db.status.leader && db.status.pending === 0, 'another one pushes it'));
+/** Another tab and another client write while a page is away that wrote 'mine'; it is kept, has all of it, and the two go on. */
+async function comesBack(tab, other, { server, ledger }) {
   await other.evaluate(() => write('create', 'others'));
   await ledger.settle(other);
   await server.post({ ...elsewhere('theirs'), lastCheckpoint: null });
@@ -49,26 +43,29 @@ test('a page that is shown again has what it had, what other tabs wrote and what
   // Whoever leads pulls by itself when it is looked at; the other one has to be asked.
   await tab.evaluate(() => db.sync());
   await follows(tab, ['mine', 'others', 'theirs']);
-  assert.deepEqual(await tab.evaluate(() => [db.status.leader, db.status.pending]), [false, 0]);
   await tab.evaluate(() => write('create', 'again'));
   await follows(other, ['again', 'mine', 'others', 'theirs']);
   await ledger.settle(tab);
+}
+
+test('a page that is shown again has what it had, what other tabs wrote and what the server had meanwhile', async (t) => {
+  const { tab, openTab, leave, proxy, ...rest } = await start(t);
+  proxy.isDown = true;
+  await tab.evaluate(() => write('create', 'mine'));
+  await leave(tab);
+  proxy.isDown = false;
+  const other = await openTab();
+  await other.evaluate(() => until(() => db.status.leader && db.status.pending === 0, 'another one pushes it'));
+  await comesBack(tab, other, rest);
+  assert.deepEqual(await tab.evaluate(() => [db.status.leader, db.status.pending]), [false, 0]);
 });
 
 test('a page with a driver in a shared worker is kept, and that goes on meanwhile', async (t) => {
-  const { tab, openTab, leave, server, ledger } = await start(t, { worker: 'shared' });
+  const { tab, openTab, leave, ...rest } = await start(t, { worker: 'shared' });
   await tab.evaluate(() => write('create', 'mine'));
   await leave(tab);
   const other = await openTab();
-  await other.evaluate(() => write('create', 'others'));
-  await ledger.settle(other);
-  await server.post({ ...elsewhere('theirs'), lastCheckpoint: null });
-  assert.equal(await goBack(tab), 'kept');
-  await tab.evaluate(() => db.sync());
-  await follows(tab, ['mine', 'others', 'theirs']);
-  await tab.evaluate(() => write('create', 'again'));
-  await follows(other, ['again', 'mine', 'others', 'theirs']);
-  await ledger.settle(tab);
+  await comesBack(tab, other, rest);
 });
 
 /** Goal: a dedicated worker is frozen with its page before it can let go of anything, so that nothing but being alone keeps the page. */

@@ -48,6 +48,19 @@ async function prepare(tab) {
   });
 }
 
+/** Leaves two stories that the server has and three rows with one that it has not; gives the client id. */
+function fill(tab) {
+  return tab.evaluate(async () => {
+    await open();
+    await db.bulkCreate('story', [{ title: 'A' }, { title: 'B' }]);
+    await db.sync();
+    for (const title of ['C', 'D', 'E']) await db.create('story', { title });
+    const { clientId } = db.status;
+    await db.close();
+    return clientId;
+  });
+}
+
 async function again(tab) {
   await reload(tab);
   await prepare(tab);
@@ -55,15 +68,7 @@ async function again(tab) {
 
 test('a damaged row costs what is in it; what is pending beside it and what the server has come back', async (t) => {
   const { tab, ledger } = await start(t);
-  await tab.evaluate(async () => {
-    await open();
-    await db.bulkCreate('story', [{ title: 'A' }, { title: 'B' }]);
-    await db.sync();
-    for (const title of ['C', 'D', 'E']) await db.create('story', { title });
-    window.before = db.status.clientId;
-    await db.close();
-  });
-  const before = await tab.evaluate(() => window.before);
+  const before = await fill(tab);
   const [row] = await tab.evaluate(() => inStore('log', (rows) => {
     const key = [...rows.keys()].at(-2);
     return new Map([[key, flipped(rows.get(key))]]);
@@ -94,15 +99,7 @@ test('a damaged row costs what is in it; what is pending beside it and what the 
 
 test('rows that are missing at the end cost what was in them: the next write finds it out, and goes through', async (t) => {
   const { tab, ledger } = await start(t);
-  await tab.evaluate(async () => {
-    await open();
-    await db.bulkCreate('story', [{ title: 'A' }, { title: 'B' }]);
-    await db.sync();
-    for (const title of ['C', 'D', 'E']) await db.create('story', { title });
-    window.before = db.status.clientId;
-    await db.close();
-  });
-  const before = await tab.evaluate(() => window.before);
+  const before = await fill(tab);
   const rows = await tab.evaluate(() => inStore('log', (rows) => new Map([...rows.keys()].slice(-2).map((key) => [key, undefined]))));
   await again(tab);
   const seen = await tab.evaluate(async () => {

@@ -1,14 +1,14 @@
 //! What a client's log says happened to each of its mutations, kept row by row beside the engines, and checked row by row.
 
+mod damaged;
+mod migrated;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use objectql_offline::engine::{
-    Event, Migrated, Part, Place, Received, Recorded, Row, Subscription, TabId, Verdict,
-};
+use objectql_offline::engine::{Event, Place, Received, Recorded, Row, Subscription, TabId, Verdict};
 use objectql_sync_protocol::{ClientId, Direction, Fields, MutationId, ObjectName, RecordId, Sequence};
 
 use crate::coverage::{Coverage, Sight};
-use crate::migration::is_same;
 use crate::server::history::History;
 use crate::server::parse_checkpoint;
 use crate::setup::{AUDIT, DRAFT, Edition, OBJECTS, PRICE};
@@ -205,122 +205,6 @@ impl Ledger {
             }
         }
         Ok(())
-    }
-
-    /// A row is damaged: what it recorded may be lost, and what it said of other mutations may be unsaid.
-    pub(crate) fn lose_row(&mut self, row: usize) {
-        self.is_damaged = true;
-        for entry in self.entries.values_mut() {
-            entry.may_be_lost |= entry.recorded_at == row;
-            entry.may_be_undone |= entry.judged_at.contains(&row);
-        }
-    }
-
-    /// What the rows up to this one left pending is damaged.
-    pub(crate) fn lose_pending_through(&mut self, row: usize) {
-        self.is_damaged = true;
-        for entry in self.entries.values_mut() {
-            entry.may_be_lost |= entry.recorded_at <= row;
-        }
-    }
-
-    /// All that the rows up to this one led to is damaged.
-    pub(crate) fn lose_all_through(&mut self, row: usize) {
-        self.lose_pending_through(row);
-        for entry in self.entries.values_mut() {
-            entry.may_be_undone |= entry.judged_at.iter().any(|at| *at <= row);
-        }
-    }
-
-    /// What cannot be read is written down.
-    fn mend(&mut self, is_renamed: bool, details: &[String], coverage: &mut Coverage) -> Result<(), String> {
-        if !self.is_damaged || details.is_empty() {
-            return Err(format!("D1: damage is written down that nobody did: {details:?}"));
-        }
-        coverage.saw(Sight::Mended);
-        if is_renamed {
-            self.renamed_at = self.rows;
-            coverage.saw(Sight::MendedRenamed);
-        }
-        self.mended.push((self.rows, details.to_vec()));
-        self.is_collecting = true;
-        self.is_frozen_unsure = true;
-        Ok(())
-    }
-
-    /// Who was opened with an earlier version than there is writes nothing any more (M2).
-    fn check_release(&self, writer: &Writer<'_>) -> Result<(), String> {
-        let is_late = |(object, shape): &(&ObjectName, &Shape)| {
-            shape.newest > writer.version(object) && writer.edition.defines(object.as_str())
-        };
-        match self.shapes.iter().find(is_late) {
-            Some((object, shape)) if !self.is_damaged => {
-                Err(format!("M2: a tab writes that knows less of {object} than version {}", shape.newest))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A portion of an object's data has the shape of a later version (M1, M4).
-    fn migrate(
-        &mut self,
-        migrated: &Migrated,
-        is_new_database: bool,
-        coverage: &mut Coverage,
-    ) -> Result<(), String> {
-        let Migrated { object, version, mutations, records, next, is_last } = migrated;
-        let shape = self.shapes.entry(object.clone()).or_default();
-        if is_new_database {
-            *shape = Shape { version: *version, newest: *version, ..Shape::default() };
-            return Ok(());
-        }
-        coverage.saw(Sight::Migrated);
-        let is_next = if shape.is_under_way() {
-            coverage.saw(Sight::MigratedOn);
-            *version == shape.newest
-        } else {
-            let version = shape.version;
-            *shape = Shape { version, newest: migrated.version, began_at: self.rows, ..Shape::default() };
-            migrated.version > version
-        };
-        let place = std::mem::replace(&mut shape.place, *next);
-        let is_forward = next.sequence >= place.sequence && next.number >= place.number;
-        let within = place.sequence..next.sequence;
-        let is_within = mutations.iter().all(|(sequence, ..)| within.contains(&sequence.get()));
-        let is_new = records.iter().all(|(id, _)| shape.records.insert(id.clone()));
-        if *is_last {
-            (shape.version, shape.place) = (*version, Place::default());
-            shape.records.clear();
-            coverage.saw(Sight::MigrationEnded);
-        }
-        // After damage the versions may be earlier ones, and functions go through their data again.
-        let is_strict = !self.is_damaged;
-        if is_strict && !(is_next && is_forward && is_within && is_new) {
-            return Err(format!("M1: {object} is migrated to {version} from {place:?} to {next:?}"));
-        }
-        for (sequence, part, fields) in mutations.iter().filter(|(_, part, _)| *part == Part::Data) {
-            let Some(entry) = self.entries.get_mut(&sequence.get()) else {
-                return Err(format!(
-                    "M4: the {part:?} of {sequence:?} are migrated, which was never recorded"
-                ));
-            };
-            coverage.saw(Sight::MigratedMutation);
-            let old = entry.recorded.data.replace(fields.clone());
-            // Of one that a rule has settled after a conflict, what is left goes on.
-            let is_left = entry.conflict_at.is_some() || is_same(old.as_ref(), Some(fields));
-            if is_strict && !is_left {
-                return Err(format!("M4: {old:?} of {} became {fields:?}", entry.recorded.id));
-            }
-            entry.version = *version;
-            entry.before.push((self.rows, old));
-        }
-        Ok(())
-    }
-
-    /// Whether the data of a mutation have the version that its object's data have (M5).
-    pub(crate) fn is_up_to_date(&self, entry: &Entry) -> bool {
-        let version = self.shapes.get(&entry.recorded.object).map_or(1, |shape| shape.version);
-        self.is_damaged || entry.recorded.data.is_none() || entry.version >= version
     }
 
     /// Takes note of what takes part from now on.
