@@ -158,8 +158,7 @@ impl Shell {
         if channel.is_none() {
             // Nobody will say that there are rows to read.
             let weak = Rc::downgrade(self);
-            let rows = Announcement::Rows { key: u64::MAX, after: None, bytes: Vec::new() };
-            let look = move || handle_in(&weak, Input::Announced(rows.clone()));
+            let look = move || handle_in(&weak, Input::Announced(Announcement::look()));
             self.poll.replace(Some(Interval::new(POLL_MS, look)));
         }
         self.channel.replace(channel);
@@ -195,7 +194,7 @@ impl Shell {
     /// Has the other tabs look at the log: what is under way while the page goes may end without a word.
     fn hint(&self) {
         if let Some(channel) = &*self.channel.borrow() {
-            channel.announce(&Announcement::Rows { key: u64::MAX, after: None, bytes: Vec::new() });
+            channel.announce(&Announcement::look());
             channel.post_waiting();
         }
     }

@@ -56,6 +56,12 @@ pub enum Announcement {
 }
 
 impl Announcement {
+    /// There may be rows: whoever hears it looks.
+    #[must_use]
+    pub const fn look() -> Self {
+        Self::Rows { key: u64::MAX, after: None, bytes: Vec::new() }
+    }
+
     /// What goes beside the text.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -68,7 +68,7 @@ fn a_follower_that_was_frozen_asks_first() {
 fn a_leader_without_the_key_is_replaced() {
     let mut world = two_tabs();
     world.advance(Duration::from_secs(9));
-    let rows = Announcement::Rows { key: u64::MAX, after: None, bytes: Vec::new() };
+    let rows = Announcement::look();
     world.give(0, Input::Announced(rows));
     while let Some(StoreCall::Read { read, .. }) = world.tabs[0].store.take() {
         world.give(0, Input::ReadFailed { read, error: Error::WrongKey });
