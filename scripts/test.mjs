@@ -8,7 +8,9 @@ import { ensureChromium, ensureRust, ensureWasmTarget } from './setup.mjs';
 
 const cargo = (...args) => run('cargo', args);
 const tsc = (project) => run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', project]);
-const nodeTest = (files, env, ...flags) => run(process.execPath, ['--test', '--test-reporter=spec', ...flags, ...files], { env });
+/** How long a file of tests may take: one that hangs fails, and does not hold up the others. */
+const MOST_MS = 600_000;
+const nodeTest = (files, env, ...flags) => run(process.execPath, ['--test', '--test-reporter=spec', `--test-timeout=${MOST_MS}`, ...flags, ...files], { env });
 
 const lint = [
   ['Formatting of the Rust code', () => cargo('fmt', '--all', '--check')],

@@ -2,7 +2,7 @@ import { done, ended, EVERY_STORE, IDENTITY_KEY, LOG, SCHEMA_VERSION, SEALED_KEY
 import { lookAtJournal, renewJournal } from './journal.js';
 import type { OpenOptions } from './types.js';
 
-/** The row's magic, `OQ`, its version, and the place of `Asked` among the events; as in `src/engine/row.rs`. */
+/** The row's magic, `OQ`, the version of one that asks for something, and the place of `Asked` among the events; as in `src/engine/row.rs`. */
 const MAGIC = [0x4f, 0x51];
 const ROW_VERSION = 5;
 const ASKED = 12;
@@ -117,7 +117,7 @@ function append(database: IDBDatabase, rows: readonly EarlyRow[], durability: ID
   return ended(transaction);
 }
 
-/** The bytes of a row: the header, and its fields as postcard writes them. */
+/** The bytes of a row that asks for something: its fields as postcard writes them. */
 export function encodeRow(by: number, number: number, { kind, object, version, first, second }: Asked): Uint8Array<ArrayBuffer> {
   const parts: (Uint8Array | number[])[] = [varint(by), varint(number), [1, ASKED]];
   for (const part of [kind, object, version, first, second]) {
@@ -127,8 +127,17 @@ export function encodeRow(by: number, number: number, { kind, object, version, f
       parts.push(varint(bytes.length), bytes);
     }
   }
+  return withHeader(ROW_VERSION, parts);
+}
+
+/** The bytes of a row of nobody in which nothing happens. */
+export function encodeEmptyRow(): Uint8Array<ArrayBuffer> {
+  return withHeader(1, [[0, 0, 0]]);
+}
+
+function withHeader(version: number, parts: readonly (Uint8Array | number[])[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, HEADER_BYTES));
-  bytes.set([...MAGIC, ROW_VERSION]);
+  bytes.set([...MAGIC, version]);
   let at = HEADER_BYTES;
   for (const part of parts) {
     bytes.set(part, at);

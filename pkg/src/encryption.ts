@@ -1,3 +1,4 @@
+import { encodeEmptyRow } from './early-log.js';
 import { errorWithCode } from './errors.js';
 import { done, ended, EVERY_STORE, LOG, ROOT_KEY, SEALED_KEY, SEGMENTS } from './indexeddb.js';
 import type { EncryptionOptions } from './types.js';
@@ -18,8 +19,8 @@ const ALGORITHM = 'AES-GCM';
 const ROW = 0;
 const SEGMENT = 1;
 const ROOT = 2;
-/** How often the stores are gone through at most, until nothing more is found that is to be sealed. */
-const MOST_PASSES = 3;
+/** How many rows other tabs may append while one is sealed. */
+const MOST_AHEAD = 32;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 type Value = [place: number, number: number, bytes: Bytes];
@@ -78,7 +79,10 @@ export class Cipher {
     return await Promise.all(values.map(async (value) => (await open(keys, this.#identity, value)) ?? value[2]));
   };
 
-  /** Seals what is stored and not sealed by the key that seals now. It may be left off anywhere: the next opening goes on. */
+  /**
+   * Seals what is stored and not sealed by the key that seals now. It may be left off anywhere: the next opening goes on. From its
+   * first transaction on no tab with another key, or none, writes anything: see {@link Cipher.#fence}.
+   */
   async sealAll(name: string): Promise<void> {
     const keys = await this.#known();
     const database = await connect(name);
@@ -86,34 +90,55 @@ export class Cipher {
       database.onversionchange = () => database.close();
       const read = <R>(store: string, request: (store: IDBObjectStore) => IDBRequest<R>) => done(request(database.transaction(store).objectStore(store)));
       const noted = await read(SEGMENTS, (store) => store.get(SEALED_KEY) as IDBRequest<Bytes | undefined>);
-      // By which key and in which version; with another byte, that it is being done. Whoever has no key looks there, and writes nothing any more.
+      // By which key and in which version; with another byte, that it is being done.
       const all = new Uint8Array([...keys[0]!.name, VERSION]);
-      // With others at hand, somebody thinks that some of it may still be sealed by them: a tab that had one wrote later, perhaps.
-      if (noted !== undefined && areEqual(noted, all) && keys.length === 1 && !this.#hasMetOthers) return;
+      if (noted !== undefined && areEqual(noted, all) && !this.#hasMetOthers) return;
       const begun = new Uint8Array([...all, 0]);
-      await replace(database, SEGMENTS, SEALED_KEY, noted, begun);
+      if (!(await this.#fence(database, noted, begun))) return;
       haveOthersLook(name);
-      // A tab without the key may have been writing when it was told.
-      let isDone = false;
-      for (let pass = 0; pass < MOST_PASSES && !isDone; pass++) {
-        isDone = true;
-        for (const store of EVERY_STORE) {
-          for (const key of await read(store, (store) => store.getAllKeys() as IDBRequest<number[]>)) {
-            const old = key < 0 ? undefined : await read(store, (store) => store.get(key) as IDBRequest<Bytes | undefined>);
-            if (old === undefined || old.length === 0 || isSealedBy(keys[0]!, old)) continue;
-            const place = store === LOG ? ROW : key === ROOT_KEY ? ROOT : SEGMENT;
-            const number = place === ROOT ? numberOf(old) : key;
-            const bytes = await open(keys, this.#identity, [place, number, old]);
-            // What is damaged stays as it is: the driver finds it, and leaves it out.
-            if (bytes === undefined) continue;
-            await replace(database, store, key, old, await seal(keys[0]!, this.#identity, [place, number, bytes]));
-            isDone = false;
-          }
+      for (const store of EVERY_STORE) {
+        for (const key of await read(store, (store) => store.getAllKeys() as IDBRequest<number[]>)) {
+          const old = key < 0 ? undefined : await read(store, (store) => store.get(key) as IDBRequest<Bytes | undefined>);
+          if (old === undefined || old.length === 0 || isSealedBy(keys[0]!, old)) continue;
+          const place = store === LOG ? ROW : key === ROOT_KEY ? ROOT : SEGMENT;
+          const number = place === ROOT ? numberOf(old) : key;
+          const bytes = await open(keys, this.#identity, [place, number, old]);
+          // What is damaged stays as it is: the driver finds it, and leaves it out.
+          if (bytes !== undefined) await replace(database, store, key, old, await seal(keys[0]!, this.#identity, [place, number, bytes]));
         }
       }
-      if (isDone) await replace(database, SEGMENTS, SEALED_KEY, begun, all);
+      await replace(database, SEGMENTS, SEALED_KEY, begun, all);
     } finally {
       database.close();
+    }
+  }
+
+  /**
+   * Notes that all is being sealed, and appends a row to the log that only who has the key can read. A tab appends its rows behind
+   * those it knows, so that one without the key has to read this row first, and stops; whoever writes segments or a root, or rows
+   * before its driver is there, looks at the note in the same transaction. False where another tab has noted something else.
+   */
+  async #fence(database: IDBDatabase, noted: Bytes | undefined, begun: Bytes): Promise<boolean> {
+    const [current] = await this.#known();
+    for (let next = await nextKey(database.transaction(LOG)); ; ) {
+      // Crypto takes longer than a transaction waits, and the others go on writing meanwhile: rows for as many keys as are likely.
+      const first = next;
+      const numbers = Array.from({ length: MOST_AHEAD }, (_, at) => first + at);
+      const rows = await Promise.all(numbers.map((number) => seal(current!, this.#identity, [ROW, number, encodeEmptyRow()])));
+      const transaction = database.transaction(EVERY_STORE, 'readwrite', { durability: 'strict' });
+      const ending = ended(transaction);
+      // Whoever waits for the requests hears of it.
+      ending.catch(() => undefined);
+      const segments = transaction.objectStore(SEGMENTS);
+      const isAsNoted = areSame(await done(segments.get(SEALED_KEY) as IDBRequest<Bytes | undefined>), noted);
+      next = await nextKey(transaction);
+      const row = rows[next - first];
+      if (isAsNoted && row !== undefined) {
+        transaction.objectStore(LOG).add(row, next);
+        segments.put(begun, SEALED_KEY);
+      }
+      await ending;
+      if (!isAsNoted || row !== undefined) return isAsNoted;
     }
   }
 
@@ -180,19 +205,29 @@ function numberOf(bytes: Bytes): number {
   return bytes.length < HEADER_BYTES ? 0 : Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(7, true));
 }
 
+function areSame(one: Bytes | undefined, other: Bytes | undefined): boolean {
+  return one === undefined || other === undefined ? one === other : areEqual(one, other);
+}
+
 function areEqual(one: Bytes, other: Bytes): boolean {
   return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }
 
+/** Which key the next row gets: the last one is never removed. */
+async function nextKey(transaction: IDBTransaction): Promise<number> {
+  const last = await done(transaction.objectStore(LOG).openKeyCursor(null, 'prev'));
+  return last === null ? 1 : (last.key as number) + 1;
+}
+
 /** Puts a value in the place of another one, if that is still there. */
-async function replace(database: IDBDatabase, store: string, key: number, old: Bytes | undefined, value: Bytes): Promise<void> {
+async function replace(database: IDBDatabase, store: string, key: number, old: Bytes, value: Bytes): Promise<void> {
   const transaction = database.transaction(EVERY_STORE, 'readwrite', { durability: 'strict' });
   const ending = ended(transaction);
   // Whoever waits for the request hears of it.
   ending.catch(() => undefined);
   const values = transaction.objectStore(store);
   const found = await done(values.get(key) as IDBRequest<Bytes | undefined>);
-  if (old === undefined ? found === undefined : found !== undefined && areEqual(found, old)) values.put(value, key);
+  if (areSame(found, old)) values.put(value, key);
   await ending;
 }
 

@@ -1,5 +1,7 @@
 //! What goes on the disk is sealed where the app wants that: the facade does it, with WebCrypto (`pkg/src/encryption.ts`).
 
+use std::ops::Range;
+
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
@@ -10,6 +12,8 @@ use crate::error::Error;
 
 /// What a sealed value begins with; nothing else that is stored does.
 const MAGIC: [u8; 2] = *b"OE";
+/// Where the name of its key is in it; what is noted under `schema::SEALED` begins with that.
+const KEY_NAME: Range<u32> = 3..7;
 
 /// What is sealed: it cannot be put in another's place.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +76,13 @@ async fn convert(function: &Function, values: Values) -> Result<Vec<Uint8Array>,
         }
     })?;
     Ok(Array::from(&converted).iter().filter_map(|value| value.dyn_into().ok()).collect())
+}
+
+/// Whether a value may be written beside what is there: where a key is noted by which all is sealed, it has to be by that one.
+pub(crate) fn is_as_noted(noted: Option<&[u8]>, value: &Uint8Array) -> bool {
+    let Some(noted) = noted else { return true };
+    value.subarray(0, 2).to_vec() == MAGIC
+        && noted.starts_with(&value.subarray(KEY_NAME.start, KEY_NAME.end).to_vec())
 }
 
 /// What is sealed cannot be read without a key, and must not be taken for damaged.

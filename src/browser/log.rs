@@ -14,6 +14,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{IdbDatabase, IdbTransaction};
 
+use super::cipher::is_as_noted;
 use super::listener::Listener;
 use super::once::{Filler, Once};
 use super::schema::{self, IDENTITY, LOG, ROOT, SEALED, SEGMENTS, from_exception, to_error};
@@ -339,7 +340,7 @@ impl LogStore {
     }
 
     /// Puts segments into the store, under keys from `first` on if that is given, and takes all out first but those to be kept. Nothing
-    /// is done where the root is another one by now: what is not of this one may be of that.
+    /// is done where the root is another one by now, what is not of this one may be of that, or all is sealed by another key.
     pub(crate) async fn write_segments(
         &self,
         epoch: u32,
@@ -350,6 +351,12 @@ impl LogStore {
         let transaction = self.transaction_in(epoch, &EVERY_STORE, READ_WRITE).await?;
         let ending = Ending::of(&transaction);
         let store = store_of(&transaction, SEGMENTS)?;
+        let noted = get(&store, SEALED)?;
+        if let Some(value) = values.first()
+            && !is_as_noted(bytes_of(noted).await?.as_deref(), value)
+        {
+            return Ok(Written::Stale);
+        }
         if let Some((number, keep)) = keep {
             let root = get(&store, ROOT)?;
             let keys = store.get_all_keys(None, None).map_err(|error| to_error(&error))?;
@@ -385,7 +392,7 @@ impl LogStore {
     }
 
     /// Puts a root in the place of the one with that number, and removes what it makes superfluous. False, and nothing is done,
-    /// where the root is another one by now, or a segment is missing.
+    /// where the root is another one by now, a segment is missing, or all is sealed by another key.
     pub(crate) async fn compact(&self, epoch: u32, new: &NewRoot, value: &Uint8Array) -> Result<bool, Error> {
         let transaction = self.transaction_in(epoch, &EVERY_STORE, READ_WRITE).await?;
         let ending = Ending::of(&transaction);
@@ -502,11 +509,14 @@ async fn replace_root(
     new: &NewRoot,
 ) -> Result<bool, Error> {
     let to_error = |error| to_error(&error);
+    let noted = get(store, SEALED)?;
     let root = get(store, ROOT)?;
     let keys = store.get_all_keys(None, None).map_err(to_error)?;
+    let noted = bytes_of(noted).await?;
     let root = bytes_of(root).await?;
     let keys: Vec<u64> = keys.await.map_err(to_error)?.iter().filter_map(to_key).collect();
     let is_possible = root_number(root.as_deref()) == new.replaces
+        && is_as_noted(noted.as_deref(), value)
         && new.segments.iter().all(|segment| keys.binary_search(segment).is_ok());
     if !is_possible {
         return Ok(false);

@@ -436,11 +436,12 @@ mod tests {
         let [kind, object, first, second] = ["update", "story", "\"é\"", "{\"points\":3}"].map(str::to_owned);
         let asked = Asked { kind, object, version: 200, first, second };
         let row = Row { tab: TabId(1 << 52), number: 300, events: vec![Event::Asked(asked)] };
-        let bytes = row.encode().unwrap();
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text =
+            |row: Row| -> String { row.encode().unwrap().iter().map(|byte| format!("{byte:02x}")).collect() };
         let expected = "4f510564fe92728080808080808008ac02010c067570646174650573746f72\
                         79c8010422c3a9220c7b22706f696e7473223a337d";
-        assert_eq!(text, expected);
+        assert_eq!(text(row), expected);
+        assert_eq!(text(Row { tab: TabId(0), number: 0, events: Vec::new() }), "4f5101bc9089fe000000");
     }
 
     #[test]

@@ -25,18 +25,24 @@ async function prepare(tab) {
       await new Promise((resolve, reject) => Object.assign(transaction, { oncomplete: resolve, onabort: reject }));
       database.close();
     };
-    /** What of the stores begins as what is sealed does, and what does not. */
+    /** What of the stores begins as what is sealed does, and what does not; by how many keys. */
     window.kinds = async () => {
-      const counts = { sealed: 0, plain: 0, noted: '' };
+      const counts = { sealed: 0, plain: 0, noted: '', keys: 0 };
+      const names = new Set();
       for (const name of ['log', 'segments']) {
         await inStore(name, (all) => {
           for (const [key, bytes] of all) {
             if (key === -2) counts.noted = bytes.join();
-            else if (key !== -1 && bytes.length > 0) counts[bytes[0] === 0x4f && bytes[1] === 0x45 ? 'sealed' : 'plain']++;
+            else if (key !== -1 && bytes.length > 0) {
+              const isSealed = bytes[0] === 0x4f && bytes[1] === 0x45;
+              counts[isSealed ? 'sealed' : 'plain']++;
+              if (isSealed) names.add(bytes.slice(3, 7).join());
+            }
           }
           return [];
         });
       }
+      counts.keys = names.size;
       return counts;
     };
     window.titles = async () => (await db.find('story')).map(({ title }) => title).sort();
@@ -252,10 +258,10 @@ test('a row of another database by the same key counts as damaged', async (t) =>
       await db.close();
     }
     const connections = await Promise.all(['ann', 'bob'].map((name) => wait(indexedDB.open(name))));
-    const [ann, bob] = connections.map((database) => database.transaction('log', 'readwrite').objectStore('log'));
-    const key = (await wait(ann.getAllKeys())).at(-1);
-    const row = await wait(connections[0].transaction('log').objectStore('log').get(key));
-    await wait(connections[1].transaction('log', 'readwrite').objectStore('log').put(row, key));
+    const [ann, bob] = connections.map((database) => () => database.transaction('log', 'readwrite').objectStore('log'));
+    const [keys, rows] = await Promise.all([wait(ann().getAllKeys()), wait(ann().getAll())]);
+    // All but the one that made the database.
+    for (const [at, key] of keys.entries()) if (key > 1) await wait(bob().put(rows[at], key));
     connections.forEach((database) => database.close());
     await open('one', { name: 'bob' });
     const reasons = [];
@@ -312,23 +318,42 @@ test('what was sealed in the first version is opened, and sealed anew', async (t
   await ledger.settle(tab);
 });
 
-test('a tab that was open without a key when the database was encrypted writes nothing any more', async (t) => {
-  const { tab, openTab, ledger } = await start(t);
-  await tab.evaluate(async () => {
-    window.db = await openDb();
-    await write('create', 'plain');
+for (const [whose, key] of [['without a key', undefined], ['with the key of before', 'zero']]) {
+  test(`a tab ${whose} that writes and compacts while another one encrypts writes nothing after it`, async (t) => {
+    const { tab, openTab, ledger } = await start(t);
+    const other = await openTab();
+    await prepare(other);
+    await tab.evaluate(async (key) => {
+      if (key === undefined) window.db = await openDb();
+      else await open(key);
+      await db.bulkCreate('story', stories(2_000));
+      window.written = 2_000;
+      window.stopped = (async () => {
+        const others = [];
+        for (let code; code !== 'WRONG_KEY'; ) {
+          const bulk = stories(10).map(({ id: _, ...story }) => story);
+          const codes = await Promise.all([codeOf(db.bulkCreate('story', bulk)), ...Array.from({ length: 5 }, () => codeOf(write('create', crypto.randomUUID())))]);
+          for (const [at, each] of codes.entries()) {
+            code = each;
+            if (code === 'none') written += at === 0 ? 10 : 1;
+            else if (code !== 'WRONG_KEY') others.push(code);
+          }
+        }
+        return others;
+      })();
+      await until(async () => { let root; await inStore('segments', (all) => { root = all.get(0); return []; }); return root; }, 'a compaction');
+    }, key);
+    await other.evaluate((key) => open('one', { previous: key === undefined ? [] : [key] }), key);
+    assert.deepEqual(await tab.evaluate(() => stopped), []);
+    await until(() => other.evaluate(async () => (await kinds()).noted.split(',').length === 5), 'all is sealed');
+    assert.deepEqual(await other.evaluate(async () => [(await kinds()).plain, (await kinds()).keys]), [0, 1]);
+    await other.evaluate(() => write('create', 'sealed'));
+    assert.equal(await tab.evaluate(() => codeOf(db.create('story', { title: 'Never' }))), 'WRONG_KEY');
+    assert.equal(await other.evaluate(() => db.count('story')), await tab.evaluate(() => written) + 1);
+    await tab.close();
+    await ledger.settle(other);
   });
-  const other = await openTab();
-  await prepare(other);
-  await other.evaluate(() => open('one'));
-  await until(() => tab.evaluate(() => codeOf(write('create', crypto.randomUUID())).then((code) => code === 'WRONG_KEY')), 'it is told');
-  await until(() => other.evaluate(async () => (await kinds()).noted.split(',').length === 5), 'all is sealed');
-  assert.equal((await other.evaluate(() => kinds())).plain, 0);
-  await other.evaluate(() => write('create', 'sealed'));
-  assert.equal(await tab.evaluate(() => codeOf(db.create('story', { title: 'Never' }))), 'WRONG_KEY');
-  await tab.close();
-  await ledger.settle(other);
-});
+}
 
 test('two tabs share an encrypted database, compact it, and sync it', async (t) => {
   const { tab, openTab, server, ledger } = await start(t);
