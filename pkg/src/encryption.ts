@@ -171,7 +171,14 @@ async function seal({ key, name }: NamedKey, identity: Bytes, [place, number, by
 
 async function open(keys: readonly NamedKey[], identity: Bytes, [place, number, sealed]: Value): Promise<Bytes | undefined> {
   if (sealed[0] !== 0x4f || sealed[1] !== 0x45) return sealed;
-  if (sealed[2]! > VERSION) throw errorWithCode('STORAGE_OUTDATED', 'it is sealed by a newer version of the package');
+  if (sealed[2]! > VERSION) {
+    // Or it is the version that was changed on the disk.
+    const olden = sealed.slice();
+    olden[2] = VERSION;
+    const bytes = await open(keys, identity, [place, number, olden]).catch(() => undefined);
+    if (bytes === undefined) throw errorWithCode('STORAGE_OUTDATED', 'it is sealed by a newer version of the package');
+    return bytes;
+  }
   const found = keys.find(({ name }) => areEqual(sealed.subarray(3, 7), name));
   const isWhole = sealed.length >= HEADER_BYTES + IV_BYTES && numberOf(sealed) === (sealed[2] === 1 && place === SEGMENT ? 0 : number);
   if (found !== undefined) return isWhole ? await decrypt(found, identity, place, sealed) : undefined;

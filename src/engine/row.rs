@@ -446,9 +446,14 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_told_apart_from_damage() {
-        let mut bytes = sample().encode().unwrap();
-        bytes[2] = VERSION + 1;
-        assert_eq!(Row::decode(&bytes), Err(FormatError::Newer(VERSION + 1)));
+        let mut newer = sample().encode().unwrap();
+        seal::make_newer(&mut newer);
+        assert_eq!(Row::decode(&newer), Err(FormatError::Newer(99)));
+        for version in VERSION + 1..=u8::MAX {
+            let mut damaged = sample().encode().unwrap();
+            damaged[2] = version;
+            assert_eq!(Row::decode(&damaged), Err(FormatError::BadChecksum), "{version}");
+        }
     }
 
     #[test]

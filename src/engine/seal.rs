@@ -5,8 +5,8 @@
 //!         magic  version   xxh32 LE  body
 //! ```
 //!
-//! The version tells a newer format from damage, once the checksum fits: a later format keeps the header and the checksum, or goes into a
-//! later version of the IndexedDB database.
+//! The version tells a newer format from damage: a later format keeps the header, and has its version as the seed of its checksum, so that a
+//! version that was damaged does not pass for a newer one; or it goes into a later version of the IndexedDB database.
 
 use thiserror::Error;
 
@@ -14,8 +14,8 @@ const HEADER_BYTES: usize = 7;
 
 /// XXH32 of a body (Yann Collet, "xxHash fast digest algorithm"): it finds damage as well as a CRC of the same length, and needs
 /// none of a fast CRC's 16 KB of tables, which do not compress.
-fn checksum(body: &[u8]) -> u32 {
-    xxhash_rust::xxh32::xxh32(body, 0)
+fn checksum(body: &[u8], seed: u32) -> u32 {
+    xxhash_rust::xxh32::xxh32(body, seed)
 }
 
 /// Why bytes are not what they should be.
@@ -51,7 +51,7 @@ pub(super) fn finish(mut bytes: Vec<u8>) -> Vec<u8> {
     if let Some((header, body)) = bytes.split_first_chunk_mut::<HEADER_BYTES>()
         && let Some(place) = header.get_mut(3..)
     {
-        place.copy_from_slice(&checksum(body).to_le_bytes());
+        place.copy_from_slice(&checksum(body, 0).to_le_bytes());
     }
     bytes
 }
@@ -67,11 +67,20 @@ pub(super) fn open(bytes: &[u8], magic: [u8; 2], newest: u8) -> Result<&[u8], Fo
     if [*m0, *m1] != magic {
         return Err(FormatError::BadMagic);
     }
-    if checksum(body) != u32::from_le_bytes([*c0, *c1, *c2, *c3]) {
+    let is_newer = *version > newest;
+    let seed = if is_newer { u32::from(*version) } else { 0 };
+    if checksum(body, seed) != u32::from_le_bytes([*c0, *c1, *c2, *c3]) {
         return Err(FormatError::BadChecksum);
     }
-    if *version > newest {
-        return Err(FormatError::Newer(*version));
+    if is_newer { Err(FormatError::Newer(*version)) } else { Ok(body) }
+}
+
+/// Makes something sealed what a later release may write.
+#[cfg(test)]
+pub(super) fn make_newer(bytes: &mut [u8]) {
+    let version = 99;
+    if let Some(([_, _, at, sum @ ..], body)) = bytes.split_first_chunk_mut::<HEADER_BYTES>() {
+        *at = version;
+        *sum = checksum(body, u32::from(version)).to_le_bytes();
     }
-    Ok(body)
 }

@@ -225,6 +225,23 @@ const compactTwice = (tab) => tab.evaluate(async () => {
   await db.close();
 });
 
+test('a version that was damaged on the disk does not pass for that of a newer release, whose values are refused', async (t) => {
+  const { tab } = await start(t);
+  const found = await tab.evaluate(async () => {
+    await open('one');
+    await db.create('story', { title: 'Kept' });
+    await db.close();
+    const change = (start, end) => inStore('log', (all) => [...all].filter(([, bytes]) => bytes.length > 0).map(([key, bytes]) => [key, bytes.fill(7, start, end)]));
+    await change(2, 3);
+    await open('one');
+    const kept = await titles();
+    await db.close();
+    await change(2);
+    return { kept, newer: await codeOf(open('one')) };
+  });
+  assert.deepEqual(found, { kept: ['Kept'], newer: 'STORAGE_OUTDATED' });
+});
+
 test('a segment in the place of another one counts as damaged, also where it has an earlier state of the same record', async (t) => {
   const { tab, ledger } = await start(t);
   await compactTwice(tab);

@@ -418,7 +418,7 @@ fn a_newer_format_is_told_apart_and_nothing_is_overwritten() {
         world.write(0, story(n, 0)).unwrap();
     }
     compact(&mut world);
-    world.stored.root.as_mut().unwrap()[2] = 99;
+    make_newer(world.stored.root.as_mut().unwrap());
     let newer = world.stored.root.clone();
     let (tab, open) = world.start_tab();
     world.settle();

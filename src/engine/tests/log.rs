@@ -383,7 +383,7 @@ fn single_failing_reads_do_not_add_up() {
 fn opening_fails_where_a_newer_release_wrote_a_row() {
     let mut world = World::new(by_hand());
     world.write(0, numbered(1)).unwrap();
-    world.disk[1][2] = 99;
+    make_newer(&mut world.disk[1]);
     let (tab, open) = world.start_tab();
     world.settle();
     assert_eq!(world.reply(tab, open).unwrap_err().code(), "STORAGE_OUTDATED");

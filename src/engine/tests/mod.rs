@@ -32,6 +32,7 @@ use std::time::Duration;
 use objectql_sync_protocol::{Fields, MutationId, ObjectDefinition, ObjectName, RecordId, Timestamp};
 use serde_json::{Value, json};
 
+use super::seal::make_newer;
 use super::sync::answer::{Answer, Features};
 use super::{
     Announcement, Command, CompactAfter, Config, Engine, Event, Input, Need, Notice, Now, Output, Query,
