@@ -45,6 +45,38 @@ export const SYNC = [
   { metric: 'pull100k', title: 'Pull 100,000 records into an empty client', target: 4_000 },
 ];
 
+/** What the driver is meant to reach, against its own figures or those of others in the same run; `least`: or more, else `most`: or less. */
+const AIMS = [
+  { title: 'Create, awaited, beside one raw strict append of the same size (p50)', unit: 'x', most: 1.15, of: (m) => m('driver', 'create') / m('raw-idb', 'limit10k_log_append_1rec_strict_p50') },
+  { title: '1,000 creates at once, strict: faster than a row per record in raw IndexedDB', unit: 'x', least: 15, of: (m) => m('raw-idb', 'concurrentPersisted') / m('driver', 'concurrentPersisted') },
+  { title: 'The same, faster than Dexie', unit: 'x', least: 40, of: (m) => m('dexie', 'concurrentPersisted') / m('driver', 'concurrentPersisted') },
+  { title: '10,000 in one call, until on disk: faster than raw IndexedDB', unit: 'x', least: 10, of: (m) => m('raw-idb', 'bulkPersisted') / m('driver', 'bulkPersisted') },
+  { title: 'Reopen 10,000, first get, beside raw IndexedDB', unit: 'x', most: 0.6, of: (m) => m('driver', 'reopen10k_get') / m('raw-idb', 'reopen10k_get') },
+  { title: 'Reopen 10,000, first query, beside raw IndexedDB', unit: 'x', most: 0.6, of: (m) => m('driver', 'reopen10k_query') / m('raw-idb', 'reopen10k_query') },
+  { title: 'Reopen 100,000, first get, beside raw IndexedDB', unit: 'x', most: 0.75, of: (m) => m('driver', 'reopen100k_get') / m('raw-idb', 'reopen100k_get') },
+  { title: 'Reopen 100,000, first query, beside raw IndexedDB', unit: 'x', most: 0.9, of: (m) => m('driver', 'reopen100k_query') / m('raw-idb', 'reopen100k_query') },
+  { title: 'Get by id, of a record that the page has not read yet', unit: 'µs', most: 3, of: (m) => m('driver', 'getUs') },
+  { title: 'Equality, 2,000 of 10,000, the first time', unit: 'ms', most: 4, of: (m) => m('driver', 'eq20') },
+  { title: 'Equality, 100 of 10,000', unit: 'ms', most: 0.2, of: (m) => m('driver', 'eq1') },
+  { title: 'Newest 20', unit: 'ms', most: 0.05, of: (m) => m('driver', 'sorted') },
+  { title: 'Count', unit: 'ms', most: 0.02, of: (m) => m('driver', 'count') },
+  { title: 'All 10,000', unit: 'ms', most: 18, of: (m) => m('driver', 'scan') },
+  { title: 'Live query, 1 subscription: from durable to the callback', unit: 'ms', most: 0.2, of: (m) => m('driver', 'live1Durable') },
+  { title: 'Live query, 100 subscriptions: the same', unit: 'ms', most: 0.4, of: (m) => m('driver', 'live100Durable') },
+  { title: '100,000 records reopened: memory of the process above that of raw IndexedDB', unit: 'MB', most: 60, of: (m) => (m('driver', 'process_100k') - m('raw-idb', 'process_100k')) * MB },
+  { title: 'Downloaded, brotli', unit: 'KB', most: 120, of: (_, size) => size('driver') / 1024 },
+  ...SYNC.map(({ title, metric, target }) => ({ title, unit: 'ms', most: target, of: (m) => m('driver', metric) })),
+];
+
+/** Of each aim what was measured, and whether that is as good; nothing where some of it was not measured. */
+export function aimsOf({ peers }) {
+  const middle = (peer, metric) => median(peers[peer]?.samples[metric]?.flat() ?? []);
+  return AIMS.map(({ of, ...aim }) => {
+    const value = of(middle, (peer) => peers[peer]?.size?.brotli);
+    return { ...aim, value: Number.isFinite(value) ? value : undefined, isReached: aim.least === undefined ? value <= aim.most : value >= aim.least };
+  });
+}
+
 /** Results as the page needs them: peers, groups of workloads with a bar for each peer, sync. */
 export function summarise(results) {
   const peers = Object.entries(results.peers).map(([key, peer]) => ({

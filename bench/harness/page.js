@@ -129,6 +129,14 @@ export function start(adapter) {
       out.updateFlush = (await timed(() => flush(db)))[0];
 
       if (db.subscribe) {
+        // When the last write was on the disk, as IndexedDB says; of peers that write elsewhere, or later, that is not known.
+        let durableAt = 0;
+        const { transaction } = IDBDatabase.prototype;
+        IDBDatabase.prototype.transaction = function (stores, mode, options) {
+          const made = transaction.call(this, stores, mode, options);
+          if (mode === 'readwrite') made.addEventListener('complete', () => { durableAt = now(); });
+          return made;
+        };
         const extra = makeDocs(liveWrites * 2 + 10, 77);
         const live = async (subs, base) => {
           let waiting = null;
@@ -144,21 +152,25 @@ export function start(adapter) {
           const deadline = now() + (adapter.meta.liveInitial === false ? 0 : 20_000);
           while (firsts < subs && now() < deadline) await new Promise((r) => setTimeout(r, 10));
           const lat = [];
+          const after = [];
           for (let i = 0; i < liveWrites; i++) {
             const sub = (i * 13) % subs;
             const doc = { ...extra[base + i], assignee: ASSIGNEES[sub] };
             const t0 = now();
             const seenAt = new Promise((resolve) => { waiting = { id: doc.id, sub, resolve }; });
             const p = db.createOne(doc);
-            lat.push((await seenAt) - t0);
+            const at = await seenAt;
+            lat.push(at - t0);
+            if (durableAt > t0) after.push(at - durableAt);
             await p;
             await new Promise((r) => setTimeout(r, 5));
           }
           for (const u of unsubs) await u();
-          return lat;
+          return [lat, after];
         };
-        out.live1 = await live(1, 0);
-        out.live100 = await live(100, liveWrites);
+        [out.live1, out.live1Durable] = await live(1, 0);
+        [out.live100, out.live100Durable] = await live(100, liveWrites);
+        IDBDatabase.prototype.transaction = transaction;
       }
       await db.close();
       return out;
