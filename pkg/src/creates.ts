@@ -3,7 +3,7 @@ import type { Driver } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 
 /** How many records cross at once. */
-const MOST = 256;
+const MOST = 1_024;
 
 /** A record that somebody waits for. */
 interface Entry {

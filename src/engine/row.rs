@@ -318,12 +318,12 @@ impl Row {
         };
         let version = self.events.iter().map(since).max().unwrap_or(1);
         let recorded = self.events.iter().flat_map(Event::recorded);
-        let bytes = recorded
+        let about = recorded
             .map(|recorded| RECORDED_BYTES + recorded.data.as_ref().map_or(0, |data| data.as_str().len()));
         // Growing in steps, it would be copied over and over, and leave its memory to nobody.
-        let mut begun = seal::begin(MAGIC, version);
-        begun.reserve(bytes.sum());
-        let bytes = postcard::to_extend(self, begun).map_err(|_| FormatError::BadBody)?;
+        let mut bytes = seal::begin(MAGIC, version);
+        bytes.reserve(about.sum());
+        seal::append(self, &mut bytes)?;
         if bytes.len() > MAX_ROW_BYTES {
             return Err(FormatError::TooLarge);
         }

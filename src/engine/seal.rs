@@ -8,6 +8,8 @@
 //! The version tells a newer format from damage: a later format keeps the header, and has its version as the seed of its checksum, so that a
 //! version that was damaged does not pass for a newer one; or it goes into a later version of the IndexedDB database.
 
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
 use thiserror::Error;
 
 const HEADER_BYTES: usize = 7;
@@ -39,6 +41,33 @@ pub enum FormatError {
     /// More bytes than a row may have.
     #[error("it is larger than 32 MiB")]
     TooLarge,
+}
+
+/// Adds a value to bytes, in postcard's encoding.
+pub(super) fn append(value: &(impl Serialize + ?Sized), bytes: &mut Vec<u8>) -> Result<(), FormatError> {
+    postcard::serialize_with_flavor(value, Bytes(bytes)).map_err(|_| FormatError::BadBody)
+}
+
+/// Bytes that grow by whole texts: `postcard::to_extend` takes them byte by byte, which is most of the work of a commit where a browser
+/// has just compiled the code.
+struct Bytes<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Bytes<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// The beginning of something sealed: its body is to be added.

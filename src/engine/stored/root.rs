@@ -87,12 +87,14 @@ impl Root {
         };
         let mut bytes = seal::begin(MAGIC, version);
         bytes.extend(self.number.to_le_bytes());
-        let bytes = postcard::to_extend(&self.body, bytes);
-        let bytes = bytes
-            .and_then(|bytes| if version > 1 { postcard::to_extend(versions, bytes) } else { Ok(bytes) });
-        let bytes =
-            bytes.and_then(|bytes| if version > 2 { postcard::to_extend(asked, bytes) } else { Ok(bytes) });
-        bytes.map(seal::finish).map_err(|_| FormatError::BadBody)
+        seal::append(&self.body, &mut bytes)?;
+        if version > 1 {
+            seal::append(versions, &mut bytes)?;
+        }
+        if version > 2 {
+            seal::append(asked, &mut bytes)?;
+        }
+        Ok(seal::finish(bytes))
     }
 
     /// Reads a root from its bytes.

@@ -40,15 +40,14 @@ pub(crate) enum Item {
 
 impl Item {
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), FormatError> {
-        let bad = |_| FormatError::BadBody;
         match self {
-            Self::Record(id, base) => encode_record(id, base.as_ref(), out),
-            Self::Pending(pending) => {
-                *out = postcard::to_extend(&**pending, std::mem::take(out)).map_err(bad)?
+            Self::Record(id, base) => {
+                encode_record(id, base.as_ref(), out);
+                Ok(())
             }
-            Self::Unit(unit) => *out = postcard::to_extend(unit, std::mem::take(out)).map_err(bad)?,
+            Self::Pending(pending) => seal::append(&**pending, out),
+            Self::Unit(unit) => seal::append(unit, out),
         }
-        Ok(())
     }
 }
 
@@ -120,8 +119,9 @@ pub(crate) struct Finished {
 
 impl Segment {
     pub(crate) fn new(kind: &Kind) -> Self {
-        let header = seal::begin(MAGIC, VERSION);
-        let bytes = postcard::to_extend(kind, header.clone()).unwrap_or(header);
+        let mut bytes = seal::begin(MAGIC, VERSION);
+        // A name, and perhaps a number: nothing of it can fail.
+        let _ = seal::append(kind, &mut bytes);
         Self { bytes, numbers: Vec::new(), ids: Vec::new() }
     }
 
