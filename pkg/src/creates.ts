@@ -1,5 +1,5 @@
 import { forEachMade, RecordDraft } from './drafts.js';
-import type { Driver } from './driver.js';
+import { crossing, type Driver } from './driver.js';
 import { errorWithCode, toObjectqlError } from './errors.js';
 
 /** How many records cross at once. */
@@ -41,9 +41,17 @@ export class Creates {
     if (this.#waiting.length === 0) return;
     const entries = this.#waiting;
     this.#waiting = [];
+    this.#send(entries);
+  }
+
+  #send(entries: readonly Entry[]): void {
     const text = RecordDraft.texts(entries.map(({ record }) => record));
-    if (text !== undefined) void this.#write(entries, text);
-    else for (const entry of entries) this.#writeAlone(entry);
+    if (text !== undefined) return void this.#write(entries, text);
+    // One has to be looked at by itself, or all of them are too long together.
+    if (entries.length === 1) return this.#writeAlone(entries[0]!);
+    const half = entries.length >> 1;
+    this.#send(entries.slice(0, half));
+    this.#send(entries.slice(half));
   }
 
   #writeAlone(entry: Entry): void {
@@ -58,7 +66,7 @@ export class Creates {
 
   async #write(entries: readonly Entry[], text: string): Promise<void> {
     try {
-      const answer = (await this.#driver.write('createEach', this.#object, text, '')) as string;
+      const answer = (await this.#driver.write('createEach', this.#object, crossing(text), '')) as string;
       let at = 0;
       forEachMade(answer, (outcome, time) => {
         const { record, resolve, reject } = entries[at++] as Entry;

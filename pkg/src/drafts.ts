@@ -1,6 +1,9 @@
 // Records that are to be made: read and copied when that is asked for, and given to the app once they are stored.
 import type { ObjectDefinition, RecordId } from './types.js';
-import { begin, checkEach, copyEach, copyRecord, type Defaults, type Fields, MAX_CALL_LENGTH, MAX_TEXT_LENGTH, stringify, textOf, type Walk } from './values.js';
+import { begin, checkEach, copyEach, copyRecord, type Defaults, type Fields, MAX_CALL_LENGTH, stringify, textOf, type Walk } from './values.js';
+
+/** As much as is in a call's 16 MiB whatever it is: a UTF-16 unit takes three bytes at the most. */
+const MAX_SAFE_LENGTH = Math.floor((16 << 20) / 3);
 
 /** What the driver sets. */
 export const SET_BY_DRIVER = ['id', 'created_at', 'updated_at'];
@@ -32,10 +35,10 @@ export class RecordDraft {
     return textOf(this.#fields, this.#walk);
   }
 
-  /** The text of an array of records; nothing where one of them has to be looked at by itself. */
+  /** The text of an array of records; nothing where one of them has to be looked at by itself, or it is too long for a call. */
   static texts(records: readonly RecordDraft[]): string | undefined {
     const text = stringify(records.map((record) => record.#fields));
-    return text === undefined || text.length > MAX_TEXT_LENGTH || text.includes('\\u') ? undefined : text;
+    return text === undefined || text.length > MAX_SAFE_LENGTH || text.includes('\\u') ? undefined : text;
   }
 
   /** The record as it was stored. Nothing but what the driver puts in was not known before, so nothing else has to come back. */

@@ -1,5 +1,5 @@
 import { encodeNewRecords, RecordDraft } from './drafts.js';
-import { type Answer, type Driver, parse, type Question, whenLoaded, withAnswer, type Write } from './driver.js';
+import { type Answer, crossing, type Driver, parse, type Question, whenLoaded, withAnswer, type Write } from './driver.js';
 import { errorWithCode } from './errors.js';
 import { encodeAggregation, type EncodedQuery, encodeGivenWhere, encodeQuery, encodeWhere } from './queries.js';
 import type { ReadRecord } from './rows.js';
@@ -24,10 +24,6 @@ import type {
   Where,
 } from './types.js';
 import { type Defaults, encodeId, encodeIds, encodeRecord, encodeUpdates } from './values.js';
-
-/** From this length on, in UTF-16 units, a text crosses faster as bytes. */
-const LONG = 1_000;
-const encoder = new TextEncoder();
 
 /** The part of a query that says what to put in from other objects. */
 export type Expanding<Schema, Name extends ObjectName<Schema>, E> = { readonly expand?: E & Expandable<Schema, Name, E> };
@@ -340,11 +336,6 @@ export abstract class Records<Schema extends SchemaOf<Schema> = AnySchema> {
     const encoded = attempt(() => [objectName(object), first(), second()] as const);
     return this.run((driver) => withAnswer(driver.ask(kind, ...encoded(), this.within), parse<R>));
   }
-}
-
-/** A text as it crosses fastest. */
-function crossing(text: string): string | Uint8Array {
-  return text.length > LONG ? encoder.encode(text) : text;
 }
 
 function nothing(): string {

@@ -8,7 +8,7 @@ const MAX_DEPTH = 32;
  * The longest JSON text of a record that is handed to the driver, in UTF-16 units. The driver's own limit is 1 MiB and
  * counted exactly; this one keeps a gigabyte from being copied into wasm memory to find that out.
  */
-export const MAX_TEXT_LENGTH = 2 << 20;
+const MAX_TEXT_LENGTH = 2 << 20;
 
 /** The longest JSON text of a call, likewise: there the driver's limit is 16 MiB. */
 export const MAX_CALL_LENGTH = 32 << 20;
