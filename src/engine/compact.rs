@@ -397,7 +397,8 @@ impl Source<'_> {
             }
             Self::Pending(queue) => Some(Item::Pending(Box::new(find_pending(queue, number)?.clone()))),
             Self::Undo(history) => {
-                history.units().find(|unit| unit.number == number).cloned().map(Item::Unit)
+                let is_it = |unit: &&Unit| unit.number == number && !unit.steps.is_empty();
+                history.units().find(is_it).cloned().map(Item::Unit)
             }
         }
     }

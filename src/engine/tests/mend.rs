@@ -437,6 +437,25 @@ fn what_could_be_taken_back_is_no_loss_to_be_told() {
     assert_eq!(ids(&world, tab, "story").len(), 20);
 }
 
+/// Goal: which writes can be taken back is the same in all tabs, though one has their steps in memory and the other finds them lost.
+#[test]
+fn what_one_tab_can_take_back_is_passed_over_by_all_once_another_cannot() {
+    let mut world = compacted(Config { is_eager: false, ..local() }, 20, 0);
+    let knowing = world.open_tab();
+    world.load(knowing, Need::History).unwrap();
+    assert!(damage_segments(&mut world, |kind| *kind == Kind::Undo) > 0);
+    let tab = world.open_tab();
+    world.load(tab, Need::History).unwrap();
+    world.write(knowing, story(50)).unwrap();
+    let undoable = |world: &World, tab: usize| world.tabs[tab].engine.status().undoable;
+    assert_eq!(world.write(tab, Command::Undo), Ok(Reply::Existed(true)));
+    assert_eq!((undoable(&world, tab), undoable(&world, knowing)), (20, 20));
+    assert_eq!(world.write(tab, Command::Undo), Ok(Reply::Existed(false)));
+    assert_eq!((undoable(&world, tab), undoable(&world, knowing)), (0, 0));
+    assert_eq!(world.write(knowing, Command::Undo), Ok(Reply::Existed(false)));
+    assert_eq!(ids(&world, tab, "story").len(), 20);
+}
+
 #[test]
 fn a_tab_that_has_the_damaged_row_in_memory_reads_everything_again() {
     let mut world = World::leading(by_hand());
