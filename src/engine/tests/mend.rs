@@ -456,6 +456,33 @@ fn what_one_tab_can_take_back_is_passed_over_by_all_once_another_cannot() {
     assert_eq!(ids(&world, tab, "story").len(), 20);
 }
 
+/// Goal: a tab that reads everything again, for whatever reason, names what it knew and does not find: with rows behind what is gone, and
+/// where nothing is left of which one could see that something is missing.
+#[test]
+fn what_is_not_found_again_when_everything_is_read_again_is_told() {
+    for rows_behind in [0, 1] {
+        let mut world = compacted(by_hand(), 4, 12);
+        let tab = world.open_tab();
+        let known: Vec<Value> = world.pending(tab).iter().map(|it| it["id"].clone()).collect();
+        for n in 0..rows_behind {
+            world.write(tab, story(50 + n)).unwrap();
+        }
+        world.stored.root = None;
+        // As a compaction does that finds another root than it knows.
+        world.tabs[tab].engine.begin_over();
+        world.give(tab, Input::Nudge);
+        world.settle();
+        world.write(tab, story(60)).unwrap();
+        let left = world.pending(tab);
+        let losses = losses(&world, tab);
+        let told: Vec<&Value> = losses.iter().flat_map(|it| it["mutations"].as_array().unwrap()).collect();
+        let is_named =
+            |id: &&Value| told.iter().chain(&left.iter().collect::<Vec<_>>()).any(|it| it["id"] == **id);
+        assert!(left.len() < known.len());
+        assert_eq!(known.iter().find(|id| !is_named(id)), None, "{losses:?}");
+    }
+}
+
 #[test]
 fn a_tab_that_has_the_damaged_row_in_memory_reads_everything_again() {
     let mut world = World::leading(by_hand());

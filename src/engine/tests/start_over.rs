@@ -100,6 +100,19 @@ fn a_rejected_mutation_is_named_when_the_data_are_cleared() {
 
 /// Goal: whoever waits is answered, whatever was under way.
 #[test]
+fn what_was_to_be_found_again_is_named_when_the_data_are_cleared_meanwhile() {
+    let mut world = synced();
+    world.tabs[0].engine.begin_over();
+    world.give(0, Input::Nudge);
+    let Some(StoreCall::Begin { read, .. }) = world.tabs[0].store.take() else { panic!("not begun anew") };
+    let first = world.rows_after(0)[..1].to_vec();
+    world.give(0, Input::Begun { read, root: None, rows: first, is_last: false });
+    clear(&mut world, 0);
+    world.settle();
+    assert_eq!(losses(&world, 0)[0]["mutations"][0]["recordId"], "mine");
+}
+
+#[test]
 fn all_that_waits_when_the_database_is_gone_is_answered() {
     let mut world = synced();
     let mutation = mutation_id(&world.pending(0)[0]);
