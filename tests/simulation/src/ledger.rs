@@ -450,8 +450,10 @@ impl Ledger {
     /// Whether a batch was frozen, or is what damage may have left of one that was.
     pub(crate) fn was_frozen(&self, batch: &[Sequence]) -> bool {
         let may_be_lost = |sequence: &Sequence| {
+            // One whose sequence was used again may be, or that would have been a violation.
+            let is_past = self.past.iter().any(|entry| entry.recorded.sequence == Some(*sequence));
             let entry = self.entries.get(&sequence.get());
-            entry.is_none_or(|entry| entry.may_be_lost || entry.may_be_undone || !entry.is_open())
+            is_past || entry.is_none_or(|entry| entry.may_be_lost || entry.may_be_undone || !entry.is_open())
         };
         let is_rest = |frozen: &Vec<Sequence>| {
             batch.iter().all(|sequence| frozen.contains(sequence))
