@@ -47,7 +47,7 @@ fn a_world_is_the_same_over_both_stores() {
 }
 
 /// Seeds that failed once, and what was wrong then.
-const FAILED_ONCE: [(u64, &str); 15] = [
+const FAILED_ONCE: [(u64, &str); 16] = [
     (1047, "a tab that began anew from a damaged root did not say what it had had pending"),
     (1124, "a person whose storage rested decided the same conflict again and again"),
     (1053, "a leader that began anew kept the time at which its compaction had been due, and slept for ever"),
@@ -80,6 +80,10 @@ const FAILED_ONCE: [(u64, &str); 15] = [
     (
         20329,
         "the rest of a frozen batch was not known as such once the sequence of what was lost had another mutation",
+    ),
+    (
+        22994,
+        "a write was refused whose row was gone before its tab could look for it, and that was taken for a lie",
     ),
 ];
 
