@@ -22,7 +22,8 @@ impl Engine {
         self.log.phase = Phase::Reading { read };
         self.outputs.push_back(match self.log.root {
             Some(_) => Output::Read { read, after: self.log.folded },
-            None => Output::Begin { read, may_create: self.log.folded == 0 && !self.log.is_rereading },
+            // Where something was read, it is the same database that is read again.
+            None => Output::Begin { read, may_create: !self.state.has_begun() },
         });
     }
 
@@ -45,7 +46,6 @@ impl Engine {
         if self.log.gap_under != Some(number) {
             self.log.missing.clear();
         }
-        self.log.is_rereading = false;
         let root = bytes.map(Root::decode);
         if self.log.folded == 0 && self.state.has_begun() && !matches!(root, Some(Ok(_))) {
             self.begin_with(now, State::default(), Absent::default());
