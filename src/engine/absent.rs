@@ -358,10 +358,10 @@ impl Engine {
 
     /// The segment is lost: what it held is not there any more.
     pub(crate) fn lose(&mut self, segment: u64) {
-        match self.absent.lose(segment) {
-            Some((Some(object), _)) if self.absent.is_whole(&object) => self.show_all(&object),
-            Some((None, block)) => self.state.history.forget_unfilled(|unit| block.live.has(unit)),
-            _ => {}
+        if let Some((Some(object), _)) = self.absent.lose(segment)
+            && self.absent.is_whole(&object)
+        {
+            self.show_all(&object);
         }
     }
 
@@ -561,7 +561,7 @@ impl Engine {
             }
             Command::Undo | Command::Redo => {
                 needs.push(Need::History);
-                let unit = self.state.history.last(matches!(command, Command::Redo));
+                let (_, unit) = self.state.history.last(matches!(command, Command::Redo));
                 let keys = unit.into_iter().flat_map(|unit| &unit.steps).map(|step| step.key.clone());
                 return needs.extend(keys.map(|key| self.need_to_write(key)));
             }

@@ -88,9 +88,23 @@ enum Phase {
         number: u64,
         draft: Box<Draft>,
     },
+    /// Whatever comes of it, all began anew since.
+    Dropped {
+        number: u64,
+    },
 }
 
 impl Phase {
+    fn dropped(self) -> Self {
+        match self {
+            Self::Idle => Self::Idle,
+            Self::ReadingRoot { number }
+            | Self::Writing { number, .. }
+            | Self::Committing { number, .. }
+            | Self::Dropped { number } => Self::Dropped { number },
+        }
+    }
+
     fn is(&self, wanted: u64) -> bool {
         matches!(self, Self::ReadingRoot { number } | Self::Writing { number, .. } | Self::Committing { number, .. }
             if *number == wanted)
@@ -114,9 +128,20 @@ struct Draft {
 }
 
 impl Compaction {
-    /// All of it anew, for another database.
+    /// All of it anew; but the next step waits for the answer to the one that is under way, which leads to nothing.
     pub(crate) fn start_over(&mut self) {
-        *self = Self { next_number: self.next_number, failures: self.failures, ..Self::default() };
+        let Self { next_number, failures, .. } = *self;
+        let phase = std::mem::take(&mut self.phase).dropped();
+        *self = Self { next_number, failures, phase, ..Self::default() };
+    }
+
+    /// Whether this step, which ends, is one that leads to nothing.
+    pub(crate) fn ends_dropped(&mut self, step: u64) -> bool {
+        let is_it = matches!(self.phase, Phase::Dropped { number } if number == step);
+        if is_it {
+            self.phase = Phase::Idle;
+        }
+        is_it
     }
 
     /// The state begins with a root of so many bytes.
@@ -397,7 +422,8 @@ impl Source<'_> {
             }
             Self::Pending(queue) => Some(Item::Pending(Box::new(find_pending(queue, number)?.clone()))),
             Self::Undo(history) => {
-                history.units().find(|unit| unit.number == number).cloned().map(Item::Unit)
+                let is_it = |unit: &&Unit| unit.number == number && !unit.steps.is_empty();
+                history.units().find(is_it).cloned().map(Item::Unit)
             }
         }
     }

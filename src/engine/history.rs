@@ -30,7 +30,9 @@ pub(crate) struct History {
 pub(crate) struct Unit {
     /// Given when the write is put with the others.
     pub(crate) number: u64,
-    /// One for each record, in the order in which they were first changed; none while they are in a segment that nobody needed yet.
+    /// One for each record, in the order in which they were first changed; none while they are in a segment that nobody needed yet,
+    /// and where they are lost. Such a write stays among the others: another tab may have its steps in memory, and the log says
+    /// nothing of it until somebody comes to take it back.
     pub(crate) steps: Vec<Step>,
     /// How many bytes of records they hold; counted when the write is put with the others.
     bytes: usize,
@@ -64,9 +66,11 @@ pub(crate) struct Step {
 }
 
 impl History {
-    /// The write to take back next, or to make again.
-    pub(crate) fn last(&self, is_redo: bool) -> Option<&Unit> {
-        if is_redo { self.redo.back() } else { self.undo.back() }
+    /// The write to take back next, or to make again; and how many after it cannot be, because their steps are lost.
+    pub(crate) fn last(&self, is_redo: bool) -> (usize, Option<&Unit>) {
+        let units = if is_redo { &self.redo } else { &self.undo };
+        let lost = units.iter().rev().take_while(|unit| unit.steps.is_empty()).count();
+        (lost, units.iter().rev().nth(lost))
     }
 
     /// How many writes can be taken back, and how many made again.
@@ -138,13 +142,6 @@ impl History {
             units.iter().map(unit).collect()
         });
         Self { undo, redo, next, marks: Marks::default() }
-    }
-
-    /// Writes whose steps are lost cannot be taken back.
-    pub(crate) fn forget_unfilled(&mut self, is_lost: impl Fn(u64) -> bool) {
-        for units in [&mut self.undo, &mut self.redo] {
-            units.retain(|unit| !unit.steps.is_empty() || !is_lost(unit.number));
-        }
     }
 
     /// Nothing can be taken back any more.

@@ -172,7 +172,12 @@ impl Engine {
     /// The state begins with what is stored; where there was one, this tab was left behind by a compaction.
     pub(crate) fn begin_with(&mut self, now: Now, state: State, absent: Absent) {
         let whole = self.whole_objects();
+        if self.is_open {
+            // What is not found again when all is read may be lost.
+            self.keep_untold(&[]);
+        }
         let old = std::mem::replace(&mut self.state, state);
+        self.note_found(&old);
         self.changes += 1;
         self.absent = absent;
         let mut folded = self.renew(&old, &whole);

@@ -82,8 +82,6 @@ pub(crate) struct Log {
     sure_at: Option<u64>,
     /// The segments that were not there under the root `gap_under`.
     pub(crate) missing: Vec<u64>,
-    /// Whether all of it is read again, of the same database.
-    is_rereading: bool,
     /// The last row for which that was done, as long as the root is of an earlier one: what is lost is said there, and such a root knows
     /// nothing of it.
     pub(crate) reread_for: u64,
@@ -220,7 +218,6 @@ impl Log {
         self.root = None;
         (self.gap_under, self.gap_at, self.sure_at) = (None, None, None);
         self.missing.clear();
-        self.is_rereading = true;
         self.phase = Phase::Unread;
     }
 

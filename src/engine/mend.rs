@@ -10,12 +10,13 @@
 use std::fmt::Display;
 
 use objectql_sync_protocol::defect::{Defect, has};
-use objectql_sync_protocol::{ClientId, MutationId, array_text};
+use objectql_sync_protocol::{ClientId, MutationId, Sequence, array_text};
 
 use super::fold::Folded;
 use super::log::Job;
 use super::report::data_loss;
-use super::row::Event;
+use super::row::{Event, Row};
+use super::state::{Pending, State};
 use super::stored::Kind;
 use super::{Engine, Now, Output};
 
@@ -139,11 +140,10 @@ impl Engine {
         }
         if self.log.is_first_time() {
             if (self.is_open || is_own) && !has(Defect::LossUntold) {
-                self.keep_untold(self.log.folded, folded.lost.clone(), self.untaken());
+                self.keep_untold(&folded.lost);
             }
             return true;
         }
-        self.tell_loss();
         let Damage { details, segments, .. } = &mut self.damage;
         // What was said to be more was not named.
         details.retain(|detail| folded.lost.len() <= MOST_DETAILS && !folded.lost.contains(detail));
@@ -158,45 +158,52 @@ impl Engine {
         false
     }
 
-    /// Keeps what the server has not taken, to tell what of it is not there any more when the row with the loss is folded and what is left was read again.
-    pub(crate) fn keep_untold(&mut self, at: u64, details: Vec<String>, untaken: Vec<(MutationId, String)>) {
-        let mut all = self.untold.take().map(|untold| untold.untaken).unwrap_or_default();
-        for (id, json) in untaken {
-            if !all.iter().any(|(known, _)| *known == id) {
-                all.push((id, json));
-            }
+    /// Keeps what the server has not taken, to tell what of it is not found again once what is left was read; and what a row says of the
+    /// loss, if one does.
+    pub(crate) fn keep_untold(&mut self, details: &[String]) {
+        let mut untaken = self.untaken();
+        let untold = self.untold.get_or_insert_default();
+        untold.read = untold.read.max(self.state.row);
+        untold.details.extend_from_slice(details);
+        untaken.retain(|(_, id, _)| !untold.untaken.iter().any(|(_, known, _)| known == id));
+        untold.untaken.append(&mut untaken);
+    }
+
+    /// The state began anew: what is in it is not lost. Where this tab was left behind, a row that it never reads may say that something is.
+    pub(crate) fn note_found(&mut self, old: &State) {
+        let (Some(untold), state) = (&mut self.untold, &self.state) else { return };
+        untold.untaken.retain(|(sequence, id, _)| {
+            let is_it = |pending: &Pending| pending.recorded.id == *id;
+            !state.pending.get(sequence).is_some_and(is_it) && state.find_rejected(*id).is_none()
+        });
+        // Such a row gives another client id; so does a copied profile, but that collects no snapshot.
+        let has_snapshot = state.snapshots != old.snapshots || self.config.pulled_objects().next().is_none();
+        untold.is_unread |= state.client_id.is_some() && state.client_id != old.client_id && has_snapshot;
+    }
+
+    /// A row brings back what it records.
+    pub(crate) fn note_found_in(&mut self, row: &Row) {
+        if let Some(untold) = &mut self.untold {
+            let recorded = row.events.iter().flat_map(Event::recorded);
+            untold.untaken.retain(|(_, id, _)| !recorded.clone().any(|it| it.id == *id));
         }
-        self.untold = Some(Untold { at, details, untaken: all });
     }
 
-    /// This tab began anew behind rows that it never read, and either the database has another client id since, as one of them may say that
-    /// something is lost; or what it began with is damaged, and a row will say so. What the server took meanwhile nobody knows any more: better one
-    /// too many is named than one too few.
-    pub(crate) fn note_loss_behind(&mut self, mut untaken: Vec<(MutationId, String)>) {
-        untaken.retain(|mutation| self.is_gone(mutation));
-        if untaken.is_empty() || has(Defect::LossUntold) {
-            return;
-        }
-        let (at, details) = self.untold.as_ref().map_or_else(
-            || {
-                let at = self.log.folded + u64::from(!self.damage.is_none());
-                (at, vec!["rows that this tab had not read".to_owned()])
-            },
-            |untold| (untold.at, untold.details.clone()),
-        );
-        self.keep_untold(at, details, untaken);
-    }
-
-    fn is_gone(&self, (mutation, _): &(MutationId, String)) -> bool {
-        self.state.find_pending(*mutation).is_none() && self.state.find_rejected(*mutation).is_none()
-    }
-
-    /// Tells the app of a loss that was found, once what is left was read again.
+    /// Tells the app of a loss: all that is left was read.
     pub(crate) fn tell_loss(&mut self) {
-        let Some(untold) = self.untold.take_if(|untold| untold.at <= self.log.folded) else { return };
-        let lost = untold.untaken.into_iter().filter(|mutation| self.is_gone(mutation)).map(|(_, json)| json);
-        let notice = data_loss("damaged", &array_text(lost), &untold.details);
-        self.outputs.push_back(Output::Notice(notice));
+        // Where something cannot be read, or the end is gone, and no row says so yet, one will.
+        let is_whole = |read| self.damage.is_none() && read <= self.log.folded;
+        let is_known = |untold: &mut Untold| !untold.details.is_empty() || is_whole(untold.read);
+        let Some(mut untold) = self.untold.take_if(is_known) else { return };
+        let mut details = std::mem::take(&mut untold.details);
+        // What the server took meanwhile nobody knows any more; better one too many is named than one too few.
+        if details.is_empty() && untold.is_unread && !untold.untaken.is_empty() {
+            details.push("rows that this tab had not read".to_owned());
+        }
+        if !details.is_empty() && !has(Defect::LossUntold) {
+            let lost = array_text(untold.into_untaken());
+            self.outputs.push_back(Output::Notice(data_loss("damaged", &lost, &details)));
+        }
     }
 
     /// Reads all that is stored again, as soon as nothing is under way.
@@ -206,12 +213,21 @@ impl Engine {
     }
 }
 
-/// A loss that the app was not told of yet.
-#[derive(Debug)]
+/// A loss that the app was not told of yet; or what would be one, as the state is read again.
+#[derive(Debug, Default)]
 pub(crate) struct Untold {
-    /// The row that says so.
-    at: u64,
+    /// What rows say of it; none while nobody knows of any.
     details: Vec<String>,
-    /// What the server had not taken before, as JSON.
-    untaken: Vec<(MutationId, String)>,
+    /// What the server had not taken before and was not found again, as JSON.
+    untaken: Vec<(Sequence, MutationId, String)>,
+    /// Up to which row the log had been read before.
+    read: u64,
+    /// Whether a row that this tab never reads may say that something is lost.
+    is_unread: bool,
+}
+
+impl Untold {
+    pub(crate) fn into_untaken(self) -> impl Iterator<Item = String> {
+        self.untaken.into_iter().map(|(_, _, json)| json)
+    }
 }

@@ -502,6 +502,11 @@ impl Engine {
             }
             Input::Segments { read, segments } => self.handle_segments(now, read, segments),
             Input::Rows { read, rows, is_last } => self.handle_rows(now, read, rows, is_last),
+            Input::Root { compaction, .. }
+            | Input::SegmentsWritten { compaction, .. }
+            | Input::Compacted { compaction }
+            | Input::CompactionFailed { compaction }
+                if self.compaction.ends_dropped(compaction) => {}
             Input::Root { compaction, root } => self.handle_root(now, compaction, root.as_deref()),
             Input::SegmentsWritten { compaction, keys } => {
                 self.handle_segments_written(now, compaction, &keys);

@@ -246,10 +246,11 @@ impl Engine {
     }
 
     /// What the server has not taken, pending or rejected, as JSON: if it is lost, the app is told.
-    pub(crate) fn untaken(&self) -> Vec<(MutationId, String)> {
+    pub(crate) fn untaken(&self) -> Vec<(Sequence, MutationId, String)> {
         let pending = self.state.pending.iter().map(|it| (it.recorded.id, it.sequence));
         let rejected = self.state.rejected.iter().map(|it| (it.recorded.id, it.sequence));
-        pending.chain(rejected).map(|(id, sequence)| (id, self.report_of(sequence))).collect()
+        let all = pending.chain(rejected);
+        all.map(|(id, sequence)| (sequence, id, self.report_of(sequence))).collect()
     }
 
     /// The mutations that wait for a decision, as a JSON array.

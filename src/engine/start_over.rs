@@ -8,7 +8,7 @@ use objectql_sync_protocol::array_text;
 use objectql_sync_protocol::defect::{Defect, has};
 
 use super::absent::{Absent, Loader};
-use super::mend::Damage;
+use super::mend::{Damage, Untold};
 use super::report::data_loss;
 use super::state::State;
 use super::{Engine, Now, Output};
@@ -17,7 +17,9 @@ use crate::error::Error;
 impl Engine {
     /// Forgets everything, and begins with what there is.
     pub(crate) fn start_over(&mut self, now: Now) {
-        let untaken = self.untaken().into_iter().map(|(_, json)| json);
+        // With what was to be found again, where it was being read anew.
+        self.keep_untold(&[]);
+        let untaken = self.untold.take().into_iter().flat_map(Untold::into_untaken);
         let lost = data_loss("cleared", &array_text(untaken), &[]);
         let openings = self.log.take_openings();
         let under_way = self.log.take_jobs_under_way();
@@ -36,8 +38,8 @@ impl Engine {
         self.compaction.start_over();
         self.log.start_over();
         openings.into_iter().for_each(|job| self.log.push(job));
-        self.untold = None;
         self.begin_with(now, State::default(), Absent::default());
+        self.untold = None;
         self.start_syncing_over();
         self.is_open = false;
         // Whoever opens the database now need not know; whoever once had, and did not get the next one yet, has to.

@@ -22,7 +22,7 @@ use super::table::Tables;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     /// The key of the last row that was folded.
-    row: u64,
+    pub(crate) row: u64,
     pub(crate) client_id: Option<ClientId>,
     pub(crate) clock: Clock,
     /// The highest sequence used so far.

@@ -22,7 +22,8 @@ impl Engine {
         self.log.phase = Phase::Reading { read };
         self.outputs.push_back(match self.log.root {
             Some(_) => Output::Read { read, after: self.log.folded },
-            None => Output::Begin { read, may_create: self.log.folded == 0 && !self.log.is_rereading },
+            // Where something was read, it is the same database that is read again.
+            None => Output::Begin { read, may_create: !self.state.has_begun() },
         });
     }
 
@@ -45,7 +46,6 @@ impl Engine {
         if self.log.gap_under != Some(number) {
             self.log.missing.clear();
         }
-        self.log.is_rereading = false;
         let root = bytes.map(Root::decode);
         if self.log.folded == 0 && self.state.has_begun() && !matches!(root, Some(Ok(_))) {
             self.begin_with(now, State::default(), Absent::default());
@@ -108,22 +108,12 @@ impl Engine {
         let mut loading = *loading;
         let (root, folded, is_last) = (loading.root_number(), loading.folded(), loading.is_last);
         let rows = std::mem::take(&mut loading.rows);
-        // Left behind by a compaction: rows are in the root that this tab has not read.
-        let before =
-            (self.is_open && self.log.folded > 0).then(|| (self.state.client_id.clone(), self.untaken()));
         self.log.root = Some(root);
         self.log.folded = folded;
         self.log.note_root_through(folded);
         self.damage.append(std::mem::take(&mut loading.damage));
         let (state, absent) = loading.finish();
         self.begin_with(now, state, absent);
-        if let Some((client_id, untaken)) = before
-            && (client_id != self.state.client_id || !self.damage.is_none())
-        {
-            self.note_loss_behind(untaken);
-        }
-        // A root that was written meanwhile may have the row that said so in it.
-        self.tell_loss();
         self.log.phase = Phase::Reading { read };
         self.handle_rows(now, read, rows, is_last);
     }
@@ -208,6 +198,7 @@ impl Engine {
         }
         self.log.phase = Phase::Idle;
         self.log.health.reads();
+        self.tell_loss();
         if !self.log.is_tail_wanted {
             self.answer_missed();
         }
@@ -262,7 +253,6 @@ impl Engine {
         }
         let is_new = self.damage.add_rows(format!("rows {given} to {folded}: {}", FormatError::Missing));
         if is_new {
-            self.keep_untold(given, Vec::new(), self.untaken());
             self.log.reread_for = self.log.reread_for.min(given.saturating_sub(1));
             self.begin_over();
         }
@@ -274,6 +264,7 @@ impl Engine {
         self.note_tail(bytes);
         let folded = fold(&mut self.state, key, row);
         self.note_change(row);
+        self.note_found_in(row);
         if self.follow_mended(now, &folded, false) {
             return self.begin_over();
         }

@@ -19,7 +19,10 @@ impl Staged<'_> {
             // The history that is folded does not have what this row does.
             return Err(Error::Internal("an undo must begin its row".to_owned()));
         }
-        let Some(unit) = state.history.last(is_redo) else { return Ok(false) };
+        let (lost, unit) = state.history.last(is_redo);
+        // What is lost cannot be taken back: all tabs pass over it.
+        self.events.extend((0..lost).map(|_| Event::Reverted { is_redo, mutations: Vec::new() }));
+        let Some(unit) = unit else { return Ok(false) };
         for Step { key, before, after } in unit.steps.iter().rev() {
             // What this tab cannot write any more, by its definitions, stays: it would be in the way of all that was done before it.
             if self.writable(&key.object).is_err() {

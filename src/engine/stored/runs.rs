@@ -42,11 +42,6 @@ impl Runs {
         self.ranges().flat_map(|(start, end)| start..end)
     }
 
-    /// Whether a number is in it.
-    pub(crate) fn has(&self, number: u64) -> bool {
-        self.ranges().any(|(first, end)| (first..end).contains(&number))
-    }
-
     fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().scan(0, |next, (gap, length)| {
             let start = *next + gap;

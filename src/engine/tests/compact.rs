@@ -503,3 +503,31 @@ fn what_unfinished_compactions_left_is_removed_by_the_next() {
     }
     assert!(most <= 4, "{most} segments of one compaction");
 }
+
+/// Goal: a step that is under way when all begins anew is waited for: one is asked for at a time, which the world sees to. Then the next
+/// compaction goes through.
+#[test]
+fn a_step_under_way_is_waited_for_though_all_began_anew() {
+    let mut world = compacting(3);
+    for n in 0..6 {
+        world.write(0, story(n, 0)).unwrap();
+    }
+    let pass = |world: &mut World| {
+        world.now += Duration::from_secs(2);
+        world.give(0, Input::Wake);
+    };
+    pass(&mut world);
+    assert!(matches!(world.tabs[0].compaction, Some(Output::ReadRoot { .. })));
+    world.tabs[0].engine.begin_over();
+    world.give(0, Input::Nudge);
+    while world.tabs[0].store.is_some() {
+        world.serve_store(0);
+    }
+    pass(&mut world);
+    pass(&mut world);
+    world.serve_step(0);
+    assert_eq!(world.tabs[0].compaction, None, "it leads to nothing");
+    world.advance(Duration::from_secs(20));
+    assert!(world.removed > 0);
+    assert_opens_as(&mut world, 0);
+}

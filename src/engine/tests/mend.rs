@@ -437,6 +437,52 @@ fn what_could_be_taken_back_is_no_loss_to_be_told() {
     assert_eq!(ids(&world, tab, "story").len(), 20);
 }
 
+/// Goal: which writes can be taken back is the same in all tabs, though one has their steps in memory and the other finds them lost.
+#[test]
+fn what_one_tab_can_take_back_is_passed_over_by_all_once_another_cannot() {
+    let mut world = compacted(Config { is_eager: false, ..local() }, 20, 0);
+    let knowing = world.open_tab();
+    world.load(knowing, Need::History).unwrap();
+    assert!(damage_segments(&mut world, |kind| *kind == Kind::Undo) > 0);
+    let tab = world.open_tab();
+    world.load(tab, Need::History).unwrap();
+    world.write(knowing, story(50)).unwrap();
+    let undoable = |world: &World, tab: usize| world.tabs[tab].engine.status().undoable;
+    assert_eq!(world.write(tab, Command::Undo), Ok(Reply::Existed(true)));
+    assert_eq!((undoable(&world, tab), undoable(&world, knowing)), (20, 20));
+    assert_eq!(world.write(tab, Command::Undo), Ok(Reply::Existed(false)));
+    assert_eq!((undoable(&world, tab), undoable(&world, knowing)), (0, 0));
+    assert_eq!(world.write(knowing, Command::Undo), Ok(Reply::Existed(false)));
+    assert_eq!(ids(&world, tab, "story").len(), 20);
+}
+
+/// Goal: a tab that reads everything again, for whatever reason, names what it knew and does not find: with rows behind what is gone, and
+/// where nothing is left of which one could see that something is missing.
+#[test]
+fn what_is_not_found_again_when_everything_is_read_again_is_told() {
+    for rows_behind in [0, 1] {
+        let mut world = compacted(by_hand(), 4, 12);
+        let tab = world.open_tab();
+        let known: Vec<Value> = world.pending(tab).iter().map(|it| it["id"].clone()).collect();
+        for n in 0..rows_behind {
+            world.write(tab, story(50 + n)).unwrap();
+        }
+        world.stored.root = None;
+        // As a compaction does that finds another root than it knows.
+        world.tabs[tab].engine.begin_over();
+        world.give(tab, Input::Nudge);
+        world.settle();
+        world.write(tab, story(60)).unwrap();
+        let left = world.pending(tab);
+        let losses = losses(&world, tab);
+        let told: Vec<&Value> = losses.iter().flat_map(|it| it["mutations"].as_array().unwrap()).collect();
+        let is_named =
+            |id: &&Value| told.iter().chain(&left.iter().collect::<Vec<_>>()).any(|it| it["id"] == **id);
+        assert!(left.len() < known.len());
+        assert_eq!(known.iter().find(|id| !is_named(id)), None, "{losses:?}");
+    }
+}
+
 #[test]
 fn a_tab_that_has_the_damaged_row_in_memory_reads_everything_again() {
     let mut world = World::leading(by_hand());

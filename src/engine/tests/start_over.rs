@@ -100,6 +100,37 @@ fn a_rejected_mutation_is_named_when_the_data_are_cleared() {
 
 /// Goal: whoever waits is answered, whatever was under way.
 #[test]
+fn what_was_to_be_found_again_is_named_when_the_data_are_cleared_meanwhile() {
+    let mut world = synced();
+    world.tabs[0].engine.begin_over();
+    world.give(0, Input::Nudge);
+    let Some(StoreCall::Begin { read, .. }) = world.tabs[0].store.take() else { panic!("not begun anew") };
+    let first = world.rows_after(0)[..1].to_vec();
+    world.give(0, Input::Begun { read, root: None, rows: first, is_last: false });
+    clear(&mut world, 0);
+    world.settle();
+    assert_eq!(losses(&world, 0)[0]["mutations"][0]["recordId"], "mine");
+}
+
+/// Goal: a tab that reads everything again takes no other database for the one that it has read, also where it begins twice because a segment is
+/// missing.
+#[test]
+fn what_is_read_again_is_of_the_same_database() {
+    let (mut world, tab) = reopened(automatic(), 300);
+    world.load_all(tab);
+    world.tabs[tab].engine.begin_over();
+    world.give(tab, Input::Nudge);
+    for _ in 0..2 {
+        assert!(matches!(world.tabs[tab].store, Some(StoreCall::Begin { may_create: false, .. })));
+        world.serve_store(tab);
+        let Some(StoreCall::ReadSegments { read, segments }) = world.tabs[tab].reading.pop_front() else {
+            panic!("no segments are read")
+        };
+        world.give(tab, Input::Segments { read, segments: vec![None; segments.len()] });
+    }
+}
+
+#[test]
 fn all_that_waits_when_the_database_is_gone_is_answered() {
     let mut world = synced();
     let mutation = mutation_id(&world.pending(0)[0]);

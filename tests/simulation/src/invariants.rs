@@ -105,18 +105,17 @@ pub(crate) fn check_promise(
     let client = &mut world.clients[at];
     let life = client.tabs[tab].life;
     let life = &mut client.lives[life];
-    let is_in_log = life.ledger.tokens.contains(&token);
     match result {
         Ok(_) => {
             life.promised.insert(token);
-            if !is_in_log {
+            if !life.ledger.tokens.contains_key(&token) {
                 world.violate(format!("S5: the write {token} was promised before it was durable"));
             }
         }
         Err(Error::StorageUnknown(_)) => {}
         Err(_) => {
             life.refused.insert(token);
-            if is_in_log {
+            if life.ledger.is_made(token) {
                 world.violate(format!("S1: the write {token} was refused and made"));
             }
         }

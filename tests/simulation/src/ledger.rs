@@ -118,8 +118,10 @@ pub(crate) struct Ledger {
     pushed: Option<BTreeSet<ObjectName>>,
     is_collecting: bool,
     ids: BTreeSet<MutationId>,
-    /// The tokens of the writes that are in the log.
-    pub(crate) tokens: BTreeSet<usize>,
+    /// The tokens of the writes that are in the log, and in which rows.
+    pub(crate) tokens: BTreeMap<usize, Vec<usize>>,
+    /// The rows that were damaged.
+    unreadable: BTreeSet<usize>,
     /// What pages without an engine asked for and nobody has decided: of which object.
     pub(crate) asked: BTreeMap<(TabId, u64), String>,
     rows: usize,
@@ -244,7 +246,7 @@ impl Ledger {
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         for token in tokens(recorded) {
-            self.tokens.insert(token);
+            self.tokens.entry(token).or_default().push(self.rows);
         }
         let is = |object: usize, name: &ObjectName| name.as_str() == OBJECTS[object];
         if !self.ids.insert(recorded.id) {
@@ -442,6 +444,13 @@ impl Ledger {
         self.entries.get(&sequence).filter(is_it).or_else(|| self.past.iter().find(is_it))
     }
 
+    /// Whether a write is in the log, in a row that can be read. Whoever lost the answer to an append and does not find its row refuses what
+    /// was in it, though that was there.
+    pub(crate) fn is_made(&self, token: usize) -> bool {
+        let mut rows = self.tokens.get(&token).into_iter().flatten();
+        rows.any(|row| !self.unreadable.contains(row))
+    }
+
     /// Every mutation that there ever was.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
         self.past.iter().chain(self.entries.values())
@@ -450,8 +459,10 @@ impl Ledger {
     /// Whether a batch was frozen, or is what damage may have left of one that was.
     pub(crate) fn was_frozen(&self, batch: &[Sequence]) -> bool {
         let may_be_lost = |sequence: &Sequence| {
+            // One whose sequence was used again may be, or that would have been a violation.
+            let is_past = self.past.iter().any(|entry| entry.recorded.sequence == Some(*sequence));
             let entry = self.entries.get(&sequence.get());
-            entry.is_none_or(|entry| entry.may_be_lost || entry.may_be_undone || !entry.is_open())
+            is_past || entry.is_none_or(|entry| entry.may_be_lost || entry.may_be_undone || !entry.is_open())
         };
         let is_rest = |frozen: &Vec<Sequence>| {
             batch.iter().all(|sequence| frozen.contains(sequence))

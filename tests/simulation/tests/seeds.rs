@@ -47,7 +47,7 @@ fn a_world_is_the_same_over_both_stores() {
 }
 
 /// Seeds that failed once, and what was wrong then.
-const FAILED_ONCE: [(u64, &str); 9] = [
+const FAILED_ONCE: [(u64, &str); 17] = [
     (1047, "a tab that began anew from a damaged root did not say what it had had pending"),
     (1124, "a person whose storage rested decided the same conflict again and again"),
     (1053, "a leader that began anew kept the time at which its compaction had been due, and slept for ever"),
@@ -65,6 +65,29 @@ const FAILED_ONCE: [(u64, &str); 9] = [
     (
         49_320,
         "a batch was frozen under another tab's definitions, and changes of its answer were passed over by its own",
+    ),
+    (2252, "a tab that found the steps of writes lost had less to take back than the others"),
+    (
+        2200,
+        "a compaction that found another root read everything again, and what the tab had known was forgotten",
+    ),
+    (20634, "a tab that was left behind took the new id of a copied profile for a loss"),
+    (22293, "what a tab was about to find again was not named when the data were cleared"),
+    (
+        22689,
+        "a compaction began while a step of the last one was under way, because the data had been cleared",
+    ),
+    (
+        20329,
+        "the rest of a frozen batch was not known as such once the sequence of what was lost had another mutation",
+    ),
+    (
+        22994,
+        "a write was refused whose row was gone before its tab could look for it, and that was taken for a lie",
+    ),
+    (
+        31584,
+        "a tab that read everything again took up another database when a segment was missing, and wrote the loss into that",
     ),
 ];
 

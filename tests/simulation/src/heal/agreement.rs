@@ -106,10 +106,10 @@ impl World {
 
     pub(super) fn check_promises(&self, at: usize) -> Result<(), String> {
         for life in &self.clients[at].lives {
-            if let Some(token) = life.promised.difference(&life.ledger.tokens).next() {
+            if let Some(token) = life.promised.iter().find(|token| !life.ledger.tokens.contains_key(token)) {
                 return Err(format!("S1: the promised write {token} of client {at} is lost"));
             }
-            if let Some(token) = life.refused.intersection(&life.ledger.tokens).next() {
+            if let Some(token) = life.refused.iter().find(|token| life.ledger.is_made(**token)) {
                 return Err(format!("S1: the refused write {token} of client {at} was made"));
             }
         }

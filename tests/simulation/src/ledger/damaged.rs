@@ -7,6 +7,7 @@ impl Ledger {
     /// A row is damaged: what it recorded may be lost, and what it said of other mutations may be unsaid.
     pub(crate) fn lose_row(&mut self, row: usize) {
         self.is_damaged = true;
+        self.unreadable.insert(row);
         for entry in self.entries.values_mut() {
             entry.may_be_lost |= entry.recorded_at == row;
             entry.may_be_undone |= entry.judged_at.contains(&row);
