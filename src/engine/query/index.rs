@@ -70,8 +70,12 @@ impl Index {
                 sorted.extend_from_slice(group);
             }
         }
-        let pieces = sorted.chunks(PIECE / 2);
-        let pieces = pieces.map(|piece| piece.iter().filter_map(|place| number(*place)).collect()).collect();
+        let piece_of = |places: &[u32]| {
+            let mut piece = Vec::with_capacity(places.len());
+            piece.extend(places.iter().filter_map(|place| number(*place)));
+            piece
+        };
+        let pieces = sorted.chunks(PIECE / 2).map(piece_of).collect();
         Self { paths, pieces }
     }
 
