@@ -34,7 +34,7 @@ export interface Driver {
    * In a transaction, if one is named. Resolves with the JSON of records, a number or a boolean, as the kind has it. `create` makes an array of
    * records, all or none, and `createEach` makes each by itself: they resolve with the JSON of arrays of a time and the ids of those that were made
    * then, in their order; with `createEach`, what was not made has an object with `code` and `message` in its place. `early` is told what became of
-   * a row of `early-log.ts`, by its page and number: the JSON of that after `=`, or of an error after `!`.
+   * a row of `row-bytes.ts`, by its page and number: the JSON of that after `=`, or of an error after `!`.
    */
   write(kind: Write, object: string, first: string | Uint8Array, second: string, within?: number): Promise<unknown>;
   /** Answers with JSON, likewise; for the status at once, wherever the driver is. */

@@ -1,6 +1,6 @@
-import { encodeEmptyRow } from './early-log.js';
 import { errorWithCode } from './errors.js';
 import { done, ended, EVERY_STORE, LOG, ROOT_KEY, SEALED_KEY, SEGMENTS } from './indexeddb.js';
+import { encodeEmptyRow } from './row-bytes.js';
 import type { EncryptionOptions } from './types.js';
 
 /**

@@ -137,6 +137,19 @@ test('creates that are made together succeed or fail each by itself, in the orde
   assert.deepEqual(calls, ['createEach', 'createEach', 'delete', 'createEach']);
 });
 
+test('creates that are too long together for one call cross in parts, in their order', async () => {
+  const db = await open();
+  const driver = FakeDriver.opened[0];
+  const lengths = [];
+  const { write } = driver;
+  driver.write = (kind, object, first, ...rest) => { lengths.push(first.length); return write.call(driver, kind, object, first, ...rest); };
+  const text = 'x'.repeat(800_000);
+  const made = await Promise.all(Array.from({ length: 8 }, (_, id) => db.create('story', { id, text })));
+  assert.deepEqual(made.map(({ id }) => id), [0, 1, 2, 3, 4, 5, 6, 7]);
+  assert.equal(lengths.length, 2);
+  assert.ok(lengths.every((length) => length > 4 * text.length && length < 16 << 20), String(lengths));
+});
+
 test('what a write takes is read before the call returns', async () => {
   const db = await open();
   const story = { title: 'before' };

@@ -94,7 +94,7 @@ pub enum Event {
     /// The data of an object, or some of them, have the shape of a later version of it.
     Migrated(Box<Migrated>),
     /// A page writes that has no engine yet: what it wants is to be decided. Alone in its row, which the page makes itself
-    /// (`pkg/src/early-log.ts`); by its tab and number it is known. It may come before `Opened`.
+    /// (`pkg/src/row-bytes.ts`); by its tab and number it is known. It may come before `Opened`.
     Asked(Asked),
     /// That was decided. What it led to comes before this, in the same row.
     Answered {
@@ -430,7 +430,7 @@ mod tests {
         assert_eq!(version_with(Some(answered)), 5);
     }
 
-    /// Goal: what a page writes without an engine (`pkg/src/early-log.ts`, whose test has the same bytes) is a row.
+    /// Goal: what a page writes without an engine (`pkg/src/row-bytes.ts`, whose test has the same bytes) is a row.
     #[test]
     fn a_row_of_a_page_has_these_bytes() {
         let [kind, object, first, second] = ["update", "story", "\"é\"", "{\"points\":3}"].map(str::to_owned);

@@ -954,6 +954,17 @@ fn raced() -> (World, usize) {
     (world, x)
 }
 
+/// Another tab opens and writes down that the row is lost, before the root lands.
+fn written_down() -> (World, usize) {
+    let mut world = compacting_a_damaged_row();
+    let (x, open) = world.start_tab();
+    while world.tabs[x].store.is_some() {
+        world.serve_store(x);
+    }
+    assert_eq!(world.reply(x, open), Ok(Reply::Done));
+    (world, x)
+}
+
 /// The drafts of a tab in their order, with what they hold.
 fn drafts(world: &World, tab: usize) -> Vec<String> {
     let drafts = world.find(tab, "draft");
@@ -971,12 +982,7 @@ fn the_one_who_writes_a_loss_down_sees_what_the_others_see() {
 /// Goal: a root that knows nothing of a loss, and of which nobody heard, is found by whoever looks again, and what is written goes on.
 #[test]
 fn a_root_that_landed_behind_a_loss_is_found_though_nobody_said_so() {
-    let mut world = compacting_a_damaged_row();
-    let (x, open) = world.start_tab();
-    while world.tabs[x].store.is_some() {
-        world.serve_store(x);
-    }
-    assert_eq!(world.reply(x, open), Ok(Reply::Done));
+    let (mut world, x) = written_down();
     world.serve_step(0);
     world.tabs[x].inbox.clear();
     world.crash(0);
@@ -1004,11 +1010,7 @@ fn the_one_who_wrote_a_loss_down_compacts() {
 
 #[test]
 fn a_compaction_is_under_way_when_a_loss_is_written_down() {
-    let mut world = compacting_a_damaged_row();
-    let (x, _) = world.start_tab();
-    while world.tabs[x].store.is_some() {
-        world.serve_store(x);
-    }
+    let (mut world, _) = written_down();
     // The leader hears of it, and reads everything again, while its root is on its way to the disk.
     while let Some(announcement) = world.tabs[0].inbox.pop_front() {
         world.give(0, Input::Announced(announcement));

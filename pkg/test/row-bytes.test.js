@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { encodeEmptyRow, encodeRow } from '../dist/early-log.js';
+import { encodeEmptyRow, encodeRow } from '../dist/row-bytes.js';
 
 /** The same as in `src/engine/row.rs`. */
 const ROW = '4f510564fe92728080808080808008ac02010c067570646174650573746f7279c8010422c3a9220c7b22706f696e7473223a337d';
