@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { Browser, Proxy, reload, SyncServer } from '../tests/browser/parts.mjs';
 import { ROOT } from './process.mjs';
 
-/** Returns a function that runs a workload by its name, each in a page of its own, so that none inherits another one's garbage. */
+/**
+ * A browser for workloads by their names. `inNewPage` runs one in a page of its own, so that none inherits another one's garbage; `openTab` opens
+ * another tab, and gives what runs workloads in that, one after the other.
+ */
 export async function openBenchPage(folder, closers) {
   const server = new SyncServer(folder, writeDefinitions(folder), []);
   closers.push(() => server.kill());
@@ -18,11 +21,17 @@ export async function openBenchPage(folder, closers) {
   for (const name of ['page.js', 'peers.js']) proxy.files.set(`/bench/${name}`, fileOf(`www/bench/${name}`));
   const browser = await Browser.launch(join(folder, 'profile'), proxy.origin);
   closers.push(() => browser.close());
+  const openTab = async () => runsIn(await browser.openTab());
   const tab = await browser.openTab();
-  return async (workload, ...args) => {
+  const inNewPage = async (...call) => {
     await reload(tab);
-    return tab.evaluate(async ([workload, args]) => (await import('/bench/page.js'))[workload](...args), [workload, args]);
+    return runsIn(tab)(...call);
   };
+  return { inNewPage, openTab };
+}
+
+function runsIn(tab) {
+  return (workload, ...args) => tab.evaluate(async ([workload, args]) => (await import('/bench/page.js'))[workload](...args), [workload, args]);
 }
 
 function writeDefinitions(folder) {

@@ -24,7 +24,7 @@ await runAsScript(import.meta.url, () => withRealParts((_, folder, closers) => c
 /** Fails when a ratio is clearly worse than the recorded one, in two measurements. */
 async function compareRatios(folder, closers) {
   const { ratios: recorded } = JSON.parse(readFileSync(RECORDED, 'utf8'));
-  const inNewPage = await openBenchPage(folder, closers);
+  const { inNewPage } = await openBenchPage(folder, closers);
   const worse = print(await compare(inNewPage, REPEATS), recorded);
   if (worse.length === 0) return;
   console.log(`Clearly worse than recorded: ${worse.join('; ')}. Once more, with ${MORE_REPEATS} repeats.`);
@@ -36,7 +36,7 @@ async function compareRatios(folder, closers) {
 
 /** Measures and writes bench/ratios.json. */
 export async function recordRatios(folder, closers) {
-  const times = await compare(await openBenchPage(folder, closers), MORE_REPEATS);
+  const times = await compare((await openBenchPage(folder, closers)).inNewPage, MORE_REPEATS);
   const ratios = Object.fromEntries([...times].map(([step, byPeer]) => [step, Number(ratioOf(median, byPeer).toPrecision(3))]));
   print(times, ratios);
   const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}`;

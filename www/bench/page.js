@@ -143,6 +143,59 @@ export async function reopen(peer, name, count) {
   return ms;
 }
 
+/** Keeps a database that is not synced open until it has folded its rows into segments, as it does beside an app's work. */
+export async function letCompact(name) {
+  const db = await PEERS.local(name);
+  await db.newest(1);
+  const request = (asked) => new Promise((resolve, reject) => Object.assign(asked, { onsuccess: () => resolve(asked.result), onerror: () => reject(asked.error) }));
+  const database = await request(indexedDB.open(name));
+  while ((await request(database.transaction('log').objectStore('log').count())) > 1) await new Promise((resolve) => setTimeout(resolve, 100));
+  database.close();
+  await db.close();
+}
+
+/** Opens it, and how long it takes until the first record is there, and the first query answered. */
+export async function beginAgain(name, count) {
+  const from = performance.now();
+  const db = await PEERS.local(name);
+  const last = records(1, count - 1)[0];
+  check((await db.get(last.id))?.id === last.id, 'the first get');
+  const get = performance.now() - from;
+  check((await db.newest(1))[0].id === last.id, 'the first query');
+  const query = performance.now() - from;
+  await db.close();
+  return { get, query };
+}
+
+/** What this tab has open beside others. */
+let joined;
+const clock = () => performance.timeOrigin + performance.now();
+
+/** Opens a database that other tabs have open, too, and notes when it sees what they write. */
+export async function join(name) {
+  const db = await PEERS.driver(name);
+  const seen = {};
+  db.live('everybody', (rows) => { for (const { id } of rows) seen[id] ??= clock(); });
+  joined = { db, seen };
+}
+
+/** 100 writes, one by one: how long each took, and when it was durable. */
+export async function writeBesideOthers(from) {
+  const writes = [];
+  for (const record of records(100, from)) {
+    const began = performance.now();
+    await joined.db.create({ ...record, assignee: 'everybody' });
+    writes.push({ id: record.id, ms: performance.now() - began, at: clock() });
+  }
+  return writes;
+}
+
+/** When this tab saw what others wrote. */
+export async function whenSeen(ids) {
+  while (ids.some((id) => joined.seen[id] === undefined)) await new Promise((resolve) => setTimeout(resolve, 10));
+  return joined.seen;
+}
+
 /** How many read-write transactions 1,000 writes made at once cost. */
 export async function countTransactions() {
   const db = await PEERS.driver('bench-transactions');

@@ -11,8 +11,8 @@ const OBJECTS = [{
 }];
 
 /** The driver, with its log of mutations: what an app that syncs pays. */
-async function driver(name) {
-  const db = await openDatabase({ name, objects: OBJECTS, sync: { url: '/api/sync', auto: false } });
+async function driver(name, options = { objects: OBJECTS, sync: { url: '/api/sync', auto: false } }) {
+  const db = await openDatabase({ name, ...options });
   return {
     create: (record) => db.create('record', record),
     createMany: (records) => db.bulkCreate('record', records),
@@ -29,6 +29,9 @@ async function driver(name) {
     close: () => db.close(),
   };
 }
+
+/** The same with objects that are not synced: nothing waits for a server. */
+const local = (name) => driver(name, { objects: OBJECTS.map(({ sync: _, ...object }) => object) });
 
 async function rawIdb(name) {
   const opening = indexedDB.open(name, 1);
@@ -88,7 +91,7 @@ async function dexie(name) {
   };
 }
 
-export const PEERS = { driver, 'raw IndexedDB': rawIdb, Dexie: dexie };
+export const PEERS = { driver, local, 'raw IndexedDB': rawIdb, Dexie: dexie };
 
 function done(request) {
   return new Promise((resolve, reject) => Object.assign(request, { onsuccess: () => resolve(request.result), onerror: () => reject(request.error) }));
