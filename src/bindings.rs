@@ -21,8 +21,7 @@ use crate::browser::driver::{Hooks, Settings, Shell};
 use crate::browser::environment::now;
 use crate::browser::log::Durability;
 use crate::browser::memory::MemoryLog;
-use crate::browser::schema;
-use crate::browser::store::Storage;
+use crate::browser::store::{DiskSettings, Storage};
 use crate::browser::transport::Transport;
 use crate::engine::{
     Aggregate, Command, Config, Engine, Filter, Found, Input, LiveChange, Migration, Need, Portion, Query,
@@ -57,16 +56,9 @@ impl Driver {
         })
     }
 
-    /// Deletes a database.
-    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
-    pub fn destroy(name: String, is_in_memory: bool) -> Promise {
-        future_to_promise(async move {
-            if is_in_memory {
-                MemoryLog::delete(&name);
-                return Ok(JsValue::UNDEFINED);
-            }
-            schema::delete(&name).await.map(|()| JsValue::UNDEFINED).map_err(|error| to_js(&error))
-        })
+    /// Deletes a database that is in memory.
+    pub fn destroy(name: &str) {
+        MemoryLog::delete(name);
     }
 
     /// Writes, in a transaction if one is named: `kind` says what, see [`command`]. A long text comes as bytes, which are copied at
@@ -327,9 +319,7 @@ fn or_rejected(started: Result<Promise, Error>) -> Promise {
 fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
     let text = normalise(options, MAX_OPTIONS_DEPTH)?;
     let options = Json::from_normalised(&text);
-    let hook = |name: &str| -> Option<Function> {
-        Reflect::get(hooks, &JsValue::from_str(name)).ok().and_then(|hook| hook.dyn_into().ok())
-    };
+    let hook = |name: &str| hook(hooks, name);
     let objects = find(options, "\"objects\"").into_iter().flat_map(Json::elements);
     let objects = objects.map(ObjectDefinition::from_json).collect::<Result<Vec<_>, _>>()?;
     let sync = find(options, "\"sync\"");
@@ -343,18 +333,15 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
             fetch: hook("fetch"),
         })
     });
-    let storage = storage(options)?;
+    let storage = storage(options, hooks)?;
     let mut config = Config::new(objects, sync_settings)?;
-    config.is_durable = storage != Storage::Memory;
+    config.is_durable = matches!(storage, Storage::IndexedDb(_));
     config.versions = versions(options)?;
     config.asker = find(options, "\"asker\"").and_then(Json::as_safe_integer).map(TabId);
     Ok(Settings {
         name: text_of(options, "\"name\"")?.ok_or_else(|| wrong("name", "a string"))?,
         storage,
         config,
-        before_writing: hook("beforeWriting"),
-        cipher: Cipher::of(hooks),
-        began: hook("began"),
         hooks: Hooks {
             transport: transport.transpose()?,
             connect,
@@ -362,6 +349,11 @@ fn settings(options: &str, hooks: &JsValue) -> Result<Settings, Error> {
             wants_changes: hook("wantsChanges"),
         },
     })
+}
+
+/// A function among the hooks.
+fn hook(hooks: &JsValue, name: &str) -> Option<Function> {
+    Reflect::get(hooks, &JsValue::from_str(name)).ok().and_then(|hook| hook.dyn_into().ok())
 }
 
 /// The versions of objects: numbers by name.
@@ -375,14 +367,21 @@ fn versions(options: Json<'_>) -> Result<Vec<(ObjectName, u32)>, Error> {
     Ok(versions)
 }
 
-fn storage(options: Json<'_>) -> Result<Storage, Error> {
+fn storage(options: Json<'_>, hooks: &JsValue) -> Result<Storage, Error> {
     let durability = match find(options, "\"durability\"").map(Json::as_str) {
         None | Some("\"strict\"") => Durability::Strict,
         Some("\"relaxed\"") => Durability::Relaxed,
         Some(_) => return Err(wrong("durability", "'strict' or 'relaxed'")),
     };
     match find(options, "\"storage\"").map(Json::as_str) {
-        None | Some("\"indexeddb\"") => Ok(Storage::IndexedDb(durability)),
+        None | Some("\"indexeddb\"") => Ok(Storage::IndexedDb(DiskSettings {
+            durability,
+            open: hook(hooks, "openLog").ok_or_else(|| wrong("hooks.openLog", "a function"))?,
+            begin: hook(hooks, "beginLog").ok_or_else(|| wrong("hooks.beginLog", "a function"))?,
+            before_writing: hook(hooks, "beforeWriting"),
+            cipher: Cipher::of(hooks),
+            began: hook(hooks, "began"),
+        })),
         Some("\"memory\"") => Ok(Storage::Memory),
         Some(_) => Err(wrong("storage", "'indexeddb' or 'memory'")),
     }

@@ -1,6 +1,7 @@
 import init, { Driver as WasmDriver } from '../wasm/objectql_offline.js';
 import type { Cipher } from './encryption.js';
 import { errorWithCode } from './errors.js';
+import { type Beginning, checkIndexedDb, deleteLog } from './indexeddb.js';
 import type { OpenOptions } from './types.js';
 
 /** What can be written: its object, and its first and second argument as JSON text, but for the ids of mutations and transactions. */
@@ -91,6 +92,10 @@ export interface DriverHooks {
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
   /** Begins to open a socket for realtime, see `connect` in `realtime.ts`. */
   connect?: (clientId: string, tell: (said?: string | null) => void) => () => void;
+  /** Opens the database in IndexedDB, see `openLog` in `indexeddb.ts`; not called where it is in memory. */
+  openLog?: (mayCreate: boolean) => Promise<IDBDatabase>;
+  /** Reads what is first wanted of it, see `readBeginning`. */
+  beginLog?: (database: IDBDatabase, most: number) => Promise<Beginning>;
   /** Seals what goes on the disk. */
   cipher?: Cipher;
   /** Is told which database in IndexedDB it is, before anything of it is opened; nothing where it was made by an early release. */
@@ -162,9 +167,7 @@ let loading: Promise<DriverClass> | undefined;
  * `WASM_FAILED`; `STORAGE_FAILED` where there is no IndexedDB to keep the log in, as on a server.
  */
 export async function loadDriver(source: OpenOptions['wasm'], storage: OpenOptions['storage']): Promise<DriverClass> {
-  if (storage !== 'memory' && typeof indexedDB === 'undefined') {
-    throw errorWithCode('STORAGE_FAILED', `there is no IndexedDB here: open the database in a browser, or with storage: 'memory'`);
-  }
+  if (storage !== 'memory') checkIndexedDb();
   loading ??= load(source).catch((error: unknown) => {
     loading = undefined;
     throw error;
@@ -180,7 +183,10 @@ async function load(source: OpenOptions['wasm']): Promise<DriverClass> {
   } catch (cause) {
     throw errorWithCode('WASM_FAILED', failureMessage(source ?? beside, cause), { cause });
   }
-  return WasmDriver;
+  return {
+    open: WasmDriver.open,
+    destroy: async (name, isInMemory) => isInMemory ? WasmDriver.destroy(name) : await deleteLog(name),
+  };
 }
 
 interface NodeProcess {

@@ -1,4 +1,4 @@
-import { done, ended, EVERY_STORE, IDENTITY_KEY, LOG, SCHEMA_VERSION, SEALED_KEY, SEGMENTS } from './indexeddb.js';
+import { ended, EVERY_STORE, LOG, openLog, SEALED_KEY, SEGMENTS } from './indexeddb.js';
 import { lookAtJournal, renewJournal } from './journal.js';
 import { type Asked, encodeRow } from './row-bytes.js';
 import type { OpenOptions } from './types.js';
@@ -55,7 +55,7 @@ export class EarlyLog {
       await lookAtJournal(this.#name);
       // Whoever stops it may be about to delete the database.
       if (this.#isStopped) return;
-      database = await open(this.#name);
+      database = await openLog(this.#name, true);
       await renewJournal(this.#name);
       while (!this.#isStopped && this.#waiting.length > 0) {
         const rows = this.#waiting.splice(0);
@@ -74,17 +74,6 @@ export class EarlyLog {
       database?.close();
     }
   }
-}
-
-/** Opens the database, and makes it as the driver does. */
-function open(name: string): Promise<IDBDatabase> {
-  const request = indexedDB.open(name, SCHEMA_VERSION);
-  request.onupgradeneeded = ({ oldVersion }) => {
-    const make = (store: string) => request.result.createObjectStore(store, { autoIncrement: true });
-    if (oldVersion < 1) make(LOG);
-    if (oldVersion < 2) make(SEGMENTS).add(crypto.getRandomValues(new Uint8Array(16)), IDENTITY_KEY);
-  };
-  return done(request);
 }
 
 /** Appends rows; errors where nothing of it was done. What is sealed gets nothing that is not. */

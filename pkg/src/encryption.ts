@@ -1,5 +1,5 @@
 import { errorWithCode } from './errors.js';
-import { done, ended, EVERY_STORE, LOG, ROOT_KEY, SEALED_KEY, SEGMENTS } from './indexeddb.js';
+import { done, ended, EVERY_STORE, LOG, openLog, ROOT_KEY, SEALED_KEY, SEGMENTS } from './indexeddb.js';
 import { encodeEmptyRow } from './row-bytes.js';
 import type { EncryptionOptions } from './types.js';
 
@@ -85,7 +85,7 @@ export class Cipher {
    */
   async sealAll(name: string): Promise<void> {
     const keys = await this.#known();
-    const database = await connect(name);
+    const database = await openLog(name, false);
     try {
       database.onversionchange = () => database.close();
       const read = <R>(store: string, request: (store: IDBObjectStore) => IDBRequest<R>) => done(request(database.transaction(store).objectStore(store)));
@@ -236,13 +236,6 @@ async function replace(database: IDBDatabase, store: string, key: number, old: B
   const found = await done(values.get(key) as IDBRequest<Bytes | undefined>);
   if (areSame(found, old)) values.put(value, key);
   await ending;
-}
-
-function connect(name: string): Promise<IDBDatabase> {
-  const request = indexedDB.open(name);
-  // It is there, or was deleted meanwhile: none is made.
-  request.onupgradeneeded = () => request.transaction?.abort();
-  return done(request);
 }
 
 function withPlace(sealed: Bytes, identity: Bytes, place: number): Bytes {

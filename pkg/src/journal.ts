@@ -8,17 +8,21 @@ const VALUES = 90;
 const VALUE_BYTES = 50_000;
 
 let due: Promise<boolean> | undefined;
+/** The databases that there were then. */
 let known: readonly IDBDatabaseInfo[] = [];
 let renewed: Promise<void> | undefined;
 
 /**
  * Looks whether Chromium's journal is to be renewed: before the first database of the page is opened, and beside the loading of the
- * wasm, because it makes the browser open its storage, which is most of what opening a database takes.
+ * wasm, because it makes the browser open its storage, which is most of what opening a database takes. Gives whether the database was there, and
+ * opening it writes nothing.
  */
-export async function lookAtJournal(name: string): Promise<void> {
+export async function lookAtJournal(name: string): Promise<boolean> {
   await (due ??= isDue().catch(() => false));
   // What opening a database that is not there, or is of an older version, does first is a write.
-  if (!known.some((database) => database.name === name && database.version === SCHEMA_VERSION)) await renewJournal(name);
+  const isThere = known.some((database) => database.name === name && database.version === SCHEMA_VERSION);
+  if (!isThere) await renewJournal(name);
+  return isThere;
 }
 
 /**
@@ -35,10 +39,10 @@ export function renewJournal(name: string): Promise<void> {
 }
 
 async function isDue(): Promise<boolean> {
-  if (typeof indexedDB === 'undefined' || !/Chrom(e|ium)\//.test(navigator.userAgent)) return false;
+  if (typeof indexedDB === 'undefined') return false;
   const [databases, isOpen] = await Promise.all([indexedDB.databases(), isOpenElsewhere()]);
   known = databases;
-  return databases.length > 0 && !isOpen;
+  return databases.length > 0 && !isOpen && /Chrom(e|ium)\//.test(navigator.userAgent);
 }
 
 async function renew(scratch: string): Promise<void> {

@@ -21,7 +21,7 @@ export interface User {
 /** What the handles on one database must agree on. */
 export interface Settings {
   /** What the driver is opened with. */
-  driver: Opening['driver'] & { storage?: OpenOptions['storage']; asker?: number };
+  driver: Opening['driver'] & { storage?: OpenOptions['storage'] };
   /** Which functions there are: a driver without one of them cannot be given it later. */
   hooks: object;
   /** Where the server rings, if it is to. */
@@ -54,11 +54,11 @@ export class SharedDatabase {
     this.settings = settings;
     this.users.add(first);
     // What the driver tells while it opens has its listeners already.
-    const { driver, realtimeUrl } = JSON.parse(settings) as Settings;
+    const { driver: agreed, realtimeUrl } = JSON.parse(settings) as Settings;
+    const driver = { ...agreed, asker: first.asker };
     // Where IndexedDB could not be opened, other than the settings say.
     const isInMemory = first.options.storage === 'memory';
     if (isInMemory) driver.storage = 'memory';
-    if (first.asker !== undefined) driver.asker = first.asker;
     const { name, encryption, wasm } = first.options;
     this.#note = isInMemory ? undefined : new EvictionNote(name);
     this.#opening = place.open({ name, isInMemory, driver, realtimeUrl, encryption, wasm }, this.#hooks(first.options));

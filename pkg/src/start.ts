@@ -1,6 +1,7 @@
 import type { Answer, Driver, DriverHooks, loadDriver, LocalDriver } from './driver.js';
 import { Cipher } from './encryption.js';
-import { lookAtJournal, renewJournal } from './journal.js';
+import { HeadStart } from './head-start.js';
+import { renewJournal } from './journal.js';
 import type { Watch } from './live-query.js';
 import { connect } from './realtime.js';
 import type { ReadRecord } from './rows.js';
@@ -15,7 +16,13 @@ export interface Opening {
   readonly name: string;
   readonly isInMemory: boolean;
   /** What the driver itself is opened with. */
-  readonly driver: { readonly objects: readonly ObjectDefinition[]; readonly versions?: { readonly [object: string]: number } | undefined; readonly sync?: { readonly url?: unknown } | undefined };
+  readonly driver: {
+    readonly objects: readonly ObjectDefinition[];
+    readonly versions?: { readonly [object: string]: number } | undefined;
+    readonly sync?: { readonly url?: unknown } | undefined;
+    /** As whom the page asks for something before the driver is there, if it may. */
+    readonly asker?: number | undefined;
+  };
   /** Where the server rings, if it is to. */
   readonly realtimeUrl: string | undefined;
   readonly encryption: OpenOptions['encryption'];
@@ -67,7 +74,7 @@ export interface Place {
 export async function startDriver(load: typeof loadDriver, opening: Opening, hooks: PageHooks): Promise<LocalDriver> {
   const { name, isInMemory, wasm, encryption, realtimeUrl } = opening;
   const cipher = encryption !== undefined && !isInMemory ? new Cipher(encryption) : undefined;
-  const [driverClass] = await Promise.all([load(wasm, isInMemory ? 'memory' : 'indexeddb'), isInMemory ? undefined : lookAtJournal(name)]);
+  const log = isInMemory ? undefined : new HeadStart(name, opening.driver.asker === undefined);
   const headers = hooks.headers ?? (() => Promise.resolve({}));
   const driverHooks: DriverHooks = {
     event: hooks.event,
@@ -76,7 +83,9 @@ export async function startDriver(load: typeof loadDriver, opening: Opening, hoo
       cipher?.begin(identity);
       hooks.began(identity);
     },
-    ...(!isInMemory && {
+    ...(log && {
+      openLog: (mayCreate) => log.open(mayCreate),
+      beginLog: (database, most) => log.begin(database, most),
       beforeWriting: () => {
         hooks.beforeWriting();
         return renewJournal(name);
@@ -87,7 +96,8 @@ export async function startDriver(load: typeof loadDriver, opening: Opening, hoo
     ...(realtimeUrl && { connect: (clientId, tell) => connect(realtimeUrl, clientId, headers, tell) }),
     ...(cipher && { cipher }),
   };
-  const driver = await driverClass.open(JSON.stringify(opening.driver), driverHooks);
+  const opened = load(wasm, isInMemory ? 'memory' : 'indexeddb').then((driverClass) => driverClass.open(JSON.stringify(opening.driver), driverHooks));
+  const driver = await opened.finally(() => log?.end());
   // Beside all else; what fails is done at the next opening.
   cipher?.sealAll(name).catch(() => undefined);
   // Before the first write wants it, as a rule, and after the first records are read, which it would slow down.

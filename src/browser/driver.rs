@@ -13,7 +13,6 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::calls::{Calls, Wants};
 use super::channel::Channel;
-use super::cipher::Cipher;
 use super::environment::{now, seed};
 use super::leader::Leader;
 use super::listener::{Listener, global_target, is_visible, page};
@@ -63,12 +62,6 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) storage: Storage,
     pub(crate) config: Config,
-    /// Is awaited before the first write.
-    pub(crate) before_writing: Option<Function>,
-    /// Seals what goes on the disk.
-    pub(crate) cipher: Option<Cipher>,
-    /// Is told which database it is.
-    pub(crate) began: Option<Function>,
     pub(crate) hooks: Hooks,
 }
 
@@ -85,14 +78,14 @@ pub(crate) struct Hooks {
 impl Shell {
     /// Starts an engine; the promise is kept when the database can be used.
     pub(crate) fn open(settings: Settings) -> Result<(Rc<Self>, Promise), Error> {
-        let Settings { name, storage, config, before_writing, cipher, began, hooks } = settings;
+        let Settings { name, storage, config, hooks } = settings;
         let calls = Calls::default();
         let (open, opened) = calls.add(Wants::Outcome, 1);
         let shell = Rc::new(Self {
             engine: RefCell::new(Some(Box::new(Engine::new(config, seed()?, open)))),
             inputs: RefCell::default(),
             is_busy: Cell::new(false),
-            log: Store::open(&name, storage, before_writing, cipher, began),
+            log: Store::open(&name, storage),
             name,
             hooks: RefCell::new(Some(Rc::new(hooks))),
             calls,
@@ -322,7 +315,16 @@ impl Shell {
             | Output::ReadSegments { .. }
             | Output::ReadRoot { .. }
             | Output::WriteSegments { .. }
-            | Output::Compact { .. }) => self.spawn(async move |shell| use_store(&shell.log, output).await),
+            | Output::Compact { .. }) => {
+                let begins = matches!(output, Output::Begin { may_create: true, .. });
+                self.spawn(async move |shell| {
+                    let input = use_store(&shell.log, output).await;
+                    if begins && shell.log.is_shared() {
+                        shell.look_soon();
+                    }
+                    input
+                });
+            }
             Output::Send { send, body } => self.spawn(async move |shell| {
                 let hooks = shell.hooks();
                 let result = match hooks.as_ref().and_then(|hooks| hooks.transport.as_ref()) {
@@ -355,6 +357,13 @@ impl Shell {
             let input = task(Rc::clone(&shell)).await;
             shell.handle(input);
         });
+    }
+
+    /// What a database begins with may have been read before this tab could hear of what others append. What the app asks for when the
+    /// database is open comes first.
+    fn look_soon(self: &Rc<Self>) {
+        let weak = Rc::downgrade(self);
+        Timeout::new(0, move || handle_in(&weak, Input::Announced(Announcement::look()))).forget();
     }
 
     fn connect(self: &Rc<Self>, number: u64, client_id: &ClientId) {

@@ -28,16 +28,11 @@ pub(crate) fn now() -> Now {
 
 /// Random bytes to seed the engine with.
 pub(crate) fn seed() -> Result<[u8; 32], Error> {
-    let mut seed = [0; 32];
-    random_bytes(32)?.copy_to(&mut seed);
-    Ok(seed)
-}
-
-/// So many random bytes.
-pub(crate) fn random_bytes(count: u32) -> Result<Uint8Array, Error> {
-    let bytes = Uint8Array::new_with_length(count);
+    let bytes = Uint8Array::new_with_length(32);
     get_random_values(&bytes).map_err(|error| Error::Internal(describe(&error)))?;
-    Ok(bytes)
+    let mut seed = [0; 32];
+    bytes.copy_to(&mut seed);
+    Ok(seed)
 }
 
 /// What a JavaScript error says, for people.

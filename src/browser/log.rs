@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use idb::request::{GetAllKeysStoreRequest, GetAllStoreRequest, GetStoreRequest};
 use idb::{KeyRange, ObjectStore, Query, Transaction};
-use js_sys::{Function, Promise, Uint8Array};
+use js_sys::{Array, Function, Promise, Uint8Array};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -17,7 +17,7 @@ use web_sys::{IdbDatabase, IdbTransaction};
 use super::cipher::is_as_noted;
 use super::listener::Listener;
 use super::once::{Filler, Once};
-use super::schema::{self, IDENTITY, LOG, ROOT, SEALED, SEGMENTS, from_exception, to_error};
+use super::schema::{IDENTITY, LOG, ROOT, SEALED, SEGMENTS, from_exception, to_error};
 use crate::engine::root_number;
 use crate::error::Error;
 
@@ -107,7 +107,10 @@ impl Connection {
 
 /// The log of one database.
 pub(crate) struct LogStore {
-    name: String,
+    /// Opens the database: with true also one that is not there.
+    open: Function,
+    /// Reads what it begins with: given the connection, and how many rows at most.
+    begin: Function,
     durability: Durability,
     /// Whether what is written is sealed.
     has_key: bool,
@@ -128,13 +131,15 @@ pub(crate) struct LogStore {
 
 impl LogStore {
     pub(crate) fn new(
-        name: String,
+        open: Function,
+        begin: Function,
         durability: Durability,
         before_writing: Option<Function>,
         has_key: bool,
     ) -> Self {
         Self {
-            name,
+            open,
+            begin,
             durability,
             has_key,
             before_writing: RefCell::new(before_writing),
@@ -169,7 +174,8 @@ impl LogStore {
             return Err(Error::DatabaseLost);
         }
         let known = self.identity.borrow().clone();
-        let database: IdbDatabase = schema::open(&self.name, known.is_none()).await?.into();
+        let opening = self.open.call1(&JsValue::NULL, &JsValue::from_bool(known.is_none()));
+        let database: IdbDatabase = answer(opening).await?.unchecked_into();
         let connection = Connection::new(database.clone(), Rc::clone(&self.is_deleted));
         let refusal = match known {
             _ if self.is_closed.get() => Some(Error::Closed),
@@ -226,7 +232,7 @@ impl LogStore {
             }
             self.before_writing.take();
         }
-        let stores: js_sys::Array = stores.iter().map(|store| JsValue::from_str(store)).collect();
+        let stores: Array = stores.iter().map(|store| JsValue::from_str(store)).collect();
         let options = js_sys::Object::new();
         let durability = match self.durability {
             Durability::Strict => "strict",
@@ -297,22 +303,23 @@ impl LogStore {
             self.epoch.set(self.epoch.get() + 1);
         }
         let epoch = self.epoch.get();
-        let transaction = self.transaction(&[LOG, SEGMENTS], READ_ONLY).await?;
-        let segments = store_of(&transaction, SEGMENTS)?;
-        // They are waited for in this order.
-        let identity = get(&segments, IDENTITY)?;
-        let sealed = self.ask_for_key(&segments)?;
-        let root = get(&segments, ROOT)?;
-        let store = store_of(&transaction, LOG)?;
-        let rows = self.rows_after(&store, 0)?;
-        let identity = bytes_of(identity).await?;
+        let database = self.database(epoch).await?;
+        let limit = self.rows_per_read.get();
+        let reading = self.begin.call2(&JsValue::NULL, &database, &limit.into());
+        let read: Array = answer(reading).await?.unchecked_into();
+        let [identity, sealed, root, keys, rows] = [0, 1, 2, 3, 4].map(|place| read.get(place));
+        let identity = to_bytes(&identity)?;
         if self.epoch.get() != epoch {
             return Err(Error::Cleared);
         }
         self.identity.borrow_mut().get_or_insert(identity);
-        check_unsealed(sealed).await?;
-        let root = bytes_of(root).await?;
-        let (rows, is_last) = self.take_rows(rows).await?;
+        if !self.has_key {
+            refuse_key(&sealed)?;
+        }
+        let root = to_bytes(&root)?;
+        let both = [keys, rows].map(|values| values.unchecked_into::<Array>());
+        let [keys, rows] = both.map(|values| values.iter().collect::<Vec<_>>());
+        let (rows, is_last) = self.take_rows(&keys, &rows, limit)?;
         Ok(Beginning { root, rows, is_last })
     }
 
@@ -419,14 +426,19 @@ impl LogStore {
     }
 
     /// The rows after a key: as many as make a good portion, and whether there were no more.
-    pub(crate) async fn read(&self, after: u64) -> Result<(Vec<(u64, Vec<u8>)>, bool), Error> {
+    pub(crate) async fn read(&self, after: u64) -> Result<(Rows, bool), Error> {
         let stores: &[&str] = if self.has_key { &[LOG] } else { &EVERY_STORE };
         let transaction = self.transaction(stores, READ_ONLY).await?;
         // They are waited for in this order.
         let sealed = if self.has_key { None } else { self.ask_for_key(&store_of(&transaction, SEGMENTS)?)? };
         let rows = self.rows_after(&store_of(&transaction, LOG)?, after)?;
-        check_unsealed(sealed).await?;
-        self.take_rows(rows).await
+        if let Some(sealed) = sealed {
+            refuse_key(&sealed.await.map_err(|error| to_error(&error))?.unwrap_or_default())?;
+        }
+        let RowRequests { keys, values, limit } = rows;
+        let keys = keys.await.map_err(|error| to_error(&error))?;
+        let values = values.await.map_err(|error| to_error(&error))?;
+        self.take_rows(&keys, &values, limit)
     }
 
     /// Asks whether there is a key by which all is sealed, where this tab has none.
@@ -444,13 +456,10 @@ impl LogStore {
         Ok(RowRequests { keys, values, limit })
     }
 
-    async fn take_rows(&self, requests: RowRequests) -> Result<(Vec<(u64, Vec<u8>)>, bool), Error> {
-        let RowRequests { keys, values, limit } = requests;
-        let keys = keys.await.map_err(|error| to_error(&error))?;
-        let values = values.await.map_err(|error| to_error(&error))?;
-        let rows: Vec<(u64, Vec<u8>)> = keys
+    fn take_rows(&self, keys: &[JsValue], values: &[JsValue], limit: u32) -> Result<(Rows, bool), Error> {
+        let rows: Rows = keys
             .iter()
-            .zip(&values)
+            .zip(values)
             .map(|(key, value)| to_row(key, value))
             .collect::<Option<_>>()
             .ok_or_else(not_a_log)?;
@@ -465,11 +474,14 @@ impl LogStore {
     }
 }
 
+/// Rows under their keys.
+pub(crate) type Rows = Vec<(u64, Vec<u8>)>;
+
 /// The root and the first rows.
 #[derive(Debug, Default)]
 pub(crate) struct Beginning {
     pub(crate) root: Option<Vec<u8>>,
-    pub(crate) rows: Vec<(u64, Vec<u8>)>,
+    pub(crate) rows: Rows,
     pub(crate) is_last: bool,
 }
 
@@ -544,9 +556,17 @@ fn store_of(transaction: &IdbTransaction, name: &str) -> Result<ObjectStore, Err
 }
 
 /// A tab without the key must not write what anybody can read beside what is sealed.
-async fn check_unsealed(sealed: Option<GetStoreRequest>) -> Result<(), Error> {
-    let Some(sealed) = sealed else { return Ok(()) };
-    if bytes_of(sealed).await?.is_some() { Err(Error::WrongKey) } else { Ok(()) }
+fn refuse_key(noted: &JsValue) -> Result<(), Error> {
+    if noted.is_undefined() { Ok(()) } else { Err(Error::WrongKey) }
+}
+
+/// What a function of the facade gave.
+async fn answer(called: Result<JsValue, JsValue>) -> Result<JsValue, Error> {
+    let answer = match called {
+        Ok(promise) => JsFuture::from(Promise::resolve(&promise)).await,
+        Err(error) => Err(error),
+    };
+    answer.map_err(|error| from_exception(&error))
 }
 
 fn with_store(transaction: IdbTransaction, name: &str) -> Result<(IdbTransaction, ObjectStore), Error> {
@@ -555,7 +575,13 @@ fn with_store(transaction: IdbTransaction, name: &str) -> Result<(IdbTransaction
 }
 
 async fn bytes_of(request: GetStoreRequest) -> Result<Option<Vec<u8>>, Error> {
-    let Some(value) = request.await.map_err(|error| to_error(&error))? else { return Ok(None) };
+    to_bytes(&request.await.map_err(|error| to_error(&error))?.unwrap_or_default())
+}
+
+fn to_bytes(value: &JsValue) -> Result<Option<Vec<u8>>, Error> {
+    if value.is_undefined() {
+        return Ok(None);
+    }
     value.dyn_ref::<Uint8Array>().map(|bytes| Some(bytes.to_vec())).ok_or_else(not_a_log)
 }
 

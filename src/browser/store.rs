@@ -14,13 +14,27 @@ use crate::error::Error;
 /// How often segments are sealed for the keys that they will have: another tab may take these meanwhile.
 const SEGMENT_TRIES: u32 = 3;
 
-/// How long what is appended must last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where what is appended is to be.
 pub(crate) enum Storage {
     /// In IndexedDB.
-    IndexedDb(Durability),
-    /// As long as the page or the process.
+    IndexedDb(DiskSettings),
+    /// In memory, as long as the page or the process.
     Memory,
+}
+
+/// What a log in IndexedDB is opened with.
+pub(crate) struct DiskSettings {
+    pub(crate) durability: Durability,
+    /// Opens the database, see [`LogStore`].
+    pub(crate) open: Function,
+    /// Reads what the database begins with, likewise.
+    pub(crate) begin: Function,
+    /// Is awaited before the first write.
+    pub(crate) before_writing: Option<Function>,
+    /// Seals what goes on the disk.
+    pub(crate) cipher: Option<Cipher>,
+    /// Is told which database it is.
+    pub(crate) began: Option<Function>,
 }
 
 /// The log of one database.
@@ -40,16 +54,10 @@ pub(crate) struct Disk {
 }
 
 impl Store {
-    pub(crate) fn open(
-        name: &str,
-        storage: Storage,
-        before_writing: Option<Function>,
-        cipher: Option<Cipher>,
-        began: Option<Function>,
-    ) -> Self {
+    pub(crate) fn open(name: &str, storage: Storage) -> Self {
         match storage {
-            Storage::IndexedDb(durability) => {
-                let log = LogStore::new(name.to_owned(), durability, before_writing, cipher.is_some());
+            Storage::IndexedDb(DiskSettings { durability, open, begin, before_writing, cipher, began }) => {
+                let log = LogStore::new(open, begin, durability, before_writing, cipher.is_some());
                 let next_segment = Cell::new(1);
                 Self::IndexedDb(Disk { log, cipher, next_segment, began: RefCell::new(began) })
             }

@@ -254,29 +254,6 @@ test('where the disk is held up besides, everything rejects all the same, and no
   assert.deepEqual(found, ['first', 'held'], 'it was made after all');
 });
 
-test('a database that a page makes is the one that the driver makes', async (t) => {
-  const { openTab, release } = await start(t);
-  const tab = await openTab();
-  await tab.evaluate(() => { window.db = startDb(); window.created = db.create('story', { id: 'a' }); });
-  await whenThere(tab, 1);
-  release();
-  const [early, late] = await tab.evaluate(async () => {
-    await created;
-    window.late = await openDb({ name: 'late' });
-    const wait = (request) => new Promise((resolve, reject) => Object.assign(request, { onsuccess: () => resolve(request.result), onerror: () => reject(request.error) }));
-    return Promise.all(['test', 'late'].map(async (name) => {
-      const database = await wait(indexedDB.open(name));
-      const stores = [...database.objectStoreNames];
-      const transaction = database.transaction(stores);
-      const identity = await wait(transaction.objectStore('segments').get(-1));
-      const described = stores.map((store) => [store, transaction.objectStore(store).autoIncrement, transaction.objectStore(store).keyPath]);
-      database.close();
-      return { version: database.version, described, identity: [identity.constructor.name, identity.length] };
-    }));
-  });
-  assert.deepEqual(early, late);
-});
-
 test('nothing is written in plain text where the database is encrypted, with the key or without it', async (t) => {
   const { openTab, proxy } = await world(t);
   const tab = await openTab();
@@ -301,7 +278,15 @@ test('nothing is written in plain text where the database is encrypted, with the
     return [...codes, await codeOf(db.create('story', { id: 'sealed' })), (await db.find('story')).map(({ id }) => id)];
   });
   assert.deepEqual(codes, ['WRONG_KEY', 'none', ['a', 'sealed']]);
-  assert.equal(await rowsOf(tab), rows + 1);
+  const heads = await tab.evaluate(async () => {
+    const wait = (request) => new Promise((resolve) => { request.onsuccess = () => resolve(request.result); });
+    const database = await wait(indexedDB.open('test'));
+    const values = await wait(database.transaction('log').objectStore('log').getAll());
+    database.close();
+    return values.map(([first, second]) => String.fromCharCode(first, second));
+  });
+  // What a leader writes may be among them.
+  assert.ok(heads.length > rows && heads.every((head) => head === 'OE'), `${rows} rows before, then ${heads}`);
   assert.equal(proxy.requests.length, 0);
 });
 
