@@ -648,6 +648,30 @@ fn rows_that_are_compacted_between_two_portions_are_not_taken_for_missing() {
     assert_eq!(ids(&world, slow, "story"), ids(&world, 0, "story"));
 }
 
+/// Goal: what fell with a create is not sent after all when nobody knows of the create any more: a later create of the record may be on
+/// its way.
+#[test]
+fn what_fell_with_a_create_stays_rejected_without_the_row_of_the_create() {
+    let mut world = World::leading(by_hand());
+    let row_of_create = world.disk.len();
+    world.write(0, story(0)).unwrap();
+    world.start_sync(0);
+    world.write(0, delete("story", "s0")).unwrap();
+    world.write(0, story(0)).unwrap();
+    let answer = json!({ "results": [rejected("no")], "serverChanges": [], "checkpoint": "c1" });
+    world.answer(0, answer);
+    world.start_sync(0);
+    assert_eq!(world.sent(0).sequences(), [3]);
+    world.crash(0);
+    damage_row(&mut world, row_of_create);
+    let tab = world.open_tab();
+    let rejected = world.rejected(tab);
+    assert_eq!((rejected.len(), &rejected[0]["mutation"]["operation"]), (1, &json!("delete")));
+    assert_eq!(rejected[0]["reason"], "the create of the record was rejected");
+    assert_eq!(world.pending(tab).len(), 1);
+    world.check(tab);
+}
+
 #[test]
 fn segments_that_moved_are_not_taken_for_lost() {
     let (mut world, tab) = reopened(by_hand(), 200);
