@@ -18,6 +18,9 @@ use super::record::apply;
 use super::row::{Event, Recorded, Row, Subscription, TabId};
 use super::state::{Pending, Progress, Rejected, State};
 
+/// Why rows say that a dependant is rejected. What the server said of the create they do not say again for each.
+pub(crate) const CREATE_REJECTED: &str = "the create of the record was rejected";
+
 /// What a fold did, for those who watch.
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
@@ -310,19 +313,27 @@ fn reject(
 
 /// A create that is rejected takes along what was to be done with its record.
 fn reject_dependants(state: &mut State, create: &Recorded, reason: &str, folded: &mut Folded) {
+    for dependant in dependants(state, create) {
+        let reason = dependant_reason(create, reason);
+        reject(state, dependant, &reason, Some(create.id), folded);
+    }
+}
+
+/// What is to be done with the record of a create, and was not sent or is to be sent again.
+pub(crate) fn dependants(state: &State, create: &Recorded) -> Vec<Sequence> {
     let later = state.record(&create.key()).map(|record| record.pending()).unwrap_or_default();
-    let dependants: Vec<Sequence> = later
+    later
         .iter()
         .filter(|other| Some(**other) > create.sequence)
         .filter_map(|other| state.pending.get(other))
         .take_while(|other| other.recorded.operation != Operation::Create)
         .filter(|other| other.is_queued())
         .map(|other| other.sequence)
-        .collect();
-    let reason = format!("the create of the record was rejected (mutation {}): {reason}", create.id);
-    for dependant in dependants {
-        reject(state, dependant, &reason, Some(create.id), folded);
-    }
+        .collect()
+}
+
+fn dependant_reason(create: &Recorded, reason: &str) -> String {
+    format!("{CREATE_REJECTED} (mutation {}): {reason}", create.id)
 }
 
 /// Settles what is applied, once the changes up to the answer's checkpoint are in the base.

@@ -77,9 +77,10 @@ pub(crate) struct Log {
     pub(crate) root: Option<u64>,
     /// The root under which something was missing: where there is no later one, it is missing for good.
     gap_under: Option<u64>,
-    /// After which row a gap was met, to look at the root; and after which one there is a gap for good.
-    gap_at: Option<u64>,
-    sure_at: Option<u64>,
+    /// The last row of a gap that was met, to look at the root; and up to which row what is missing is missing for good: what is missing
+    /// behind that, another tab may have compacted since.
+    gap_through: u64,
+    sure_through: u64,
     /// The segments that were not there under the root `gap_under`.
     pub(crate) missing: Vec<u64>,
     /// The last row for which that was done, as long as the root is of an earlier one: what is lost is said there, and such a root knows
@@ -216,7 +217,7 @@ impl Log {
         }
         self.folded = 0;
         self.root = None;
-        (self.gap_under, self.gap_at, self.sure_at) = (None, None, None);
+        (self.gap_under, self.gap_through, self.sure_through) = (None, 0, 0);
         self.missing.clear();
         self.phase = Phase::Unread;
     }

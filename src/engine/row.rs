@@ -229,7 +229,7 @@ impl Recorded {
 /// An answer of the server, as far as it changes the state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Received {
-    /// The verdicts on the frozen batch, or on none of it.
+    /// The verdicts on the frozen batch, or on none of it; then those on what falls with its creates.
     pub verdicts: Vec<(Sequence, Verdict)>,
     /// The server's changes, in its order.
     pub changes: Vec<Change>,

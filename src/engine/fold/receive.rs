@@ -6,7 +6,9 @@ use objectql_sync_protocol::{Fields, Operation, RecordKey, Sequence, ServerVersi
 
 use super::conflict::judge_conflict;
 use super::snapshot::collect;
-use super::{Folded, Superseded, reject, reject_dependants, settle_applied};
+use super::{
+    CREATE_REJECTED, Folded, Superseded, dependant_reason, reject, reject_dependants, settle_applied,
+};
 use crate::engine::record::Record;
 use crate::engine::row::{Change, Received, Recorded, Verdict};
 use crate::engine::state::{Parked, Progress, Rejected, State};
@@ -93,6 +95,9 @@ fn blame(state: &mut State, create: &Rejected, known: usize) {
     let later = state.rejected.iter_mut().skip(known).filter(of_record);
     for dependant in later.take_while(|it| it.recorded.operation != Operation::Create) {
         dependant.cause = Some(create.recorded.id);
+        if dependant.reason == CREATE_REJECTED {
+            dependant.reason = dependant_reason(&create.recorded, &create.reason);
+        }
     }
 }
 

@@ -40,10 +40,10 @@ impl Engine {
             return;
         }
         let number = root_number(bytes);
-        let gap_at = self.log.gap_at.take();
+        let gap_through = std::mem::take(&mut self.log.gap_through);
         let known = self.log.gap_under;
-        self.log.sure_at = gap_at.filter(|_| self.log.gap_under == Some(number));
-        if self.log.gap_under != Some(number) {
+        self.log.sure_through = if known == Some(number) { gap_through } else { 0 };
+        if known != Some(number) {
             self.log.missing.clear();
         }
         let root = bytes.map(Root::decode);
@@ -85,13 +85,13 @@ impl Engine {
             }
             Err(FormatError::Newer(_)) => self.fail_read(now, Error::StorageOutdated),
             Err(error) => {
-                // What is in memory is all there is, and the rows.
+                // What is in memory is all there is, and the rows, of which none was compacted since.
                 self.damage.add_root(&error);
                 let whole = self.whole_objects();
                 self.absent = Absent::default();
                 self.show_whole_since(&whole);
                 self.log.root = Some(number);
-                self.log.sure_at = Some(self.log.folded);
+                self.log.sure_through = rows.last().map_or(0, |(key, _)| *key);
                 self.handle_rows(now, read, rows, is_last);
             }
         }
@@ -158,17 +158,17 @@ impl Engine {
                 continue;
             }
             if key > self.log.folded + 1 || bytes.is_empty() {
-                if self.log.sure_at != Some(self.log.folded) {
-                    self.log.gap_at = Some(self.log.folded);
+                let last = if bytes.is_empty() { key } else { key - 1 };
+                let sure = last.min(self.log.sure_through);
+                if sure <= self.log.folded {
+                    self.log.gap_through = last;
                     // It was compacted: the state has to begin anew, with the root.
                     self.log.begin_anew();
                     return self.read();
                 }
-                let last = if bytes.is_empty() { key } else { key - 1 };
-                self.pass_over(self.log.folded + 1..=last, FormatError::Missing);
-                if last == key {
-                    continue;
-                }
+                self.pass_over(self.log.folded + 1..=sure, FormatError::Missing);
+                rows.push_front((key, bytes));
+                continue;
             }
             let row = match Row::decode(&bytes) {
                 Ok(row) => row,

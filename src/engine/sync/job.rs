@@ -1,17 +1,18 @@
 //! What the sync wants in the log, and what follows once it is there.
 
 use objectql_sync_protocol::defect::{Defect, has};
-use objectql_sync_protocol::{ClientId, Sequence};
+use objectql_sync_protocol::{ClientId, Operation, Sequence};
 
 use super::answer::Counts;
 use super::plan::Limits;
 use super::progress::SyncProgress;
 use super::request::{Attempt, Sent};
 use super::{Phase, plan};
-use crate::engine::fold::{Folded, Outcome};
+use crate::engine::fold::{CREATE_REJECTED, Folded, Outcome, dependants};
 use crate::engine::log::Job;
-use crate::engine::row::{Event, Received};
+use crate::engine::row::{Event, Received, Verdict};
 use crate::engine::staged::Staged;
+use crate::engine::state::Pending;
 use crate::engine::{Engine, Notice, Now, Output};
 use crate::error::Error;
 
@@ -109,7 +110,9 @@ impl Engine {
                 if self.says_nothing_new(received) {
                     return Decision::Nothing;
                 }
-                Some(Event::Received(received.clone()))
+                let mut received = received.clone();
+                self.name_dependants(&mut received.verdicts);
+                Some(Event::Received(received))
             }
             SyncJob::Thaw { term, batch } => {
                 (*term == self.sync.term && self.state.frozen == *batch).then_some(Event::Thawed)
@@ -135,6 +138,23 @@ impl Engine {
             SyncJob::Subscribe { .. } => None,
         };
         event.map_or(Decision::Late, |event| Decision::Events(vec![event]))
+    }
+
+    /// Adds verdicts on what falls with the creates that are rejected and was not sent with them: where the row of a create is damaged,
+    /// nobody knows any more on what it depended, and it would be sent one day, perhaps after a later create of the record.
+    fn name_dependants(&self, verdicts: &mut Vec<(Sequence, Verdict)>) {
+        for place in 0..verdicts.len() {
+            let Some((sequence, Verdict::Rejected { .. })) = verdicts.get(place) else { continue };
+            let Some(Pending { recorded, .. }) = self.state.pending.get(sequence) else { continue };
+            if recorded.operation != Operation::Create {
+                continue;
+            }
+            for dependant in dependants(&self.state, recorded) {
+                if !self.state.frozen.contains(&dependant) {
+                    verdicts.push((dependant, Verdict::Rejected { reason: CREATE_REJECTED.to_owned() }));
+                }
+            }
+        }
     }
 
     /// Whether an answer leaves everything as it was: a poll need not make the log longer.

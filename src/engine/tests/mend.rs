@@ -615,6 +615,63 @@ fn what_is_missing_once_is_no_reason_to_take_a_later_compaction_for_damage() {
     assert_eq!(ids(&world, slow, "story"), ids(&world, fast, "story"));
 }
 
+/// Goal: what is missing for good is what was missing when the root was looked at. Of a log that is read in portions, more is gone at the
+/// next one when a compaction comes between.
+#[test]
+fn rows_that_are_compacted_between_two_portions_are_not_taken_for_missing() {
+    let after = CompactAfter { rows: 10, bytes: 1 << 30 };
+    let mut world = World::leading(Config { compact_after: after, ..by_hand() });
+    for n in 0..4 {
+        world.write(0, story(n)).unwrap();
+    }
+    let missing = world.disk.len() - 1;
+    world.disk[missing - 1].clear();
+    let (slow, open) = world.start_tab();
+    world.serve_store(slow);
+    let Some(StoreCall::Begin { read, .. }) = world.tabs[slow].store.take() else {
+        panic!("the root is not looked at")
+    };
+    let rows = world.rows_after(0).into_iter().take(2).collect();
+    world.give(slow, Input::Begun { read, root: None, rows, is_last: false });
+    // It is slow with the next portion.
+    world.tabs[slow].is_alive = false;
+    for n in 10..30 {
+        world.write(0, story(n)).unwrap();
+    }
+    world.advance(Duration::from_secs(20));
+    assert!(world.stored.root.is_some());
+    world.tabs[slow].is_alive = true;
+    world.settle();
+    assert_eq!(world.reply(slow, open), Ok(Reply::Done));
+    assert_eq!(details(&losses(&world, slow)[0]), [format!("rows {missing} to {missing}: it is missing")]);
+    world.load_all(slow);
+    assert_eq!(ids(&world, slow, "story"), ids(&world, 0, "story"));
+}
+
+/// Goal: what fell with a create is not sent after all when nobody knows of the create any more: a later create of the record may be on
+/// its way.
+#[test]
+fn what_fell_with_a_create_stays_rejected_without_the_row_of_the_create() {
+    let mut world = World::leading(by_hand());
+    let row_of_create = world.disk.len();
+    world.write(0, story(0)).unwrap();
+    world.start_sync(0);
+    world.write(0, delete("story", "s0")).unwrap();
+    world.write(0, story(0)).unwrap();
+    let answer = json!({ "results": [rejected("no")], "serverChanges": [], "checkpoint": "c1" });
+    world.answer(0, answer);
+    world.start_sync(0);
+    assert_eq!(world.sent(0).sequences(), [3]);
+    world.crash(0);
+    damage_row(&mut world, row_of_create);
+    let tab = world.open_tab();
+    let rejected = world.rejected(tab);
+    assert_eq!((rejected.len(), &rejected[0]["mutation"]["operation"]), (1, &json!("delete")));
+    assert_eq!(rejected[0]["reason"], "the create of the record was rejected");
+    assert_eq!(world.pending(tab).len(), 1);
+    world.check(tab);
+}
+
 #[test]
 fn segments_that_moved_are_not_taken_for_lost() {
     let (mut world, tab) = reopened(by_hand(), 200);

@@ -156,6 +156,25 @@ fn a_rejected_create_takes_what_depends_on_it() {
     world.check(0);
 }
 
+/// Goal: rows that earlier releases wrote do not name what falls with a create, and lead to the same.
+#[test]
+fn what_falls_with_a_create_need_not_be_named() {
+    let mut world = World::leading(by_hand());
+    world.write(0, create("story", json!({ "id": "a", "title": "bad" }))).unwrap();
+    world.start_sync(0);
+    edit(&mut world, json!({ "title": "worse" }));
+    let answer = json!({ "results": [rejected("no")], "serverChanges": [], "checkpoint": "c1" });
+    world.answer(0, answer);
+    let mut row = Row::decode(world.disk.last().unwrap()).unwrap();
+    let Some(Event::Received(received)) = row.events.first_mut() else { panic!("no answer") };
+    assert_eq!(received.verdicts.len(), 2);
+    received.verdicts.truncate(1);
+    *world.disk.last_mut().unwrap() = row.encode().unwrap();
+    let later = world.open_tab();
+    assert_eq!(world.tabs[later].engine.state(), world.tabs[0].engine.state());
+    assert_eq!(codes_of_rejected(&world), ["1", "2"]);
+}
+
 /// Goal: only what comes after a rejected create depends on it, and a verdict of its own counts more.
 #[test]
 fn a_rejected_create_leaves_the_earlier_life_of_the_record_alone() {

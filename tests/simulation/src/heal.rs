@@ -329,8 +329,9 @@ impl World {
         self.clients.iter().all(|client| {
             let Some(leader) = client.lock else { return false };
             let state = client.tabs[leader].engine.state();
-            let is_as_far =
-                state.checkpoint().is_some_and(|checkpoint| self.server.is_at_end(checkpoint.as_str()));
+            // While a snapshot is collected the checkpoint is that of the data before it.
+            let is_as_far = !state.is_collecting()
+                && state.checkpoint().is_some_and(|checkpoint| self.server.is_at_end(checkpoint.as_str()));
             let is_read = |tab: usize| {
                 usize::try_from(client.tabs[tab].engine.folded()) == Ok(client.life().disk.len())
             };

@@ -6,7 +6,9 @@ mod migrated;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use objectql_offline::engine::{Event, Place, Received, Recorded, Row, Subscription, TabId, Verdict};
-use objectql_sync_protocol::{ClientId, Direction, Fields, MutationId, ObjectName, RecordId, Sequence};
+use objectql_sync_protocol::{
+    ClientId, Direction, Fields, MutationId, ObjectName, Operation, RecordId, Sequence,
+};
 
 use crate::coverage::{Coverage, Sight};
 use crate::server::history::History;
@@ -337,9 +339,8 @@ impl Ledger {
         history: Option<&History>,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
-        let judged: Vec<Sequence> = received.verdicts.iter().map(|(sequence, _)| *sequence).collect();
-        if !judged.is_empty() && judged != self.frozen && !self.is_frozen_unsure {
-            return Err(format!("S8: verdicts on {judged:?} while {:?} is frozen", self.frozen));
+        if !received.verdicts.is_empty() && !self.is_frozen_unsure {
+            self.check_judged(&received.verdicts)?;
         }
         if received.is_probe && received.is_complete {
             coverage.saw(Sight::Probed);
@@ -350,7 +351,7 @@ impl Ledger {
                 }
             }
         }
-        if !judged.is_empty() {
+        if !received.verdicts.is_empty() {
             self.frozen.clear();
         }
         for (sequence, verdict) in &received.verdicts {
@@ -368,6 +369,29 @@ impl Ledger {
             coverage.saw(Sight::Paged);
         }
         self.move_checkpoint(received, coverage)
+    }
+
+    /// The verdicts are on the frozen batch, and then on what falls with creates of it that are rejected.
+    fn check_judged(&self, verdicts: &[(Sequence, Verdict)]) -> Result<(), String> {
+        let (of_batch, fallen) = verdicts.split_at(self.frozen.len().min(verdicts.len()));
+        let is_rejected = |verdict: &Verdict| matches!(verdict, Verdict::Rejected { .. });
+        let recorded = |sequence: &Sequence| Some(&self.entries.get(&sequence.get())?.recorded);
+        let falls_with = |create: &Recorded, fallen: &Recorded| {
+            create.operation == Operation::Create
+                && create.key() == fallen.key()
+                && create.sequence < fallen.sequence
+        };
+        let is_fallen = |(sequence, verdict): &(Sequence, Verdict)| {
+            let rejected = of_batch.iter().filter(|(_, verdict)| is_rejected(verdict));
+            let mut rejected = rejected.filter_map(|(sequence, _)| recorded(sequence));
+            is_rejected(verdict)
+                && recorded(sequence).is_some_and(|fallen| rejected.any(|it| falls_with(it, fallen)))
+        };
+        if of_batch.iter().map(|(sequence, _)| sequence).eq(&self.frozen) && fallen.iter().all(is_fallen) {
+            return Ok(());
+        }
+        let judged: Vec<Sequence> = verdicts.iter().map(|(sequence, _)| *sequence).collect();
+        Err(format!("S8: verdicts on {judged:?} while {:?} is frozen", self.frozen))
     }
 
     fn judge(

@@ -47,7 +47,7 @@ fn a_world_is_the_same_over_both_stores() {
 }
 
 /// Seeds that failed once, and what was wrong then.
-const FAILED_ONCE: [(u64, &str); 17] = [
+const FAILED_ONCE: [(u64, &str); 20] = [
     (1047, "a tab that began anew from a damaged root did not say what it had had pending"),
     (1124, "a person whose storage rested decided the same conflict again and again"),
     (1053, "a leader that began anew kept the time at which its compaction had been due, and slept for ever"),
@@ -88,6 +88,15 @@ const FAILED_ONCE: [(u64, &str); 17] = [
     (
         31584,
         "a tab that read everything again took up another database when a segment was missing, and wrote the loss into that",
+    ),
+    (32421, "what a tab showed was compared with the server while it was collecting a snapshot"),
+    (
+        32958,
+        "what had fallen with a create was sent behind the next create of the record, once the first one's row was damaged",
+    ),
+    (
+        32995,
+        "rows that were compacted between two portions of a read were taken for missing, like the one before them",
     ),
 ];
 

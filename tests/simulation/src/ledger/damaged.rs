@@ -48,6 +48,8 @@ impl Ledger {
         self.mended.push((self.rows, details.to_vec()));
         self.is_collecting = true;
         self.is_frozen_unsure = true;
+        // Where nothing is pulled, no snapshot takes the place of one that is lost: the next answer is the first of all.
+        self.checkpoint = None;
         Ok(())
     }
 }
