@@ -40,9 +40,11 @@ for (const k of keys) {
 
 let onCrash = null;
 const served = {}; // host -> files it asked for
+const onTold = new Map(); // host -> who waits for what its timed start tells
 const { server, port } = await serve(new URL('./dist', import.meta.url).pathname, {
   crash: (host) => onCrash?.(host),
   served: (host, file) => (served[host] ??= new Set()).add(file),
+  told: (host, told) => onTold.get(host)?.(told),
 });
 const profile = newProfile();
 let chrome = await startBrowser(profile);
@@ -53,6 +55,13 @@ results.env = {
 log('chromium', chrome.version);
 
 const origin = (k, tag) => `http://${k}--${tag}.localhost:${port}`;
+async function timedStart(page, k, tag, query) {
+  const told = new Promise((resolve) => onTold.set(`${k}--${tag}`, resolve));
+  await page.goto(`${origin(k, tag)}/${query}`, { waitUntil: 'commit' });
+  const { result, error } = await told;
+  if (error !== undefined) throw new Error(error);
+  return result;
+}
 // The first sample of a run puts those of an earlier run away: two runs are never mixed.
 const begun = new Set();
 const push = (k, metric, v) => {
@@ -73,9 +82,9 @@ async function withPage(k, tag, fn, ms = 240_000, query = '') {
   try {
     await Promise.race([
       (async () => {
-        await page.goto(origin(k, tag) + '/' + query);
+        const result = query === '' ? await page.goto(origin(k, tag) + '/') : await timedStart(page, k, tag, query);
         await page.waitForFunction(() => window.bench, null, { timeout: 30_000 });
-        await fn(page);
+        await fn(page, result);
       })(),
       new Promise((_, no) => { timer = setTimeout(() => no(new Error(`timeout ${ms} ms`)), ms); }),
     ]);
@@ -122,8 +131,7 @@ async function reopen(k, tag, name, count, label, rep) {
   const id = makeDocs(count, 1)[(rep * 4441 + 17) % count].id;
   // Chromium keeps an origin's storage open for some seconds: only then is it a cold one. Other peers' turns pass that time.
   await new Promise((r) => setTimeout(r, (lastUse.get(origin(k, tag)) ?? 0) + +(opt.gap ?? 11) * 1000 - Date.now()));
-  await withPage(k, tag, async (page) => {
-    const r = await page.evaluate(() => window.auto);
+  await withPage(k, tag, async (page, r) => {
     push(k, `reopen${label}_script`, r.script); push(k, `reopen${label}_open`, r.open); push(k, `reopen${label}_get`, r.firstGet); push(k, `reopen${label}_query`, r.firstQuery);
     await memory(page, k, label);
   }, 120_000, autoRun('reopen', { name, id }));
@@ -156,9 +164,8 @@ for (let rep = -1; rep < repeats; rep++) {
     const keep = rep >= 0;
     let ok = true;
     const t = Date.now();
-    if (steps.has('cold')) ok = await withPage(k, `c${rep + 1}`, async (page) => {
+    if (steps.has('cold')) ok = await withPage(k, `c${rep + 1}`, async (page, r) => {
       p.meta = await page.evaluate(() => window.bench.meta);
-      const r = await page.evaluate(() => window.auto);
       if (keep) for (const [m, v] of Object.entries(r)) push(k, m, v);
     }, 60_000, autoRun('cold')) && ok;
     if (!keep) { if (!ok) p.broken = (p.broken || 0) + 1; continue; }
