@@ -150,6 +150,12 @@ impl Driver {
         or_rejected(need.and_then(|need| self.0.call(Wants::Answer, |request| Input::Load { request, need })))
     }
 
+    /// Does a part of what keeps a query waiting, which rejected with `NOT_LOADED` although all records of its object are in memory; whether
+    /// there is more to do.
+    pub fn prepare(&self, object: &str) -> Result<bool, JsValue> {
+        self.read(|engine| engine.prepare_next(object))
+    }
+
     /// Changes whenever a record does.
     pub fn revision(&self) -> u32 {
         self.0.read(|engine| Ok(engine.revision())).unwrap_or_default()
@@ -279,7 +285,7 @@ fn answer(
         "conflicts" => engine.conflicts(),
         "rejected" => engine.rejected(),
         "count" => match within {
-            None => engine.count_rows(object, &Filter::parse(first)?.into())?,
+            None => engine.count_rows(object, Filter::parse(first)?.into())?,
             Some(within) => engine.find_in(within, object, Filter::parse(first)?.into())?.len(),
         }
         .to_string(),

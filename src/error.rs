@@ -12,7 +12,8 @@ pub enum Error {
     /// The object is not among the definitions the database was opened with.
     #[error("there is no object {0:?}: list its definition in `objects` when opening the database")]
     UnknownObject(String),
-    /// Not all that the call looks at is in memory. No app sees it: the facade has the object loaded, and calls again.
+    /// Not all that the call looks at is in memory, or an index of many records is not built. No app sees it: the facade has that done, and
+    /// calls again.
     #[error("{0}")]
     NotLoaded(String),
     /// The record to change does not exist.

@@ -46,6 +46,8 @@ export interface Driver {
   rollback(transaction: number): Answer<void>;
   /** Has the records of an object taken into memory, or one of them before the others; see {@link whenLoaded}. */
   load(object: string, idJson?: string): Promise<void>;
+  /** Does a part of what queries of an object wait for when that is loaded; whether there is more. A worker does so by itself. */
+  prepare?(object: string): boolean;
   sync(): Promise<object>;
   settled(mutationId: string): Promise<string>;
   close(): Promise<void>;
@@ -142,8 +144,13 @@ export function whenLoaded(driver: Driver, thrown: unknown, idJson?: string): Pr
   if (thrown instanceof NotReady) return thrown.prepare();
   if (!(thrown instanceof Error) || (thrown as { code?: unknown }).code !== 'NOT_LOADED') return undefined;
   const loading = driver.load(thrown.message, idJson);
-  // What follows may build an index; and the last records were only just put with the others. A page may want to paint in between.
-  return idJson === undefined ? loading.then(nextTask) : loading;
+  return idJson === undefined ? loading.then(() => prepare(driver, thrown.message)) : loading;
+}
+
+/** The last records were only just put with the others, and an index may be missing. A page may want to paint in between. */
+async function prepare(driver: Driver, object: string): Promise<void> {
+  do await nextTask();
+  while (driver.prepare?.(object) === true);
 }
 
 /** A task of its own, which no other wait of the browser holds up. */

@@ -26,6 +26,30 @@ test('a record that is too large is refused by itself, and not with those that a
   await db.destroy();
 });
 
+test('queries of many records wait for their indexes, which are built in portions, also while records change', async () => {
+  const indexed = [{ name: 'story', fields: { title: { type: 'text' }, points: { type: 'number' } }, indexes: { t: { fields: ['title'] }, p: { fields: ['points'] } } }];
+  const db = await open({ objects: indexed });
+  const ids = Array.from({ length: 40_000 }, (_, at) => `s${at}`);
+  await db.bulkCreate('story', ids.map((id, at) => ({ id, title: `title ${at % 400}`, points: at })));
+  const live = [];
+  db.liveQuery('story', { where: { points: 7 } }).subscribe(({ rows }) => live.push(rows.length));
+  const [rows, count, newest, plan, changed] = await Promise.all([
+    db.find('story', { where: { title: 'title 7' } }),
+    db.count('story', { points: { $lt: 100 } }),
+    db.find('story', { orderBy: [{ field: 'points', order: 'desc' }], limit: 2 }),
+    db.explain('story', { where: { title: 'title 7' } }),
+    db.update('story', 's7', { title: 'changed' }),
+  ]);
+  assert.ok(rows.length === 99 || rows.length === 100, 'before or after the update');
+  assert.equal(count, 100);
+  assert.deepEqual(newest.map(({ id }) => id), ['s39999', 's39998']);
+  assert.deepEqual(plan.index, ['title']);
+  assert.equal(changed.title, 'changed');
+  assert.equal((await db.find('story', { where: { title: 'title 7' } })).length, 99);
+  assert.ok(live.length > 0 && live.every((length) => length === 1), String(live));
+  await db.destroy();
+});
+
 test('the log outlives its closing, and ends with destroy', async () => {
   const name = `memory-${++names}`;
   const first = await open({ name });

@@ -583,9 +583,7 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`
     pub fn find_rows(&mut self, object: &str, mut query: Query, is_introduced: bool) -> Result<Found, Error> {
-        let definition = self.readable(object)?;
-        query.search_in(definition);
-        let object = definition.name.clone();
+        let object = self.queryable(object, &mut query)?;
         Ok(self.collections.find(&object, &query, is_introduced))
     }
 
@@ -637,10 +635,19 @@ impl Engine {
     ///
     /// # Errors
     /// `UNKNOWN_OBJECT`
-    pub fn count_rows(&mut self, object: &str, query: &Query) -> Result<usize, Error> {
-        let object = self.readable(object)?.name.clone();
-        self.collections.prepare(&object, query);
-        Ok(self.collections.count(&object, query))
+    pub fn count_rows(&mut self, object: &str, mut query: Query) -> Result<usize, Error> {
+        let object = self.queryable(object, &mut query)?;
+        self.collections.prepare(&object, &query);
+        Ok(self.collections.count(&object, &query))
+    }
+
+    /// Does a part of what keeps a query waiting when all records of its object are in memory; whether there is more.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn prepare_next(&mut self, object: &str) -> Result<bool, Error> {
+        let object = self.object_name(object)?;
+        Ok(self.collections.build_next(&object))
     }
 
     /// One record: its stamp and, unless the page knows it, its JSON; see `Collections::get_one`. Without a stamp, after a question
@@ -666,9 +673,7 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`
     pub fn explain(&mut self, object: &str, mut query: Query) -> Result<String, Error> {
-        let definition = self.readable(object)?;
-        query.search_in(definition);
-        let object = definition.name.clone();
+        let object = self.queryable(object, &mut query)?;
         Ok(self.collections.explain(&object, &query))
     }
 
@@ -730,6 +735,18 @@ impl Engine {
             return Ok(definition);
         }
         Err(Error::NotLoaded(object.to_owned()))
+    }
+
+    /// The name of an object, when all is there to answer a query of it.
+    fn queryable(&mut self, object: &str, query: &mut Query) -> Result<ObjectName, Error> {
+        let definition = self.readable(object)?;
+        query.search_in(definition);
+        let name = definition.name.clone();
+        if self.collections.is_waiting(&name, query) {
+            Err(Error::NotLoaded(name.to_string()))
+        } else {
+            Ok(name)
+        }
     }
 
     /// The name of a defined object.

@@ -2,7 +2,7 @@
 
 use objectql_sync_protocol::{Fields, ObjectDefinition, ObjectName, ObjectText, RecordId, array_text};
 
-use super::index::Index;
+use super::index::{Building, Index};
 use super::live::{Live, LiveChange};
 use super::plan::{Plan, Source, clauses};
 use super::rows::{Filling, Row, RowNumber, Rows, Stamp};
@@ -18,6 +18,10 @@ const FEW: usize = 256;
 const TOO_MANY: usize = 100_000;
 /// The most indexes of an object that are not declared.
 const MOST_UNDECLARED: usize = 8;
+/// With more rows an index is built in portions, between which others run.
+const AT_ONCE: usize = 1 << 15;
+/// So often it is begun anew because rows changed meanwhile; then it is built at once.
+const MOST_BEGUN: u32 = 3;
 /// When more than a quarter of the rows and of this number change at once, indexes are built anew with the next query.
 const MANY: usize = 256;
 /// How many bytes of records a page may know: 48 MiB of JSON text. Beyond, it forgets them all.
@@ -57,6 +61,9 @@ impl Default for Page {
 struct Collection {
     rows: Rows,
     indexes: Vec<Index>,
+    /// One that is being built, of the rows as they were with that stamp; and how often one was begun since one was done.
+    building: Option<(Building, Stamp)>,
+    begun: u32,
     /// The fields of the declared indexes.
     declared: Vec<Vec<Path>>,
     /// Those of them of whose values no two records may have the same.
@@ -190,6 +197,16 @@ impl Collections {
         let Some(Collection { rows, indexes, .. }) = self.get(object) else { return "[]".to_owned() };
         let (numbers, ..) = query.run(rows, indexes);
         array_text(numbers.into_iter().filter_map(|number| Some(rows.fields(number)?.as_str().to_owned())))
+    }
+
+    /// Whether a query has to wait until an index is built that may be of use to it.
+    pub(crate) fn is_waiting(&mut self, object: &ObjectName, query: &Query) -> bool {
+        self.entry(object).is_waiting(query)
+    }
+
+    /// Builds a portion of the index that a query waits for; whether there is more to do.
+    pub(crate) fn build_next(&mut self, object: &ObjectName) -> bool {
+        self.entry(object).build_next()
     }
 
     /// Builds the declared indexes that may be of use to a query.
@@ -499,6 +516,7 @@ impl Collection {
 
     fn start_over(&mut self) {
         self.indexes.clear();
+        self.building = None;
         self.lives.iter_mut().for_each(Live::invalidate);
     }
 
@@ -523,13 +541,52 @@ impl Collection {
 
     /// Builds the declared indexes that may be of use.
     fn build_for(&mut self, query: &Query) {
-        let Self { rows, indexes, declared, .. } = self;
+        while let Some(paths) = self.missing_for(query) {
+            self.indexes.push(Index::build(paths, &self.rows));
+            (self.building, self.begun) = (None, 0);
+        }
+    }
+
+    /// A declared index that may be of use and is not there.
+    fn missing_for(&self, query: &Query) -> Option<Vec<Path>> {
         let names = query.names();
-        let is_built = |paths: &[Path], indexes: &[Index]| indexes.iter().any(|index| index.paths == *paths);
-        for paths in declared.iter() {
-            let is_of_use = paths.first().is_some_and(|path| names.contains(&path.whole.as_str()));
-            if is_of_use && !is_built(paths, indexes) {
-                indexes.push(Index::build(paths.clone(), rows));
+        let is_of_use =
+            |paths: &[Path]| paths.first().is_some_and(|path| names.contains(&path.whole.as_str()));
+        let is_built = |paths: &[Path]| self.indexes.iter().any(|index| index.paths == *paths);
+        self.declared.iter().find(|paths| is_of_use(paths) && !is_built(paths)).cloned()
+    }
+
+    fn is_waiting(&mut self, query: &Query) -> bool {
+        if self.rows.len() <= AT_ONCE || self.begun == MOST_BEGUN {
+            return false;
+        }
+        let Some(paths) = self.missing_for(query) else { return false };
+        let is_current =
+            |(building, stamp): &(Building, Stamp)| building.paths == paths && *stamp == self.last_change;
+        if !self.building.as_ref().is_some_and(is_current) {
+            self.building = Some((Building::new(paths, &self.rows), self.last_change));
+            self.begun += 1;
+        }
+        true
+    }
+
+    fn build_next(&mut self) -> bool {
+        let Some((mut building, stamp)) = self.building.take_if(|(_, stamp)| *stamp == self.last_change)
+        else {
+            return false;
+        };
+        match building.step(&self.rows) {
+            Some(index) => {
+                // A write may have wanted it, and could not wait.
+                if !self.indexes.iter().any(|other| other.paths == index.paths) {
+                    self.indexes.push(index);
+                }
+                self.begun = 0;
+                false
+            }
+            None => {
+                self.building = Some((building, stamp));
+                true
             }
         }
     }

@@ -4,6 +4,7 @@
 //! and is built when a query first uses it.
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 
 use objectql_sync_protocol::{Fields, Json, Scalar};
 
@@ -14,6 +15,8 @@ use crate::engine::sort::{sort, sort_by_key};
 
 /// A piece is split when it has so many rows: putting one in moves half of that at the most.
 const PIECE: usize = 1024;
+/// So many rows are put in order at a time: some milliseconds. Tests have runs to merge all the same.
+const RUN: usize = if cfg!(test) { 8 } else { 1 << 14 };
 
 /// What two values are compared by first.
 type Lead = [u64; 4];
@@ -34,49 +37,134 @@ pub(super) struct Place {
     offset: usize,
 }
 
-impl Index {
-    /// Sorts the rows: by the leads of their first values, which most rows differ in or have all of, and rows with the same lead by what
-    /// that leaves open. What it takes meanwhile is 60 bytes a record: wasm never gives memory back.
-    pub(super) fn build(paths: Vec<Path>, rows: &Rows) -> Self {
-        let mut numbers: Vec<RowNumber> = Vec::with_capacity(rows.len());
-        let mut leads: Vec<Lead> = Vec::with_capacity(rows.len());
-        for (number, row) in rows.iter() {
-            numbers.push(number);
-            leads.push(paths.first().map_or([0; 4], |path| lead(&path.value(&row.fields))));
+/// An index on its way: so many rows at a time are put in order, and then these runs together. What it takes meanwhile is some 50 bytes a
+/// record: wasm never gives memory back.
+#[derive(Debug)]
+pub(super) struct Building {
+    pub(super) paths: Vec<Path>,
+    numbers: Vec<RowNumber>,
+    /// Of the first so many rows.
+    leads: Vec<Lead>,
+    /// Places among the numbers, in order each.
+    runs: VecDeque<Vec<u32>>,
+}
+
+impl Building {
+    /// Of rows that stay as they are until it is done.
+    pub(super) fn new(paths: Vec<Path>, rows: &Rows) -> Self {
+        let numbers: Vec<RowNumber> = rows.iter().map(|(number, _)| number).collect();
+        let leads = Vec::with_capacity(numbers.len());
+        Self { paths, numbers, leads, runs: VecDeque::new() }
+    }
+
+    /// Does a part of the work, of some milliseconds for the most; gives the index when all is done.
+    pub(super) fn step(&mut self, rows: &Rows) -> Option<Index> {
+        if self.leads.len() < self.numbers.len() {
+            let run = self.sort_next(rows);
+            self.runs.push_back(run);
+        } else if self.runs.len() > 1 {
+            let (first, second) = (self.runs.pop_front(), self.runs.pop_front());
+            let both = self.merge(rows, first.unwrap_or_default(), second.unwrap_or_default());
+            self.runs.push_back(both);
         }
-        let lead = |place: u32| leads.get(place as usize);
-        let mut places: Vec<u32> = (0..).take(numbers.len()).collect();
+        let is_done = self.leads.len() == self.numbers.len() && self.runs.len() < 2;
+        is_done.then(|| {
+            let sorted = self.runs.pop_front().unwrap_or_default();
+            let piece_of = |places: &[u32]| {
+                let mut piece = Vec::with_capacity(places.len());
+                piece.extend(places.iter().filter_map(|place| self.number(*place)));
+                piece
+            };
+            let pieces = sorted.chunks(PIECE / 2).map(piece_of).collect();
+            Index { paths: std::mem::take(&mut self.paths), pieces }
+        })
+    }
+
+    /// Sorts the next rows: by the leads of their first values, which most rows differ in or have all of, and rows with the same lead by
+    /// what that leaves open.
+    fn sort_next(&mut self, rows: &Rows) -> Vec<u32> {
+        let from = self.leads.len();
+        let next: Vec<u32> = (0..).take(self.numbers.len()).skip(from).take(RUN).collect();
+        for place in &next {
+            let fields = self.number(*place).and_then(|number| rows.fields(number));
+            let value = self.paths.first().zip(fields).map(|(path, fields)| path.value(fields));
+            self.leads.push(value.map_or([0; 4], |value| lead(&value)));
+        }
+        let mut places = next;
         for word in (0..4).rev() {
             sort_by_key(&mut places, &|place| {
-                lead(place).and_then(|lead| lead.get(word)).copied().unwrap_or_default()
+                self.lead(place).and_then(|lead| lead.get(word)).copied().unwrap_or_default()
             });
         }
-        let number = |place: u32| numbers.get(place as usize).copied();
-        let fields = |place: u32| rows.fields(number(place)?);
-        let is_less = |a: u32, b: u32| {
-            let (Some(a), Some(b)) = (fields(a), fields(b)) else { return false };
-            let mut orders =
-                paths.iter().map(|path| compare_values(&path.value(a), &path.value(b), Direction::Ascending));
-            orders.find(|order| order.is_ne()) == Some(Ordering::Less)
-        };
-        let is_open = |place: u32| paths.len() > 1 || lead(place).is_some_and(is_full);
         let mut sorted = Vec::with_capacity(places.len());
-        for group in places.chunk_by(|a, b| lead(*a) == lead(*b)) {
-            if group.len() > 1 && group.iter().any(|place| is_open(*place)) {
+        for group in places.chunk_by(|a, b| self.lead(*a) == self.lead(*b)) {
+            if group.len() > 1 && group.iter().any(|place| self.is_open(*place)) {
                 let mut group = group.to_vec();
-                sort(&mut group, &is_less);
+                sort(&mut group, &|a, b| self.compare(rows, a, b).is_lt());
                 sorted.append(&mut group);
             } else {
                 sorted.extend_from_slice(group);
             }
         }
-        let piece_of = |places: &[u32]| {
-            let mut piece = Vec::with_capacity(places.len());
-            piece.extend(places.iter().filter_map(|place| number(*place)));
-            piece
-        };
-        let pieces = sorted.chunks(PIECE / 2).map(piece_of).collect();
-        Self { paths, pieces }
+        sorted
+    }
+
+    /// Two runs as one.
+    fn merge(&self, rows: &Rows, first: Vec<u32>, second: Vec<u32>) -> Vec<u32> {
+        let mut merged = Vec::with_capacity(first.len() + second.len());
+        let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
+        loop {
+            let takes_first = match (first.peek(), second.peek()) {
+                (Some(a), Some(b)) => {
+                    let by_lead = self.lead(*a).cmp(&self.lead(*b));
+                    let by_value = || {
+                        if self.is_open(*a) { self.compare(rows, *a, *b) } else { Ordering::Equal }
+                    };
+                    by_lead.then_with(by_value).then(a.cmp(b)).is_lt()
+                }
+                (next, _) => next.is_some(),
+            };
+            match if takes_first { first.next() } else { second.next() } {
+                Some(place) => merged.push(place),
+                None => return merged,
+            }
+        }
+    }
+
+    fn number(&self, place: u32) -> Option<RowNumber> {
+        self.numbers.get(place as usize).copied()
+    }
+
+    fn lead(&self, place: u32) -> Option<&Lead> {
+        self.leads.get(place as usize)
+    }
+
+    /// Whether rows with the same lead may differ.
+    fn is_open(&self, place: u32) -> bool {
+        self.paths.len() > 1 || self.lead(place).is_some_and(is_full)
+    }
+
+    /// The order of two rows' values.
+    fn compare(&self, rows: &Rows, a: u32, b: u32) -> Ordering {
+        let fields = |place: u32| rows.fields(self.number(place)?);
+        let (Some(a), Some(b)) = (fields(a), fields(b)) else { return Ordering::Equal };
+        let mut orders = self
+            .paths
+            .iter()
+            .map(|path| compare_values(&path.value(a), &path.value(b), Direction::Ascending));
+        orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    }
+}
+
+impl Index {
+    /// Builds it at once.
+    pub(super) fn build(paths: Vec<Path>, rows: &Rows) -> Self {
+        let mut building = Building::new(paths, rows);
+        loop {
+            if let Some(index) = building.step(rows) {
+                return index;
+            }
+        }
     }
 
     /// Puts a row in.

@@ -206,4 +206,51 @@ fn what_a_page_was_introduced_to_it_gets_even_if_it_forgot_all_in_between() {
     assert!(found.unknown.len() > 59_000_000);
 }
 
+/// So many records that an index of them is built in portions, in no order, and a query that wants it.
+fn many() -> (Collections, ObjectDefinition, Query) {
+    let texts: Vec<String> =
+        (0..40_000).map(|id| format!(r#"{{"id":{id},"text":"{}"}}"#, id * 7919 % 20_011)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let (collections, definition) = collections(&texts, r#"{"by_text":{"fields":["text"]}}"#);
+    (collections, definition, Query::parse(r#"{"where":{"text":"7919"}}"#).unwrap())
+}
+
+#[test]
+fn an_index_of_many_records_is_built_in_portions() {
+    let (mut collections, ObjectDefinition { name, .. }, query) = many();
+    assert!(!collections.build_next(&name), "nobody waits for anything");
+    assert!(collections.is_waiting(&name, &query));
+    let mut portions = 1;
+    while collections.build_next(&name) {
+        assert!(collections.is_waiting(&name, &query), "it waits for the same one");
+        portions += 1;
+    }
+    assert!(portions > 5_000, "{portions}");
+    assert!(!collections.is_waiting(&name, &query));
+    assert!(
+        collections
+            .explain(&name, &query)
+            .contains(r#""index":["text"],"sortedByIndex":false,"rowsExamined":2"#)
+    );
+    // As they come without an index.
+    let sorted = Query::parse(r#"{"orderBy":[{"field":"text"}]}"#).unwrap();
+    let built = collections.text(&name, &sorted);
+    assert!(built == many().0.text(&name, &sorted), "another order");
+}
+
+#[test]
+fn an_index_is_begun_anew_when_records_change_and_built_at_once_when_they_go_on_changing() {
+    let (mut collections, ObjectDefinition { name, .. }, query) = many();
+    for change in 0..3 {
+        assert!(collections.is_waiting(&name, &query));
+        assert!(collections.build_next(&name));
+        let (id, fields) = record(&format!(r#"{{"id":1,"text":"change {change}"}}"#));
+        collections.update(&name, [(&id, Seen::As(&fields))].into_iter());
+        assert!(!collections.build_next(&name), "it was of records that are not there any more");
+    }
+    assert!(!collections.is_waiting(&name, &query));
+    assert_eq!(collections.find(&name, &query, false).stamps.len(), 1);
+    assert!(!collections.build_next(&name));
+}
+
 mod oracle;
