@@ -19,7 +19,7 @@ use crate::browser::calls::{Wants, reply_to_js, to_js};
 use crate::browser::cipher::Cipher;
 use crate::browser::driver::{Hooks, Settings, Shell};
 use crate::browser::environment::now;
-use crate::browser::log::Durability;
+use crate::browser::log::{Durability, Opener};
 use crate::browser::memory::MemoryLog;
 use crate::browser::store::{DiskSettings, Storage};
 use crate::browser::transport::Transport;
@@ -382,8 +382,10 @@ fn storage(options: Json<'_>, hooks: &JsValue) -> Result<Storage, Error> {
     match find(options, "\"storage\"").map(Json::as_str) {
         None | Some("\"indexeddb\"") => Ok(Storage::IndexedDb(DiskSettings {
             durability,
-            open: hook(hooks, "openLog").ok_or_else(|| wrong("hooks.openLog", "a function"))?,
-            begin: hook(hooks, "beginLog").ok_or_else(|| wrong("hooks.beginLog", "a function"))?,
+            opener: Opener {
+                open: hook(hooks, "openLog").ok_or_else(|| wrong("hooks.openLog", "a function"))?,
+                begin: hook(hooks, "beginLog").ok_or_else(|| wrong("hooks.beginLog", "a function"))?,
+            },
             before_writing: hook(hooks, "beforeWriting"),
             cipher: Cipher::of(hooks),
             began: hook(hooks, "began"),

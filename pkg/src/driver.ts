@@ -143,12 +143,14 @@ export class NotReady extends Error {
 export function whenLoaded(driver: Driver, thrown: unknown, idJson?: string): Promise<void> | undefined {
   if (thrown instanceof NotReady) return thrown.prepare();
   if (!(thrown instanceof Error) || (thrown as { code?: unknown }).code !== 'NOT_LOADED') return undefined;
-  const loading = driver.load(thrown.message, idJson);
-  return idJson === undefined ? loading.then(() => prepare(driver, thrown.message)) : loading;
+  return idJson === undefined ? prepare(driver, thrown.message) : driver.load(thrown.message, idJson);
 }
 
-/** The last records were only just put with the others, and an index may be missing. A page may want to paint in between. */
+/** Has all records of an object loaded, or an index of them built. */
 async function prepare(driver: Driver, object: string): Promise<void> {
+  // Only where all records are in memory is there a part to do, and it is never the only one.
+  if (driver.prepare?.(object) !== true) await driver.load(object);
+  // The last records were only just put with the others. A page may want to paint in between.
   do await nextTask();
   while (driver.prepare?.(object) === true);
 }

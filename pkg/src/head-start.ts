@@ -1,7 +1,7 @@
 import { type Beginning, openLog, readBeginning } from './indexeddb.js';
 import { lookAtJournal } from './journal.js';
 
-/** How many rows are read of a log that was opened before anybody asked for it: the driver begins with as few. */
+/** How many rows are read of a log that was opened before anybody asked for it: what the driver begins with (`ROWS_AT_FIRST` in `src/browser/log.rs`). */
 const FIRST_ROWS = 4;
 
 /**
@@ -26,7 +26,11 @@ export class HeadStart {
 
   async #open(reads: boolean): Promise<IDBDatabase | undefined> {
     if (!(await lookAtJournal(this.#name))) return undefined;
-    const connection = await openLog(this.#name, true);
+    // It may be gone since.
+    const connection = await openLog(this.#name, false).catch((error: unknown) => {
+      if ((error as Error).name !== 'ClearedError') throw error;
+    });
+    if (connection === undefined) return undefined;
     connection.onversionchange = () => {
       connection.close();
       // What was read may not be there any more.
@@ -49,9 +53,9 @@ export class HeadStart {
 
   /** As {@link readBeginning}, of what {@link open} gave. */
   begin(database: IDBDatabase, most: number): Promise<Beginning> {
-    const beginning = this.#beginning ?? readBeginning(database, most);
+    const beginning = most === FIRST_ROWS ? this.#beginning : undefined;
     this.#beginning = undefined;
-    return beginning;
+    return beginning ?? readBeginning(database, most);
   }
 
   /** Closes what nobody took. */

@@ -20,7 +20,7 @@ export const IDENTITY_KEY = -1;
 export const SEALED_KEY = -2;
 
 /** Some browsers never answered an `open` (WebKit bug 226547): 10 seconds. Deleting waits as long for tabs that do not let go. */
-const PATIENCE_MS = 10_000;
+export const PATIENCE_MS = 10_000;
 
 /** Errors: `STORAGE_FAILED` where there is no IndexedDB to keep the log in, as on a server. */
 export function checkIndexedDb(): void {
@@ -44,7 +44,7 @@ export function openLog(name: string, mayCreate: boolean): Promise<IDBDatabase> 
       clearTimeout(timer);
       reject(reason as Error);
     };
-    const timer = setTimeout(() => fail(new Error(`open did not answer within ${PATIENCE_MS} ms`)), PATIENCE_MS);
+    const timer = setTimeout(() => fail(new DOMException(`open did not answer within ${PATIENCE_MS} ms`, 'TimeoutError')), PATIENCE_MS);
     request.onblocked = () => fail(new DOMException('', 'BlockedError'));
     request.onupgradeneeded = ({ oldVersion }) => {
       if (oldVersion < 1 && !mayCreate) {
@@ -84,7 +84,7 @@ export function deleteLog(name: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (code: string, message: string, cause?: unknown) => reject(errorWithCode(code, message, { cause }));
     const timer = setTimeout(() => fail('STORAGE_BLOCKED', 'another tab holds the database open: close or reload it'), PATIENCE_MS);
-    const deletion = done(indexedDB.deleteDatabase(name)).finally(() => clearTimeout(timer));
+    const deletion = Promise.resolve().then(() => done(indexedDB.deleteDatabase(name))).finally(() => clearTimeout(timer));
     deletion.then(() => resolve(), (error: unknown) => fail('STORAGE_FAILED', 'the database could not be deleted', error));
   });
 }

@@ -1,4 +1,4 @@
-import { done, ended, SCHEMA_VERSION } from './indexeddb.js';
+import { done, ended, PATIENCE_MS, SCHEMA_VERSION } from './indexeddb.js';
 
 /**
  * How much is written: more than the 4 MiB after which Chromium's LevelDB begins a new file, in values that it neither compresses
@@ -40,7 +40,9 @@ export function renewJournal(name: string): Promise<void> {
 
 async function isDue(): Promise<boolean> {
   if (typeof indexedDB === 'undefined') return false;
-  const [databases, isOpen] = await Promise.all([indexedDB.databases(), isOpenElsewhere()]);
+  // What never answers is found out by opening.
+  const patience = new Promise<never>((_, reject) => setTimeout(reject, PATIENCE_MS / 2));
+  const [databases, isOpen] = await Promise.race([Promise.all([indexedDB.databases(), isOpenElsewhere()]), patience]);
   known = databases;
   return databases.length > 0 && !isOpen && /Chrom(e|ium)\//.test(navigator.userAgent);
 }

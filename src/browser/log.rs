@@ -105,12 +105,19 @@ impl Connection {
     }
 }
 
+/// What the facade does before there is a connection to work with.
+#[derive(Clone)]
+pub(crate) struct Opener {
+    /// Opens the database: with true also one that is not there.
+    pub(crate) open: Function,
+    /// Reads what it begins with: given the connection, and how many rows at most.
+    pub(crate) begin: Function,
+}
+
 /// The log of one database.
 pub(crate) struct LogStore {
-    /// Opens the database: with true also one that is not there.
-    open: Function,
-    /// Reads what it begins with: given the connection, and how many rows at most.
-    begin: Function,
+    /// None once it is closed: they lead to the app's objects, and these to the driver.
+    opener: RefCell<Option<Opener>>,
     durability: Durability,
     /// Whether what is written is sealed.
     has_key: bool,
@@ -131,15 +138,13 @@ pub(crate) struct LogStore {
 
 impl LogStore {
     pub(crate) fn new(
-        open: Function,
-        begin: Function,
+        opener: Opener,
         durability: Durability,
         before_writing: Option<Function>,
         has_key: bool,
     ) -> Self {
         Self {
-            open,
-            begin,
+            opener: RefCell::new(Some(opener)),
             durability,
             has_key,
             before_writing: RefCell::new(before_writing),
@@ -174,7 +179,8 @@ impl LogStore {
             return Err(Error::DatabaseLost);
         }
         let known = self.identity.borrow().clone();
-        let opening = self.open.call1(&JsValue::NULL, &JsValue::from_bool(known.is_none()));
+        let open = self.opener()?.open;
+        let opening = open.call1(&JsValue::NULL, &JsValue::from_bool(known.is_none()));
         let database: IdbDatabase = answer(opening).await?.unchecked_into();
         let connection = Connection::new(database.clone(), Rc::clone(&self.is_deleted));
         let refusal = match known {
@@ -207,7 +213,12 @@ impl LogStore {
     pub(crate) fn close(&self) {
         self.is_closed.set(true);
         self.before_writing.take();
+        self.opener.take();
         self.disconnect();
+    }
+
+    fn opener(&self) -> Result<Opener, Error> {
+        self.opener.borrow().clone().ok_or(Error::Closed)
     }
 
     fn disconnect(&self) {
@@ -305,7 +316,7 @@ impl LogStore {
         let epoch = self.epoch.get();
         let database = self.database(epoch).await?;
         let limit = self.rows_per_read.get();
-        let reading = self.begin.call2(&JsValue::NULL, &database, &limit.into());
+        let reading = self.opener()?.begin.call2(&JsValue::NULL, &database, &limit.into());
         let read: Array = answer(reading).await?.unchecked_into();
         let [identity, sealed, root, keys, rows] = [0, 1, 2, 3, 4].map(|place| read.get(place));
         let identity = to_bytes(&identity)?;

@@ -6,7 +6,7 @@ use js_sys::{Function, Uint8Array};
 use wasm_bindgen::JsValue;
 
 use super::cipher::{Cipher, Place, Values, refuse_sealed};
-use super::log::{Beginning, Durability, LogStore, NewRoot, Outcome, Written};
+use super::log::{Beginning, Durability, LogStore, NewRoot, Opener, Outcome, Written};
 use super::memory::MemoryLog;
 use crate::engine::root_number;
 use crate::error::Error;
@@ -25,10 +25,7 @@ pub(crate) enum Storage {
 /// What a log in IndexedDB is opened with.
 pub(crate) struct DiskSettings {
     pub(crate) durability: Durability,
-    /// Opens the database, see [`LogStore`].
-    pub(crate) open: Function,
-    /// Reads what the database begins with, likewise.
-    pub(crate) begin: Function,
+    pub(crate) opener: Opener,
     /// Is awaited before the first write.
     pub(crate) before_writing: Option<Function>,
     /// Seals what goes on the disk.
@@ -56,8 +53,8 @@ pub(crate) struct Disk {
 impl Store {
     pub(crate) fn open(name: &str, storage: Storage) -> Self {
         match storage {
-            Storage::IndexedDb(DiskSettings { durability, open, begin, before_writing, cipher, began }) => {
-                let log = LogStore::new(open, begin, durability, before_writing, cipher.is_some());
+            Storage::IndexedDb(DiskSettings { durability, opener, before_writing, cipher, began }) => {
+                let log = LogStore::new(opener, durability, before_writing, cipher.is_some());
                 let next_segment = Cell::new(1);
                 Self::IndexedDb(Disk { log, cipher, next_segment, began: RefCell::new(began) })
             }

@@ -24,6 +24,9 @@ async function start(t) {
       made.addEventListener('complete', () => { window.reads++; });
       return made;
     };
+    const { close } = IDBDatabase.prototype;
+    window.closes = 0;
+    IDBDatabase.prototype.close = function () { window.closes++; close.call(this); };
     window.opening = openDb();
     opening.catch(() => undefined);
   });
@@ -71,28 +74,21 @@ test('another tab can delete the database meanwhile, and it is opened as a new o
 });
 
 test('where the wasm cannot be loaded, no connection stays', async (t) => {
-  const { one, other, proxy, release } = await start(t);
+  const { other, proxy, release } = await start(t);
   proxy.files.set(WASM, { body: 'no wasm' });
   release();
   assert.equal(await other.evaluate(() => codeOf(opening)), 'WASM_FAILED');
-  const isBlocked = await one.evaluate(async () => {
-    await db.close();
-    const request = indexedDB.open('test', 99);
-    return new Promise((resolve) => Object.assign(request, {
-      onblocked: () => resolve(true),
-      onsuccess: () => { request.result.close(); resolve(false); },
-    }));
-  });
-  assert.equal(isBlocked, false);
+  await until(() => other.evaluate(() => window.closes === 1), 'it is closed');
 });
 
-test('with a wrong definition no database is made', async (t) => {
+test('with a wrong definition no database is made, also where there was one', async (t) => {
   const { openTab } = await world(t);
-  const tab = await openTab();
-  const [code, databases] = await tab.evaluate(async () => [
-    await codeOf(openDb({ name: 'wrong', objects: [{ name: '1' }] })),
-    (await indexedDB.databases()).map(({ name }) => name),
-  ]);
+  const [one, other] = [await openTab(), await openTab()];
+  await one.evaluate(async () => { await (await openDb()).close(); });
+  const [code, databases] = await other.evaluate(async () => {
+    await (await openDb()).destroy();
+    return [await codeOf(openDb({ objects: [{ name: '1' }] })), (await indexedDB.databases()).map(({ name }) => name)];
+  });
   assert.equal(code, 'INVALID_NAME');
   assert.deepEqual(databases, []);
 });

@@ -91,7 +91,8 @@ impl Engine {
                 self.absent = Absent::default();
                 self.show_whole_since(&whole);
                 self.log.root = Some(number);
-                self.log.sure_through = rows.last().map_or(0, |(key, _)| *key);
+                let known = rows.last().map_or(0, |(key, _)| *key);
+                self.log.sure_through = self.log.sure_through.max(known);
                 self.handle_rows(now, read, rows, is_last);
             }
         }

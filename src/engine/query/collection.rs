@@ -557,17 +557,20 @@ impl Collection {
     }
 
     fn is_waiting(&mut self, query: &Query) -> bool {
-        if self.rows.len() <= AT_ONCE || self.begun == MOST_BEGUN {
+        if self.rows.len() <= AT_ONCE {
             return false;
         }
         let Some(paths) = self.missing_for(query) else { return false };
-        let is_current =
-            |(building, stamp): &(Building, Stamp)| building.paths == paths && *stamp == self.last_change;
-        if !self.building.as_ref().is_some_and(is_current) {
+        if self.building.as_ref().is_some_and(|(_, stamp)| *stamp == self.last_change) {
+            // This one or another: one after the other.
+            return true;
+        }
+        let may_begin = self.begun < MOST_BEGUN;
+        if may_begin {
             self.building = Some((Building::new(paths, &self.rows), self.last_change));
             self.begun += 1;
         }
-        true
+        may_begin
     }
 
     fn build_next(&mut self) -> bool {
