@@ -541,26 +541,26 @@ impl Collection {
 
     /// Builds the declared indexes that may be of use.
     fn build_for(&mut self, query: &Query) {
-        while let Some(paths) = self.missing_for(query) {
+        for paths in self.missing_for(query) {
             self.indexes.push(Index::build(paths, &self.rows));
             (self.building, self.begun) = (None, 0);
         }
     }
 
-    /// A declared index that may be of use and is not there.
-    fn missing_for(&self, query: &Query) -> Option<Vec<Path>> {
+    /// The declared indexes that may be of use and are not there.
+    fn missing_for(&self, query: &Query) -> Vec<Vec<Path>> {
         let names = query.names();
         let is_of_use =
             |paths: &[Path]| paths.first().is_some_and(|path| names.contains(&path.whole.as_str()));
         let is_built = |paths: &[Path]| self.indexes.iter().any(|index| index.paths == *paths);
-        self.declared.iter().find(|paths| is_of_use(paths) && !is_built(paths)).cloned()
+        self.declared.iter().filter(|paths| is_of_use(paths) && !is_built(paths)).cloned().collect()
     }
 
     fn is_waiting(&mut self, query: &Query) -> bool {
         if self.rows.len() <= AT_ONCE {
             return false;
         }
-        let Some(paths) = self.missing_for(query) else { return false };
+        let Some(paths) = self.missing_for(query).pop() else { return false };
         if self.building.as_ref().is_some_and(|(_, stamp)| *stamp == self.last_change) {
             // This one or another: one after the other.
             return true;

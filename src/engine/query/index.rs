@@ -52,7 +52,8 @@ pub(super) struct Building {
 impl Building {
     /// Of rows that stay as they are until it is done.
     pub(super) fn new(paths: Vec<Path>, rows: &Rows) -> Self {
-        let numbers: Vec<RowNumber> = rows.iter().map(|(number, _)| number).collect();
+        let mut numbers: Vec<RowNumber> = Vec::with_capacity(rows.len());
+        numbers.extend(rows.iter().map(|(number, _)| number));
         let leads = Vec::with_capacity(numbers.len());
         Self { paths, numbers, leads, runs: VecDeque::new() }
     }
