@@ -581,7 +581,7 @@ impl Engine {
     /// what was ahead.
     ///
     /// # Errors
-    /// `UNKNOWN_OBJECT`
+    /// `UNKNOWN_OBJECT`, `NOT_LOADED`
     pub fn find_rows(&mut self, object: &str, mut query: Query, is_introduced: bool) -> Result<Found, Error> {
         let object = self.queryable(object, &mut query)?;
         Ok(self.collections.find(&object, &query, is_introduced))
@@ -634,7 +634,7 @@ impl Engine {
     /// How many records match.
     ///
     /// # Errors
-    /// `UNKNOWN_OBJECT`
+    /// `UNKNOWN_OBJECT`, `NOT_LOADED`
     pub fn count_rows(&mut self, object: &str, mut query: Query) -> Result<usize, Error> {
         let object = self.queryable(object, &mut query)?;
         self.collections.prepare(&object, &query);
@@ -671,7 +671,7 @@ impl Engine {
     /// How a query is answered, as JSON.
     ///
     /// # Errors
-    /// `UNKNOWN_OBJECT`
+    /// `UNKNOWN_OBJECT`, `NOT_LOADED`
     pub fn explain(&mut self, object: &str, mut query: Query) -> Result<String, Error> {
         let object = self.queryable(object, &mut query)?;
         Ok(self.collections.explain(&object, &query))

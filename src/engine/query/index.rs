@@ -41,7 +41,7 @@ pub(super) struct Place {
 /// record: wasm never gives memory back.
 #[derive(Debug)]
 pub(super) struct Building {
-    pub(super) paths: Vec<Path>,
+    paths: Vec<Path>,
     numbers: Vec<RowNumber>,
     /// Of the first so many rows.
     leads: Vec<Lead>,
@@ -84,14 +84,14 @@ impl Building {
     /// Sorts the next rows: by the leads of their first values, which most rows differ in or have all of, and rows with the same lead by
     /// what that leaves open.
     fn sort_next(&mut self, rows: &Rows) -> Vec<u32> {
-        let from = self.leads.len();
-        let next: Vec<u32> = (0..).take(self.numbers.len()).skip(from).take(RUN).collect();
-        for place in &next {
+        let from = u32::try_from(self.leads.len()).unwrap_or(u32::MAX);
+        let count = RUN.min(self.numbers.len() - self.leads.len());
+        let mut places: Vec<u32> = (from..).take(count).collect();
+        for place in &places {
             let fields = self.number(*place).and_then(|number| rows.fields(number));
             let value = self.paths.first().zip(fields).map(|(path, fields)| path.value(fields));
             self.leads.push(value.map_or([0; 4], |value| lead(&value)));
         }
-        let mut places = next;
         for word in (0..4).rev() {
             sort_by_key(&mut places, &|place| {
                 self.lead(place).and_then(|lead| lead.get(word)).copied().unwrap_or_default()
