@@ -146,13 +146,23 @@ export function whenLoaded(driver: Driver, thrown: unknown, idJson?: string): Pr
   return idJson === undefined ? prepare(driver, thrown.message) : driver.load(thrown.message, idJson);
 }
 
-/** Has all records of an object loaded, or an index of them built. */
+/** For so many milliseconds parts are done in one task: a page that is animated has 16 for all that it does. */
+const TASK_MS = 8;
+
+/** Has all records of an object loaded, or done what queries of it wait for. */
 async function prepare(driver: Driver, object: string): Promise<void> {
   // Only where all records are in memory is there a part to do, and it is never the only one.
   if (driver.prepare?.(object) !== true) await driver.load(object);
   // The last records were only just put with the others. A page may want to paint in between.
   do await nextTask();
-  while (driver.prepare?.(object) === true);
+  while (prepareNext(driver, object));
+}
+
+/** Does parts of it in this task; whether there are more. */
+function prepareNext(driver: Driver, object: string): boolean {
+  const end = performance.now() + TASK_MS;
+  while (driver.prepare?.(object) === true) if (performance.now() > end) return true;
+  return false;
 }
 
 /** A task of its own, which no other wait of the browser holds up. */

@@ -5,6 +5,9 @@
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::io::Write;
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
 use objectql_sync_protocol::{Fields, Json, Scalar};
 
@@ -15,10 +18,11 @@ use crate::engine::sort::{sort, sort_by_key};
 
 /// A piece is split when it has so many rows: putting one in moves half of that at the most.
 const PIECE: usize = 1024;
-/// So many rows are put in order at a time: some milliseconds. Tests have runs to merge all the same.
-const RUN: usize = if cfg!(test) { 8 } else { 1 << 14 };
+/// So many rows are put in order, or merged, at a time: some milliseconds where all their values are long and begin alike. Tests have
+/// runs to merge all the same.
+const RUN: usize = if cfg!(test) { 8 } else { 1 << 13 };
 
-/// What two values are compared by first.
+/// What the values of two rows are compared by first, see [`lead`].
 type Lead = [u64; 4];
 
 /// The rows of an object in the order of some fields, ascending with nulls last; rows with equal values in the order in which
@@ -47,6 +51,16 @@ pub(super) struct Building {
     leads: Vec<Lead>,
     /// Places among the numbers, in order each.
     runs: VecDeque<Vec<u32>>,
+    /// Two that are being made one.
+    merging: Option<Merging>,
+}
+
+/// What is left of two runs, and what went from them into one.
+#[derive(Debug)]
+struct Merging {
+    first: Peekable<IntoIter<u32>>,
+    second: Peekable<IntoIter<u32>>,
+    merged: Vec<u32>,
 }
 
 impl Building {
@@ -55,20 +69,29 @@ impl Building {
         let mut numbers: Vec<RowNumber> = Vec::with_capacity(rows.len());
         numbers.extend(rows.iter().map(|(number, _)| number));
         let leads = Vec::with_capacity(numbers.len());
-        Self { paths, numbers, leads, runs: VecDeque::new() }
+        Self { paths, numbers, leads, runs: VecDeque::new(), merging: None }
     }
 
-    /// Does a part of the work, of some milliseconds for the most; gives the index when all is done.
+    /// Does a part of the work, of some milliseconds at the most; gives the index when all is done.
     pub(super) fn step(&mut self, rows: &Rows) -> Option<Index> {
         if self.leads.len() < self.numbers.len() {
             let run = self.sort_next(rows);
             self.runs.push_back(run);
+        } else if let Some(mut merging) = self.merging.take() {
+            if self.merge_next(rows, &mut merging) {
+                self.merging = Some(merging);
+            } else {
+                self.runs.push_back(merging.merged);
+            }
         } else if self.runs.len() > 1 {
-            let (first, second) = (self.runs.pop_front(), self.runs.pop_front());
-            let both = self.merge(rows, first.unwrap_or_default(), second.unwrap_or_default());
-            self.runs.push_back(both);
+            let mut next = || self.runs.pop_front().unwrap_or_default();
+            let (first, second) = (next(), next());
+            let merged = Vec::with_capacity(first.len() + second.len());
+            let (first, second) = (first.into_iter().peekable(), second.into_iter().peekable());
+            self.merging = Some(Merging { first, second, merged });
         }
-        let is_done = self.leads.len() == self.numbers.len() && self.runs.len() < 2;
+        let is_sorted = self.leads.len() == self.numbers.len();
+        let is_done = is_sorted && self.runs.len() < 2 && self.merging.is_none();
         is_done.then(|| {
             let sorted = self.runs.pop_front().unwrap_or_default();
             let piece_of = |places: &[u32]| {
@@ -81,16 +104,15 @@ impl Building {
         })
     }
 
-    /// Sorts the next rows: by the leads of their first values, which most rows differ in or have all of, and rows with the same lead by
-    /// what that leaves open.
+    /// Sorts the next rows: by the leads of their values, which most rows differ in or have all of, and rows with the same lead by what
+    /// that leaves open.
     fn sort_next(&mut self, rows: &Rows) -> Vec<u32> {
         let from = u32::try_from(self.leads.len()).unwrap_or(u32::MAX);
         let count = RUN.min(self.numbers.len() - self.leads.len());
         let mut places: Vec<u32> = (from..).take(count).collect();
         for place in &places {
             let fields = self.number(*place).and_then(|number| rows.fields(number));
-            let value = self.paths.first().zip(fields).map(|(path, fields)| path.value(fields));
-            self.leads.push(value.map_or([0; 4], |value| lead(&value)));
+            self.leads.push(fields.map_or([0; 4], |fields| lead(&self.paths, fields)));
         }
         for word in (0..4).rev() {
             sort_by_key(&mut places, &|place| {
@@ -110,11 +132,10 @@ impl Building {
         sorted
     }
 
-    /// Two runs as one.
-    fn merge(&self, rows: &Rows, first: Vec<u32>, second: Vec<u32>) -> Vec<u32> {
-        let mut merged = Vec::with_capacity(first.len() + second.len());
-        let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
-        loop {
+    /// Takes the next rows of two runs; whether there are more.
+    fn merge_next(&self, rows: &Rows, merging: &mut Merging) -> bool {
+        let Merging { first, second, merged } = merging;
+        for _ in 0..RUN {
             let takes_first = match (first.peek(), second.peek()) {
                 (Some(a), Some(b)) => {
                     let by_lead = self.lead(*a).cmp(&self.lead(*b));
@@ -127,9 +148,10 @@ impl Building {
             };
             match if takes_first { first.next() } else { second.next() } {
                 Some(place) => merged.push(place),
-                None => return merged,
+                None => return false,
             }
         }
+        true
     }
 
     fn number(&self, place: u32) -> Option<RowNumber> {
@@ -142,7 +164,7 @@ impl Building {
 
     /// Whether rows with the same lead may differ.
     fn is_open(&self, place: u32) -> bool {
-        self.paths.len() > 1 || self.lead(place).is_some_and(is_full)
+        self.lead(place).is_some_and(is_cut)
     }
 
     /// The order of two rows' values.
@@ -273,45 +295,95 @@ fn values<'a>(paths: &[Path], record: &'a Fields) -> Vec<Scalar<'a>> {
     paths.iter().map(|path| path.value(record)).collect()
 }
 
-/// The kind of a value and the first 31 bytes of it, so that values are in order where their leads are. As long as that, because
+/// The first 31 bytes of a record's values, so that records are in order where their leads are, and in a last byte whether there is more.
+/// Where a value ends can be told, so that none begins like another one of its kind with a next value after it. As long as that, because
 /// times as text, which many an index is on, begin alike.
-fn lead(value: &Scalar<'_>) -> Lead {
-    // No text has U+0000 in it: the shorter one comes first.
-    let mut bytes = [0; 32];
-    let mut put = |from: &[u8]| {
-        let count = from.len().min(31);
-        if let (Some(place), Some(start)) = (bytes.get_mut(1..=count), from.get(..count)) {
-            place.copy_from_slice(start);
+fn lead(paths: &[Path], record: &Fields) -> Lead {
+    let (mut bytes, mut is_cut) = ([0; 31], false);
+    let mut rest = bytes.as_mut_slice();
+    let mut put = |from: &[u8]| is_cut |= rest.write(from).is_ok_and(|count| count < from.len());
+    for (at, path) in (1..).zip(paths) {
+        let value = path.value(record);
+        put(&[kind(&value)]);
+        let text = match &value {
+            Scalar::Null => continue,
+            Scalar::Bool(value) => {
+                put(&[u8::from(*value)]);
+                continue;
+            }
+            Scalar::Number(number) => {
+                // The bits of doubles are in order but for the sign: those of negative ones run the other way.
+                let bits = number.to_bits();
+                let ordered = if number.is_sign_negative() { !bits } else { bits | 1 << 63 };
+                put(&ordered.to_be_bytes());
+                continue;
+            }
+            Scalar::String(text) => text.as_bytes(),
+            Scalar::Nested(json) => json.as_str().as_bytes(),
+        };
+        put(text);
+        if at < paths.len() {
+            // No text has U+0000 in it: the shorter one comes first.
+            put(&[0]);
         }
-    };
-    match value {
-        Scalar::Null => {}
-        Scalar::Bool(value) => put(&[u8::from(*value)]),
-        Scalar::Number(number) => {
-            // The bits of doubles are in order but for the sign: those of negative ones run the other way.
-            let bits = number.to_bits();
-            let ordered = if number.is_sign_negative() { !bits } else { bits | 1 << 63 };
-            put(&ordered.to_be_bytes());
-        }
-        Scalar::String(text) => put(text.as_bytes()),
-        Scalar::Nested(json) => put(json.as_str().as_bytes()),
     }
-    bytes[0] = kind(value);
     let mut lead = [0; 4];
-    for (place, part) in lead.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        *place = u64::from_be_bytes(*part);
+    let all = bytes.into_iter().chain([u8::from(is_cut)]);
+    for (place, byte) in all.enumerate() {
+        if let Some(word) = lead.get_mut(place / 8) {
+            *word = *word << 8 | u64::from(byte);
+        }
     }
     lead
 }
 
-/// Whether there may be more of a value than its lead has.
-fn is_full(lead: &Lead) -> bool {
-    lead.last().is_some_and(|word| word.to_be_bytes().last() != Some(&0))
+/// Whether there is more of the values than their lead has.
+fn is_cut(lead: &Lead) -> bool {
+    lead.last().is_some_and(|word| word & 1 == 1)
 }
 
 impl Path {
     /// The value in a record; null when it is absent.
     pub(super) fn value<'a>(&self, record: &'a Fields) -> Scalar<'a> {
         self.find(record).map_or(Scalar::Null, Json::scalar)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Values that begin alike, of all kinds.
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            1 => Just("null".to_owned()),
+            1 => any::<bool>().prop_map(|value| value.to_string()),
+            1 => prop_oneof![-3_i32..3, any::<i32>()].prop_map(|value| value.to_string()),
+            1 => (-2.0..2.0).prop_map(|value: f64| format!("{value}")),
+            8 => ("[a\u{1}]{0,2}", prop_oneof![0_usize..2, 27_usize..32]).prop_map(|(end, count)| format!("\"{}{end}\"", "a".repeat(count))),
+            1 => "[ab]{0,2}".prop_map(|text| format!("[\"{text}\"]")),
+        ]
+    }
+
+    proptest! {
+        /// Goal: leads are in the order of the values that they are of, and equal only where the values are or the leads say that they may
+        /// not be.
+        #[test]
+        fn leads_are_in_the_order_of_their_values(values in prop::array::uniform4(value())) {
+            let [a, b, c, d] = values.map(|value| value.replace('\u{1}', "\\u0001"));
+            let paths = [Path::new("first"), Path::new("second")];
+            let [one, other] = [(a, b), (c, d)]
+                .map(|(first, second)| Fields::parse(&format!(r#"{{"first":{first},"second":{second}}}"#)).unwrap());
+            for paths in [&paths[..1], &paths[..]] {
+                let index = Index { paths: paths.to_vec(), pieces: Vec::new() };
+                let order = index.compare_to(&one, &super::values(paths, &other));
+                let leads = [&one, &other].map(|record| lead(paths, record));
+                match leads[0].cmp(&leads[1]) {
+                    Ordering::Equal => prop_assert!(order.is_eq() || is_cut(&leads[0])),
+                    by_lead => prop_assert_eq!(by_lead, order),
+                }
+            }
+        }
     }
 }
