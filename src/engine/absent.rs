@@ -11,11 +11,10 @@ use objectql_sync_protocol::{Fields, ObjectName, RecordId, RecordKey};
 
 use super::command::{Command, Reply};
 use super::log::{Job, MAX_ATTEMPTS};
-use super::query::Seen;
 use super::row::{Change, Event, Received, Row};
 use super::seal::FormatError;
 use super::sort::sort;
-use super::stored::{Block, Entries, Kind, Root, decode_record, hash_id};
+use super::stored::{Block, Entries, Kind, Root, Runs, decode_record, hash_id};
 use super::sync::job::SyncJob;
 use super::table::{Table, Tables};
 use super::{Engine, Now, Output, RequestId};
@@ -95,10 +94,14 @@ impl Absent {
         !self.blocks.iter().any(|(of, _)| of.as_ref() == Some(object))
     }
 
-    /// How many records of an object are not in memory.
-    fn count(&self, object: &ObjectName) -> usize {
-        let blocks = self.blocks.iter().filter(|(of, _)| of.as_ref() == Some(object));
-        usize::try_from(blocks.map(|(_, block)| block.live.len()).sum::<u64>()).unwrap_or_default()
+    /// The numbers of the records of an object that are not in memory.
+    fn numbers(&self, object: &ObjectName) -> Vec<u64> {
+        let blocks =
+            || self.blocks.iter().filter(|(of, _)| of.as_ref() == Some(object)).map(|(_, block)| &block.live);
+        let count = blocks().map(Runs::len).sum::<u64>();
+        let mut numbers = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
+        numbers.extend(blocks().flat_map(Runs::iter));
+        numbers
     }
 
     /// The segments that something may be in.
@@ -293,7 +296,10 @@ impl Engine {
                 segments = self.absent.holding(&need).collect();
                 if !segments.is_empty() {
                     if let Need::Object(object) = &need {
-                        self.state.tables.reserve(object, self.absent.count(object));
+                        let table = self.state.tables.find(object);
+                        if let Some(table) = table.filter(|table| !table.is_expecting()) {
+                            table.expect(&self.absent.numbers(object));
+                        }
                     }
                     self.loader.wants.push_front((request, need));
                 } else if let Some(request) = request {
@@ -417,15 +423,22 @@ impl Engine {
         }
     }
 
-    /// Shows queries all records of an object that is in memory now.
+    /// Shows queries all records of an object that is in memory now; where there are many, what waits for them does it in portions.
     pub(crate) fn show_all(&mut self, object: &ObjectName) {
         let Self { state, collections, .. } = self;
         // One that is not there is not made: the tables are in the order in which the log made them, in every tab.
         let mut none = Table::default();
         let table = state.tables.find(object).unwrap_or(&mut none);
         table.order();
-        let all = table.records().map(|record| (&record.id, Seen::of(Some(record))));
-        collections.fill(object, all.collect::<Vec<_>>().into_iter(), table.places());
+        collections.fill(object, table);
+    }
+
+    /// Shows queries at once what they do not know yet of an object that is in memory: what is decided looks at it.
+    pub(crate) fn show_rest(&mut self, object: &ObjectName) {
+        let Self { state, collections, .. } = self;
+        if let Some(table) = state.tables.get(object) {
+            while collections.fill_next(object, table) {}
+        }
     }
 
     /// The segments were not read.

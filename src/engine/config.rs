@@ -11,6 +11,9 @@ use crate::error::Error;
 /// How often to pull when nothing else makes the client do so.
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Of how many records queries take over all, or build an index, at once: some 15 ms in a browser.
+const AT_ONCE: usize = 1 << 15;
+
 /// What an engine is started with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -24,6 +27,8 @@ pub struct Config {
     pub compact_after: CompactAfter,
     /// Whether everything is read into memory before the database is open, instead of when it is needed.
     pub is_eager: bool,
+    /// Of how many records queries take over all, or build an index, at once: of more in portions, between which others run.
+    pub at_once: usize,
     /// Whether the store outlives the page.
     pub is_durable: bool,
     /// As whom this page asked for something before the engine was there: it waits for the outcomes.
@@ -65,7 +70,16 @@ impl Config {
             objects.push(definition);
         }
         let (versions, compact_after) = (Vec::new(), CompactAfter::default());
-        Ok(Self { objects, versions, sync, compact_after, is_eager: false, is_durable: true, asker: None })
+        Ok(Self {
+            objects,
+            versions,
+            sync,
+            compact_after,
+            is_eager: false,
+            at_once: AT_ONCE,
+            is_durable: true,
+            asker: None,
+        })
     }
 
     /// The definition of an object.

@@ -1,12 +1,11 @@
 //! Beginning with what is stored: the root, what is pending, and the records that this is about.
 
-use objectql_sync_protocol::{ObjectName, RecordId};
+use objectql_sync_protocol::ObjectName;
 
 use super::absent::{Absent, Need, each_live};
 use super::fold::{Folded, Outcome};
 use super::log::Unsure;
 use super::mend::Damage;
-use super::query::Seen;
 use super::record::Record;
 use super::seal::FormatError;
 use super::sort::sorted;
@@ -155,7 +154,7 @@ impl Loading {
 }
 
 impl Engine {
-    /// The objects of which all records are in memory, and whose records queries know.
+    /// The objects of which all records are in memory, and whose records queries know or are getting to know.
     pub(crate) fn whole_objects(&self) -> Vec<ObjectName> {
         if !self.state.has_begun() {
             return Vec::new();
@@ -206,8 +205,7 @@ impl Engine {
         }
     }
 
-    /// What is otherwise than it was in the objects that were whole. A record that went and came again takes its new place among
-    /// the others.
+    /// What is otherwise than it was in the objects that were whole.
     fn renew(&mut self, old: &State, whole: &[ObjectName]) -> Folded {
         let mut folded = Folded::default();
         let none = Table::default();
@@ -216,26 +214,23 @@ impl Engine {
         objects.sort_unstable();
         objects.dedup();
         for object in objects {
-            if !whole.contains(&object) {
+            // Of the records that were there queries may know a part: then they begin anew.
+            if !whole.contains(&object) || self.collections.filling(&object).is_some() {
                 if self.absent.is_whole(&object) {
                     self.show_all(&object);
                 }
                 continue;
             }
             let before = old.tables.get(&object).unwrap_or(&none);
-            let Self { state, collections, .. } = self;
-            let after = state.tables.get(&object).unwrap_or(&none);
-            let is_other = |id: &&RecordId| after.number_of(id) != before.number_of(id);
-            let others: Vec<&RecordId> = before.records().map(|record| &record.id).filter(is_other).collect();
-            collections.update(&object, others.iter().map(|id| (*id, Seen::Gone)));
-            let gone = others.into_iter().filter(|id| after.number_of(id).is_none());
-            folded.touch_all(&object, gone.cloned().collect());
-            let is_as_before = |record: &&Record| {
-                before.number_of(&record.id) == after.number_of(&record.id)
-                    && before.get(&record.id).is_some_and(|old| old.visible() == record.visible())
+            let after = self.state.tables.get(&object).unwrap_or(&none);
+            let gone = before.records().filter(|record| after.number_of(&record.id).is_none());
+            folded.touch_all(&object, gone.map(|record| record.id.clone()).collect());
+            let is_as_before = |(number, record): &(u64, &Record)| {
+                let old = before.find(&record.id);
+                old.is_some_and(|(old, it)| old == *number && it.visible() == record.visible())
             };
-            let changed = after.records().filter(|record| !is_as_before(record));
-            folded.touch_all(&object, changed.map(|record| record.id.clone()).collect());
+            let changed = after.numbered_from(0).filter(|record| !is_as_before(record));
+            folded.touch_all(&object, changed.map(|(_, record)| record.id.clone()).collect());
         }
         folded
     }

@@ -368,9 +368,9 @@ impl Engine {
         }
     }
 
-    /// Whether all is in memory that the next row will be decided on.
+    /// Whether all is in memory that the next row will be decided on; then queries know it.
     fn is_next_in_memory(&mut self) -> bool {
-        if self.absent.is_empty() {
+        if self.absent.is_empty() && !self.collections.is_any_filling() {
             return true;
         }
         if self.is_blocked() {
@@ -379,7 +379,13 @@ impl Engine {
         let is_sync = matches!(self.log.queue.front(), Some(Job::Sync(_)));
         let jobs = self.log.queue.iter().take(if is_sync { 1 } else { usize::MAX });
         let needs: Vec<Need> = jobs.flat_map(|job| self.needs_of_job(job)).collect();
-        self.has_all(&needs)
+        let has_all = self.has_all(&needs);
+        for need in needs.iter().filter(|_| has_all) {
+            if let Need::Object(object) = need {
+                self.show_rest(object);
+            }
+        }
+        has_all
     }
 
     /// What the next row was to be decided on cannot be read.

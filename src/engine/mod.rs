@@ -456,7 +456,7 @@ impl Engine {
         let mut log = Log::default();
         log.push(Job::Open { request: Some(open) });
         Self {
-            collections: Collections::of(&config.objects),
+            collections: Collections::of(&config.objects, config.at_once),
             config,
             random,
             tab,
@@ -647,17 +647,20 @@ impl Engine {
     /// `UNKNOWN_OBJECT`
     pub fn prepare_next(&mut self, object: &str) -> Result<bool, Error> {
         let object = self.object_name(object)?;
-        Ok(self.collections.build_next(&object))
+        let Self { state, collections, absent, .. } = self;
+        let table = state.tables.get(&object).filter(|_| absent.is_whole(&object));
+        let is_filling = table.is_some_and(|table| collections.fill_next(&object, table));
+        Ok(is_filling || collections.build_next(&object))
     }
 
     /// One record: its stamp and, unless the page knows it, its JSON; see `Collections::get_one`. Without a stamp, after a question
-    /// mark, as long as only some records of the object are in memory.
+    /// mark, as long as queries do not know all records of the object.
     ///
     /// # Errors
     /// `UNKNOWN_OBJECT`, `NOT_LOADED`
     pub fn get_row(&mut self, object: &str, id: &RecordId) -> Result<Option<String>, Error> {
         let object = &self.config.object(object)?.name;
-        if self.absent.is_whole(object) {
+        if self.is_known(object) {
             return Ok(self.collections.get_one(object, id));
         }
         let need = Need::Record(RecordKey { object: object.clone(), id: id.clone() });
@@ -728,10 +731,23 @@ impl Engine {
         Ok(self.collections.count(&self.readable(object)?.name, &query))
     }
 
-    /// The definition of an object whose records are all in memory.
+    /// Whether queries of an object can be answered: they know all of its records.
+    ///
+    /// # Errors
+    /// `UNKNOWN_OBJECT`
+    pub fn is_readable(&self, object: &str) -> Result<bool, Error> {
+        Ok(self.is_known(&self.config.object(object)?.name))
+    }
+
+    /// Whether queries know all records of an object.
+    fn is_known(&self, object: &ObjectName) -> bool {
+        self.absent.is_whole(object) && self.collections.filling(object).is_none()
+    }
+
+    /// The definition of an object of which queries know all records.
     pub(crate) fn readable(&self, object: &str) -> Result<&ObjectDefinition, Error> {
         let definition = self.config.object(object)?;
-        if self.absent.is_whole(&definition.name) {
+        if self.is_known(&definition.name) {
             return Ok(definition);
         }
         Err(Error::NotLoaded(object.to_owned()))
@@ -843,8 +859,13 @@ impl Engine {
         let Self { state, collections, absent, .. } = self;
         for (object, ids) in folded.touched.iter().filter(|(object, _)| absent.is_whole(object)) {
             let table = state.tables.get(object);
-            let records = ids.iter().map(|id| (id, Seen::of(table.and_then(|table| table.get(id)))));
-            collections.update(object, records);
+            let seen = |id: &RecordId| {
+                table
+                    .and_then(|table| table.find(id))
+                    .map_or(Seen::Gone, |(number, record)| Seen::of(number, record))
+            };
+            let records: Vec<_> = ids.iter().map(|id| (id, seen(id))).collect();
+            collections.update(object, &records);
         }
     }
 

@@ -67,6 +67,7 @@ pub(super) fn judge_conflict(
         if entry.base().is_none() {
             // Its changes are not taken: nothing else says what there is to change.
             entry.rebase(Operation::Create, Some(theirs), version);
+            folded.touch(&key.object, &key.id);
             folded.stale.insert(key.clone());
         }
     }

@@ -5,10 +5,11 @@ use objectql_sync_protocol::{Fields, ObjectDefinition, ObjectName, ObjectText, R
 use super::index::{Building, Index};
 use super::live::{Live, LiveChange};
 use super::plan::{Plan, Source, clauses};
-use super::rows::{Filling, Row, RowNumber, Rows, Stamp};
+use super::rows::{Row, RowNumber, Rows, Stamp};
 use super::{Condition, Path, Query};
-use crate::engine::places::Places;
 use crate::engine::record::Record;
+use crate::engine::sort::sort;
+use crate::engine::table::Table;
 
 /// An index is built without being declared once queries have looked at so many times as many rows for want of it as there are.
 const WASTE: usize = 8;
@@ -18,8 +19,6 @@ const FEW: usize = 256;
 const TOO_MANY: usize = 100_000;
 /// The most indexes of an object that are not declared.
 const MOST_UNDECLARED: usize = 8;
-/// With more rows an index is built in portions, between which others run.
-const AT_ONCE: usize = 1 << 15;
 /// So often it is begun anew because rows changed meanwhile; then it is built at once.
 const MOST_BEGUN: u32 = 3;
 /// When more than a quarter of the rows and of this number change at once, indexes are built anew with the next query.
@@ -34,6 +33,8 @@ const MOST_AT_ONCE: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Collections {
     list: Vec<(ObjectName, Collection)>,
+    /// See [`Config`](crate::engine::Config).
+    at_once: usize,
     last_stamp: Stamp,
     last_live: u32,
     page: Page,
@@ -60,6 +61,8 @@ impl Default for Page {
 #[derive(Debug, Default)]
 struct Collection {
     rows: Rows,
+    /// Where not all records are taken over yet that there are: the number of the next one. No index is built meanwhile.
+    filling: Option<u64>,
     indexes: Vec<Index>,
     /// One that is being built, of the rows as they were with that stamp; and how often one was begun since one was done.
     building: Option<(Building, Stamp)>,
@@ -91,7 +94,7 @@ pub struct Found {
 
 impl Collections {
     /// None yet, with the indexes that are declared.
-    pub(crate) fn of(definitions: &[ObjectDefinition]) -> Self {
+    pub(crate) fn of(definitions: &[ObjectDefinition], at_once: usize) -> Self {
         let list = definitions.iter().map(|definition| {
             let mut collection = Collection::default();
             let indexes = definition.indexes.iter().map(|(_, index)| (index.fields.as_slice(), index.unique));
@@ -112,7 +115,7 @@ impl Collections {
             }
             (definition.name.clone(), collection)
         });
-        Self { list: list.collect(), ..Self::default() }
+        Self { list: list.collect(), at_once, ..Self::default() }
     }
 
     fn get(&self, object: &ObjectName) -> Option<&Collection> {
@@ -146,18 +149,24 @@ impl Collections {
     }
 
     /// Takes over how records look now; what looks as before is passed over.
-    pub(crate) fn update<'a>(
-        &mut self,
-        object: &ObjectName,
-        records: impl ExactSizeIterator<Item = (&'a RecordId, Seen<'a>)>,
-    ) {
+    pub(crate) fn update(&mut self, object: &ObjectName, records: &[(&RecordId, Seen<'_>)]) {
+        // New ones come behind those that are there, in the order of their numbers.
+        let mut order: Vec<u32> = (0..).take(records.len()).collect();
+        let get = |place: u32| records.get(place as usize).copied();
+        let number = |place: u32| get(place).and_then(|(_, seen)| seen.number());
+        if !records.is_sorted_by_key(|(_, seen)| seen.number()) {
+            sort(&mut order, &|a, b| number(a) < number(b));
+        }
         let mut stamp = self.last_stamp;
         let mut gone = Vec::new();
         let collection = self.entry(object);
         if records.len() > MANY && records.len() * 4 > collection.rows.len() {
             collection.start_over();
         }
-        for (id, seen) in records {
+        for (id, mut seen) in order.into_iter().filter_map(get) {
+            if collection.filling.is_some_and(|next| seen.number() >= Some(next)) {
+                seen = Seen::Gone;
+            }
             stamp += 1;
             gone.extend(collection.set(id, seen, stamp));
         }
@@ -174,22 +183,59 @@ impl Collections {
         }
     }
 
-    /// Takes over how all records of an object look, each of which comes once.
-    pub(crate) fn fill<'a>(
-        &mut self,
-        object: &ObjectName,
-        records: impl ExactSizeIterator<Item = (&'a RecordId, Seen<'a>)>,
-        places: Option<&Places>,
-    ) {
-        let last_stamp = self.last_stamp;
+    /// Takes over how all records of an object look, which are in order. In portions where there are many and nobody has seen any of them:
+    /// then [`fill_next`](Self::fill_next) does it, and of what changes meanwhile only what is before [`filling`](Self::filling) is taken
+    /// over at once.
+    pub(crate) fn fill(&mut self, object: &ObjectName, table: &Table) {
+        let at_once = self.at_once;
         let collection = self.entry(object);
+        if collection.filling.take().is_some() {
+            collection.rows = Rows::default();
+        }
         if collection.rows.next_number() > 0 {
-            return self.update(object, records);
+            let all = table.numbered_from(0).map(|(number, record)| (&record.id, Seen::of(number, record)));
+            return self.update(object, &all.collect::<Vec<_>>());
         }
         collection.start_over();
-        self.last_stamp = collection.fill(records, places, last_stamp);
-        let last_stamp = self.last_stamp;
-        self.entry(object).last_change = last_stamp;
+        collection.rows.reserve(table.count());
+        collection.filling = Some(0);
+        if table.count() <= at_once || !collection.lives.is_empty() {
+            while self.fill_next(object, table) {}
+        }
+    }
+
+    /// Takes over a portion of the records of an object where that was begun; whether there are more.
+    pub(crate) fn fill_next(&mut self, object: &ObjectName, table: &Table) -> bool {
+        let (portion, mut stamp) = (self.at_once.div_ceil(4), self.last_stamp);
+        let collection = self.entry(object);
+        let Some(next) = collection.filling else { return false };
+        let mut rest = table.numbered_from(next);
+        for (number, record) in rest.by_ref().take(portion) {
+            stamp += 1;
+            match Seen::of(number, record) {
+                Seen::As(number, fields) => {
+                    let (id, fields) = (record.id.clone(), fields.clone());
+                    collection.rows.push(Row { id, fields, number, stamp, known_in: 0 });
+                }
+                Seen::Hidden(number) => collection.rows.hide(&record.id, number),
+                Seen::Gone => {}
+            }
+        }
+        collection.filling = rest.next().map(|(number, _)| number);
+        collection.last_change = stamp;
+        let is_filling = collection.filling.is_some();
+        self.last_stamp = stamp;
+        is_filling
+    }
+
+    /// Where not all records of an object are taken over yet: the number of the next one.
+    pub(crate) fn filling(&self, object: &ObjectName) -> Option<u64> {
+        self.get(object)?.filling
+    }
+
+    /// Whether there is an object of which not all records are taken over yet.
+    pub(crate) fn is_any_filling(&self) -> bool {
+        self.list.iter().any(|(_, collection)| collection.filling.is_some())
     }
 
     /// The records a query finds, as a JSON array. Builds no index.
@@ -201,7 +247,8 @@ impl Collections {
 
     /// Whether a query has to wait until an index is built that may be of use to it.
     pub(crate) fn is_waiting(&mut self, object: &ObjectName, query: &Query) -> bool {
-        self.entry(object).is_waiting(query)
+        let at_once = self.at_once;
+        self.entry(object).is_waiting(query, at_once)
     }
 
     /// Builds a portion of the index that a query waits for; whether there is more to do.
@@ -221,8 +268,8 @@ impl Collections {
 
     /// Builds the indexes that tell whether a value is taken.
     pub(crate) fn prepare_unique(&mut self) {
-        for (_, Collection { rows, indexes, unique, .. }) in &mut self.list {
-            for paths in unique.iter() {
+        for (_, Collection { rows, indexes, unique, filling, .. }) in &mut self.list {
+            for paths in unique.iter().filter(|_| filling.is_none()) {
                 if !indexes.iter().any(|index| index.paths == *paths) {
                     indexes.push(Index::build(paths.clone(), rows));
                 }
@@ -418,22 +465,25 @@ impl Collections {
     }
 }
 
-/// How a record looks.
+/// How a record looks: with its number, which tells it from another that had its id before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Seen<'a> {
-    As(&'a Fields),
+    As(u64, &'a Fields),
     /// It is there, and nobody sees it.
-    Hidden,
+    Hidden(u64),
     Gone,
 }
 
 impl<'a> Seen<'a> {
-    /// How a record of the state looks, if it is there.
-    pub(crate) fn of(record: Option<&'a Record>) -> Self {
-        match record.map(Record::visible) {
-            Some(Some(fields)) => Self::As(fields),
-            Some(None) => Self::Hidden,
-            None => Self::Gone,
+    /// How a record of the state looks.
+    pub(crate) fn of(number: u64, record: &'a Record) -> Self {
+        record.visible().map_or(Self::Hidden(number), |fields| Self::As(number, fields))
+    }
+
+    const fn number(&self) -> Option<u64> {
+        match self {
+            Self::As(number, _) | Self::Hidden(number) => Some(*number),
+            Self::Gone => None,
         }
     }
 }
@@ -446,32 +496,19 @@ struct Gone {
 }
 
 impl Collection {
-    /// Takes records in where there are none yet; each may come once. Gives the last stamp.
-    fn fill<'a>(
-        &mut self,
-        records: impl ExactSizeIterator<Item = (&'a RecordId, Seen<'a>)>,
-        places: Option<&Places>,
-        mut stamp: Stamp,
-    ) -> Stamp {
-        let mut rows = Filling::of(&mut self.rows, records.len(), places);
-        for (id, seen) in records {
-            stamp += 1;
-            match seen {
-                Seen::As(fields) => {
-                    rows.push(Row { id: id.clone(), fields: fields.clone(), stamp, known_in: 0 });
-                }
-                Seen::Hidden => rows.hide(id),
-                Seen::Gone => {}
-            }
-        }
-        stamp
-    }
-
     /// Takes over how a record looks now; gives the state that is gone.
     fn set(&mut self, id: &RecordId, seen: Seen<'_>, stamp: Stamp) -> Option<Gone> {
-        let fields = if let Seen::As(fields) = seen { Some(fields) } else { None };
+        let place = self.rows.place_of(id);
+        let held = place.and_then(|place| self.rows.held_at(place));
+        if held.zip(seen.number()).is_some_and(|(held, number)| held != number) {
+            // It went and came again: behind the others.
+            let gone = self.set(id, Seen::Gone, stamp);
+            self.set(id, seen, stamp);
+            return gone;
+        }
         let Self { rows, indexes, lives, .. } = self;
-        let before = rows.find(id);
+        let fields = if let Seen::As(_, fields) = seen { Some(fields) } else { None };
+        let before = place.filter(|place| rows.get(*place).is_some());
         let mut gone = None;
         if let Some(row) = before.and_then(|number| rows.get(number)) {
             if fields.is_some_and(|fields| *fields == row.fields) {
@@ -486,20 +523,20 @@ impl Collection {
                 live.leave(rows, number, &row.fields);
             }
         }
-        let number = match (before, fields) {
-            (Some(number), Some(fields)) => {
-                rows.change(number, fields.clone(), stamp);
-                number
+        let number = match (before, seen) {
+            (Some(place), Seen::As(_, fields)) => {
+                rows.change(place, fields.clone(), stamp);
+                place
             }
-            (None, Some(fields)) => {
-                rows.add(Row { id: id.clone(), fields: fields.clone(), stamp, known_in: 0 })
+            (None, Seen::As(number, fields)) => {
+                rows.add(Row { id: id.clone(), fields: fields.clone(), number, stamp, known_in: 0 })
             }
-            (_, None) => {
-                if let Seen::Hidden = seen {
-                    rows.hide(id);
-                } else {
-                    rows.remove(id);
-                }
+            (_, Seen::Hidden(number)) => {
+                rows.hide(id, number);
+                return gone;
+            }
+            (_, Seen::Gone) => {
+                rows.remove(id);
                 return gone;
             }
         };
@@ -556,8 +593,8 @@ impl Collection {
         self.declared.iter().filter(|paths| is_of_use(paths) && !is_built(paths)).cloned().collect()
     }
 
-    fn is_waiting(&mut self, query: &Query) -> bool {
-        if self.rows.len() <= AT_ONCE {
+    fn is_waiting(&mut self, query: &Query, at_once: usize) -> bool {
+        if self.rows.len() <= at_once {
             return false;
         }
         let Some(paths) = self.missing_for(query).pop() else { return false };

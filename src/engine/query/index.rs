@@ -299,8 +299,8 @@ fn values<'a>(paths: &[Path], record: &'a Fields) -> Vec<Scalar<'a>> {
 /// Where a value ends can be told, so that none begins like another one of its kind with a next value after it. As long as that, because
 /// times as text, which many an index is on, begin alike.
 fn lead(paths: &[Path], record: &Fields) -> Lead {
-    let (mut bytes, mut is_cut) = ([0; 31], false);
-    let mut rest = bytes.as_mut_slice();
+    let (mut bytes, mut is_cut) = ([0; 32], false);
+    let mut rest = bytes.get_mut(..31).unwrap_or_default();
     let mut put = |from: &[u8]| is_cut |= rest.write(from).is_ok_and(|count| count < from.len());
     for (at, path) in (1..).zip(paths) {
         let value = path.value(record);
@@ -327,12 +327,11 @@ fn lead(paths: &[Path], record: &Fields) -> Lead {
             put(&[0]);
         }
     }
+    let [.., last] = &mut bytes;
+    *last = u8::from(is_cut);
     let mut lead = [0; 4];
-    let all = bytes.into_iter().chain([u8::from(is_cut)]);
-    for (place, byte) in all.enumerate() {
-        if let Some(word) = lead.get_mut(place / 8) {
-            *word = *word << 8 | u64::from(byte);
-        }
+    for (word, part) in lead.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_be_bytes(*part);
     }
     lead
 }

@@ -7,6 +7,7 @@
 use objectql_sync_protocol::{Fields, RecordId};
 
 use crate::engine::places::Places;
+use crate::engine::sort::sort;
 
 /// The number of a row: rows are numbered in the order in which their records came.
 pub(crate) type RowNumber = u32;
@@ -19,6 +20,8 @@ pub(crate) type Stamp = u32;
 pub(crate) struct Row {
     pub(crate) id: RecordId,
     pub(crate) fields: Fields,
+    /// The number of the record, see [`Table`](crate::engine::table::Table).
+    pub(crate) number: u64,
     pub(crate) stamp: Stamp,
     /// In which of the page's memories this state is; 0: in none.
     pub(crate) known_in: u32,
@@ -31,6 +34,9 @@ pub(crate) struct Rows {
     /// Of the rows that are not empty.
     by_id: Places,
     hidden: usize,
+    /// Whether a row was added whose record has a smaller number than the one before it: where what was stored got lost, numbers begin
+    /// anew.
+    is_disordered: bool,
 }
 
 /// What is at a number.
@@ -38,8 +44,8 @@ pub(crate) struct Rows {
 enum Place {
     #[default]
     Empty,
-    /// A record that nobody sees at the moment.
-    Hidden(RecordId),
+    /// A record that nobody sees at the moment, and its number.
+    Hidden(RecordId, u64),
     Here(Row),
 }
 
@@ -55,8 +61,16 @@ impl Place {
     fn id(&self) -> Option<&RecordId> {
         match self {
             Self::Empty => None,
-            Self::Hidden(id) => Some(id),
+            Self::Hidden(id, _) => Some(id),
             Self::Here(row) => Some(&row.id),
+        }
+    }
+
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Empty => None,
+            Self::Hidden(_, number) => Some(*number),
+            Self::Here(row) => Some(row.number),
         }
     }
 }
@@ -80,9 +94,15 @@ impl Rows {
         self.place_of(id).filter(|number| self.get(*number).is_some())
     }
 
-    fn place_of(&self, id: &RecordId) -> Option<RowNumber> {
+    /// The row of a record, or the place that is kept for it.
+    pub(crate) fn place_of(&self, id: &RecordId) -> Option<RowNumber> {
         let holds = |number: RowNumber| self.rows.get(number as usize).and_then(Place::id) == Some(id);
         self.by_id.find(self.by_id.hash(id), &holds)
+    }
+
+    /// The number of the record that a row is of, or kept for.
+    pub(crate) fn held_at(&self, number: RowNumber) -> Option<u64> {
+        self.rows.get(number as usize)?.number()
     }
 
     /// The row with that number, as long as its record is there.
@@ -100,6 +120,12 @@ impl Rows {
         (0..).zip(&self.rows).filter_map(|(number, row)| Some((number, row.row()?)))
     }
 
+    /// Makes room for so many records more.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.rows.reserve(count);
+        self.by_id.reserve(count);
+    }
+
     /// Adds a record that is not to be seen: in its place where it was hidden, else at the end.
     pub(crate) fn add(&mut self, row: Row) -> RowNumber {
         if let Some(number) = self.place_of(&row.id)
@@ -114,26 +140,30 @@ impl Rows {
 
     /// Adds a record of which nothing is here, not even a place.
     pub(crate) fn push(&mut self, row: Row) -> RowNumber {
+        let hash = self.by_id.hash(&row.id);
+        self.push_place(hash, Place::Here(row))
+    }
+
+    fn push_place(&mut self, hash: u32, place: Place) -> RowNumber {
         let number = self.next_number();
-        self.by_id.insert(self.by_id.hash(&row.id), self.rows.len());
-        self.rows.push(Place::Here(row));
+        let last = self.rows.iter().rev().find_map(Place::number);
+        self.is_disordered |= last > place.number();
+        self.by_id.insert(hash, self.rows.len());
+        self.rows.push(place);
         number
     }
 
     /// Keeps a place for a record that is there and not to be seen.
-    pub(crate) fn hide(&mut self, id: &RecordId) {
-        let number = self.place_of(id).unwrap_or_else(|| {
-            let number = self.next_number();
-            self.by_id.insert(self.by_id.hash(id), self.rows.len());
-            self.rows.push(Place::Empty);
-            number
-        });
-        if let Some(place) =
-            self.rows.get_mut(number as usize).filter(|place| !matches!(place, Place::Hidden(_)))
-        {
-            *place = Place::Hidden(id.clone());
-            self.hidden += 1;
-        }
+    pub(crate) fn hide(&mut self, id: &RecordId, of: u64) {
+        let hidden = Place::Hidden(id.clone(), of);
+        let before = match self.place_of(id) {
+            Some(number) => self.rows.get_mut(number as usize).map(|place| std::mem::replace(place, hidden)),
+            None => {
+                self.push_place(self.by_id.hash(id), hidden);
+                None
+            }
+        };
+        self.hidden += usize::from(!matches!(before, Some(Place::Hidden(..))));
     }
 
     /// Changes the record of a row.
@@ -155,17 +185,25 @@ impl Rows {
     pub(crate) fn remove(&mut self, id: &RecordId) {
         let Some(number) = self.place_of(id) else { return };
         let gone = self.rows.get_mut(number as usize).map(std::mem::take);
-        self.hidden -= usize::from(matches!(gone, Some(Place::Hidden(_))));
+        self.hidden -= usize::from(matches!(gone, Some(Place::Hidden(..))));
         self.by_id.remove(self.by_id.hash(id), number);
     }
 
-    /// Numbers the rows anew, in the same order, when most are empty. Whether it did: all numbers from before are void.
+    /// Numbers the rows anew, in the order of their records, when most are empty or that is not their order. Whether it did: all numbers
+    /// from before are void.
     pub(crate) fn close_up(&mut self) -> bool {
-        if self.rows.len() <= FEW || self.by_id.len() * 2 >= self.rows.len() {
+        let is_empty = self.rows.len() > FEW && self.by_id.len() * 2 < self.rows.len();
+        if !is_empty && !self.is_disordered {
             return false;
         }
         self.by_id.clear();
         self.rows.retain(|place| !matches!(place, Place::Empty));
+        if std::mem::take(&mut self.is_disordered) {
+            let mut order: Vec<u32> = (0..).take(self.rows.len()).collect();
+            sort(&mut order, &|a, b| self.held_at(a) < self.held_at(b));
+            let take = |number: u32| self.rows.get_mut(number as usize).map(std::mem::take);
+            self.rows = order.into_iter().filter_map(take).collect();
+        }
         for (number, id) in self.rows.iter().filter_map(Place::id).enumerate() {
             self.by_id.insert(self.by_id.hash(id), number);
         }
@@ -173,45 +211,31 @@ impl Rows {
     }
 }
 
-/// Many rows that are put in, in order, where there is none.
-pub(crate) struct Filling<'a> {
-    rows: &'a mut Rows,
-    /// Whether somebody has the same records at the same places: then no id need be hashed again.
-    is_placed: bool,
-}
-
-impl<'a> Filling<'a> {
-    pub(crate) fn of(rows: &'a mut Rows, count: usize, places: Option<&Places>) -> Self {
-        rows.rows.reserve(count);
-        match places {
-            Some(places) => rows.by_id = places.clone(),
-            None => rows.by_id.reserve(count),
-        }
-        Self { rows, is_placed: places.is_some() }
-    }
-
-    pub(crate) fn push(&mut self, row: Row) {
-        if self.is_placed {
-            self.rows.rows.push(Place::Here(row));
-        } else {
-            self.rows.push(row);
-        }
-    }
-
-    pub(crate) fn hide(&mut self, id: &RecordId) {
-        if self.is_placed {
-            self.rows.rows.push(Place::Hidden(id.clone()));
-            self.rows.hidden += 1;
-        } else {
-            self.rows.hide(id);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn rows_are_in_the_order_of_their_records_also_where_these_are_numbered_anew() {
+        let mut rows = Rows::default();
+        let row = |number| {
+            let (id, fields) = (RecordId::number(number).unwrap(), Fields::empty());
+            Row { id, fields, number: number.unsigned_abs(), stamp: 1, known_in: 0 }
+        };
+        for number in [2, 5, 9] {
+            rows.push(row(number));
+        }
+        rows.remove(&RecordId::number(9).unwrap());
+        rows.push(row(7));
+        assert!(!rows.close_up());
+        rows.hide(&RecordId::number(3).unwrap(), 3);
+        rows.push(row(4));
+        assert!(rows.close_up() && !rows.close_up());
+        let numbers: Vec<_> = rows.iter().map(|(place, row)| (place, row.number)).collect();
+        assert_eq!(numbers, [(0, 2), (2, 4), (3, 5), (4, 7)]);
+        assert_eq!(rows.find(&RecordId::number(4).unwrap()), Some(2));
+    }
 
     proptest! {
         /// Goal: rows, hash table and closing up agree with a plain list under any mix of writes and removals.
@@ -229,7 +253,7 @@ mod tests {
                         place.map(|place| model.remove(place));
                     }
                     (2, _) => {
-                        rows.hide(&id);
+                        rows.hide(&id, 0);
                         match place {
                             Some(place) => model[place].1 = None,
                             None => model.push((id, None)),
@@ -239,13 +263,13 @@ mod tests {
                         match rows.find(&id) {
                             Some(row) => rows.change(row, fields.clone(), stamp),
                             None => {
-                                rows.add(Row { id: id.clone(), fields: fields.clone(), stamp, known_in: 0 });
+                                rows.add(Row { id: id.clone(), fields: fields.clone(), number: 0, stamp, known_in: 0 });
                             }
                         }
                         model[place].1 = Some(fields);
                     }
                     (_, None) => {
-                        rows.add(Row { id: id.clone(), fields: fields.clone(), stamp, known_in: 0 });
+                        rows.add(Row { id: id.clone(), fields: fields.clone(), number: 0, stamp, known_in: 0 });
                         model.push((id, Some(fields)));
                     }
                 }

@@ -5,9 +5,10 @@ use super::*;
 fn collections(texts: &[&str], indexes: &str) -> (Collections, ObjectDefinition) {
     let definition = format!(r#"{{"name":"thing","indexes":{indexes}}}"#);
     let definition: ObjectDefinition = serde_json::from_str(&definition).unwrap();
-    let mut collections = Collections::of(std::slice::from_ref(&definition));
+    let mut collections = Collections::of(std::slice::from_ref(&definition), 1 << 15);
     let records: Vec<(RecordId, Fields)> = texts.iter().map(|text| record(text)).collect();
-    collections.update(&definition.name, records.iter().map(|(id, fields)| (id, Seen::As(fields))));
+    let seen: Vec<_> = records.iter().map(|(id, fields)| (id, Seen::As(0, fields))).collect();
+    collections.update(&definition.name, &seen);
     (collections, definition)
 }
 
@@ -170,7 +171,7 @@ fn a_page_gets_to_know_many_records_in_portions_and_then_what_it_asked_for() {
     assert_eq!(introduce(&mut collections, &definition.name, &found), 4);
     // One changes meanwhile: it comes with the answer.
     let (id, fields) = record(r#"{"id":7,"text":"changed"}"#);
-    collections.update(&definition.name, [(&id, Seen::As(&fields))].into_iter());
+    collections.update(&definition.name, &[(&id, Seen::As(0, &fields))]);
     let found = collections.find(&definition.name, &query, true);
     assert_eq!((found.stamps.len(), found.unknown.as_str()), (100, r#"[{"id":7,"text":"changed"}]"#));
     assert_eq!(found.stale.len(), 1);
@@ -245,7 +246,7 @@ fn an_index_is_begun_anew_when_records_change_and_built_at_once_when_they_go_on_
         assert!(collections.is_waiting(&name, &query));
         assert!(collections.build_next(&name));
         let (id, fields) = record(&format!(r#"{{"id":1,"text":"change {change}"}}"#));
-        collections.update(&name, [(&id, Seen::As(&fields))].into_iter());
+        collections.update(&name, &[(&id, Seen::As(0, &fields))]);
         assert!(!collections.build_next(&name), "it was of records that are not there any more");
     }
     assert!(!collections.is_waiting(&name, &query));

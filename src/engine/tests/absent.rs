@@ -359,3 +359,46 @@ fn beginning_anew_while_the_tail_is_read_ends() {
     assert!(world.is_answered(tab, request));
     assert_eq!(world.find(tab, "draft"), world.find(other, "draft"));
 }
+
+#[test]
+fn queries_get_to_know_many_records_in_portions_whatever_is_written_meanwhile() {
+    let (mut world, tab) = reopened(Config { at_once: 400, ..by_hand() }, 2_000);
+    let object = object_name("draft");
+    assert_eq!(world.load(tab, Need::Object(object.clone())), Ok(Reply::Done));
+    let readable = |world: &World| world.tabs[tab].engine.is_readable("draft").unwrap();
+    assert!(is_whole(&world, tab, "draft") && !readable(&world));
+    let waits = |world: &mut World| {
+        let engine = &mut world.tabs[tab].engine;
+        engine.find_rows("draft", Query::default(), false).map(drop).unwrap_err().code()
+    };
+    assert_eq!(waits(&mut world), "NOT_LOADED");
+    assert_eq!(world.get(tab, "draft", &id(1_999)).unwrap()["value"], 1_999, "one record waits for nothing");
+    let mut portions = 0;
+    let more = |world: &mut World| world.tabs[tab].engine.prepare_next("draft").unwrap();
+    for (known, unknown) in [(3, 1_900), (150, 1_700), (280, 1_500)] {
+        assert!(more(&mut world));
+        portions += 1;
+        for n in [known, unknown] {
+            world.write(tab, update("draft", &id(n), json!({ "value": -1 }))).unwrap();
+            world.write(tab, delete("draft", &id(n + 1))).unwrap();
+            // It goes and comes: behind the others.
+            world.write(tab, delete("draft", &id(n + 2))).unwrap();
+            world.write(tab, create("draft", json!({ "id": id(n + 2) }))).unwrap();
+        }
+        world.write(tab, create("draft", json!({ "id": format!("new {known}") }))).unwrap();
+    }
+    assert!(!readable(&world));
+    while more(&mut world) {
+        portions += 1;
+    }
+    assert_eq!(portions, 20);
+    assert!(readable(&world) && world.find(tab, "draft").len() == 2_000 - 6 + 3);
+    world.check(tab);
+    // A write that has to look at all of them does not wait for anybody.
+    let (mut world, tab) = reopened(Config { at_once: 400, ..by_hand() }, 2_000);
+    let query = Query::parse(r#"{"where":{"value":{"$gte":1000}}}"#).unwrap();
+    let patch = fields(&json!({ "value": 0 }));
+    assert_eq!(world.write(tab, Command::UpdateMany { object, query, patch }), Ok(Reply::Count(1_000)));
+    assert!(world.tabs[tab].engine.is_readable("draft").unwrap());
+    world.check(tab);
+}

@@ -242,3 +242,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_record_that_went_and_came_in_one_row_stands_behind_the_others_in_every_tab() {
+    let mut world = World::new(local());
+    for id in ["a", "b"] {
+        world.write(0, create("draft", json!({ "id": id }))).unwrap();
+    }
+    // While one is being written, the others wait and go together.
+    world.start_write(0, create("draft", json!({ "id": "c" })));
+    world.start_write(0, delete("draft", "a"));
+    world.start_write(0, create("draft", json!({ "id": "a" })));
+    let rows = world.disk.len();
+    world.settle();
+    assert_eq!(world.disk.len(), rows + 2);
+    let ids =
+        |world: &World, tab| world.find(tab, "draft").iter().map(|it| it["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&world, 0), ["b", "c", "a"]);
+    let other = world.open_tab();
+    assert_eq!(ids(&world, other), ["b", "c", "a"]);
+}

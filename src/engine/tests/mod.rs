@@ -699,6 +699,21 @@ impl World {
         assert_eq!(status.pending, self.pending(tab).len());
         assert_eq!(status.conflicts, self.conflicts(tab).len());
         assert_eq!(status.rejected, self.rejected(tab).len());
+        self.check_queries(tab);
+    }
+
+    /// What queries know is what is there, in its order.
+    fn check_queries(&self, tab: usize) {
+        let engine = &self.tabs[tab].engine;
+        for definition in &self.config.objects {
+            let Ok(found) = engine.find(definition.name.as_str(), &Query::default()) else { continue };
+            let table = engine.state().tables.get(&definition.name);
+            let visible = table
+                .into_iter()
+                .flat_map(|table| table.records().filter_map(crate::engine::record::Record::visible));
+            let visible = visible.map(|fields| fields.as_str().to_owned());
+            assert_eq!(found, objectql_sync_protocol::array_text(visible), "{}", definition.name);
+        }
     }
 }
 

@@ -330,6 +330,7 @@ fn a_push_only_record_that_was_made_long_before_can_be_decided_over() {
     world.start_sync(0);
     let mine = world.sent(0).mutations().remove(0);
     answer_plainly(&mut world, json!([conflict(&mine, theirs("theirs", 0), None)]), json!([]), "1");
+    world.check(0);
     let waiting = world.conflicts(0)[0].clone();
     world.write(0, resolve(&waiting, Resolution::Mine)).unwrap();
     world.start_sync(0);

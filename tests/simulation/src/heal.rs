@@ -97,6 +97,13 @@ impl World {
         if self.violation.is_none() && self.clients.iter().any(is_missing) {
             self.violate(format!("L9: a load is not answered: {}", self.describe_rest()));
         }
+        for client in &mut self.clients {
+            for tab in client.alive().collect::<Vec<_>>() {
+                for object in OBJECTS {
+                    while client.tabs[tab].engine.prepare_next(object).is_ok_and(|has_more| has_more) {}
+                }
+            }
+        }
     }
 
     fn ask_for_everything(&mut self) {

@@ -310,14 +310,20 @@ fn check_all_records(world: &World, at: usize, tab: usize) -> Result<(), String>
         check_record(world, at, tab, &key)?;
     }
     let edition = &world.editions[world.clients[at].tabs[tab].edition];
-    let is_whole = |object: &str| engine.is_whole(object).is_ok_and(|is_whole| is_whole);
-    for object in OBJECTS.into_iter().filter(|object| edition.defines(object) && is_whole(object)) {
+    let is_readable = |object: &str| engine.is_readable(object).is_ok_and(|is_readable| is_readable);
+    for object in OBJECTS.into_iter().filter(|object| edition.defines(object) && is_readable(object)) {
         let count = engine.count(object, None).map_err(|error| error.to_string())?;
         let query = Query::parse("{}").map_err(|error| error.to_string())?;
         let found = engine.find(object, &query).map_err(|error| error.to_string())?;
         let listed = objectql_sync_protocol::Json::from_normalised(&found).elements().count();
         if listed != count {
             return Err(format!("S6: {listed} of {object} are found and {count} are counted"));
+        }
+        let keys = engine.state().keys().filter(|key| key.object.as_str() == object);
+        let visible = keys.filter_map(|key| engine.get(object, key.id).ok().flatten().map(Fields::as_str));
+        let visible = visible.collect::<Vec<_>>().join(",");
+        if found != format!("[{visible}]") {
+            return Err(format!("S6: of {object}, {found} is found and {visible} is there"));
         }
     }
     Ok(())

@@ -73,6 +73,7 @@ impl World {
                 }
             }
             Err(_) => {
+                let _ = place.engine.prepare_next(object.as_str());
                 place.calls.insert(request, Call::Load);
                 Input::Load { request: RequestId(request), need: Need::Object(object) }
             }

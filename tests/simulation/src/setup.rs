@@ -233,6 +233,9 @@ impl Setup {
         config.versions.retain(|(object, _)| edition.defines(object.as_str()));
         config.compact_after = self.compact_after();
         config.is_eager = Random::new(self.seed ^ 0xea6e).chance(250);
+        if Random::new(self.seed ^ 0xa70c).chance(500) {
+            config.at_once = 2;
+        }
         config
     }
 

@@ -84,7 +84,10 @@ impl World {
         let Some(name) = OBJECTS.get(object).filter(|_| is_there) else { return };
         let object = ObjectName::new(*name).expect("a valid name");
         let request = self.clients[at].request();
-        self.clients[at].tabs[tab].calls.insert(request, Call::Load);
+        let place = &mut self.clients[at].tabs[tab];
+        // As whoever waits for an answer does, one portion at a time.
+        let _ = place.engine.prepare_next(name);
+        place.calls.insert(request, Call::Load);
         self.give(at, tab, Input::Load { request: RequestId(request), need: Need::Object(object) });
     }
 

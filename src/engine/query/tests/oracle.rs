@@ -373,10 +373,7 @@ fn many_rows_may_change_at_once() {
             let fields = record.map(|record| Fields::parse(&record.to_string()).unwrap());
             changed.push((RecordId::number(id as i64).unwrap(), fields));
         }
-        collections.update(
-            object,
-            changed.iter().map(|(id, fields)| (id, fields.as_ref().map_or(Seen::Gone, Seen::As))),
-        );
+        update(&mut collections, object, &changed);
         let expected = naive(&model, &query);
         for _ in 0..if model.len() == 1500 { 12 } else { 1 } {
             collections.find(object, &parsed, false);
@@ -389,6 +386,14 @@ fn many_rows_may_change_at_once() {
         let explained = collections.explain(object, &parsed);
         assert_eq!(explained.starts_with(r#"{"index":["a"]"#), model.len() == 1500, "{explained}");
     }
+}
+
+/// Records that are there, or not any more.
+fn update(collections: &mut Collections, object: &ObjectName, records: &[(RecordId, Option<Fields>)]) {
+    let records = records
+        .iter()
+        .map(|(id, fields)| (id, fields.as_ref().map_or(Seen::Gone, |fields| Seen::As(0, fields))));
+    collections.update(object, &records.collect::<Vec<_>>());
 }
 
 /// Makes, changes or removes some records.
@@ -415,10 +420,7 @@ fn change(
             (None, None) => {}
         }
     }
-    collections.update(
-        object,
-        changed.iter().map(|(id, fields)| (id, fields.as_ref().map_or(Seen::Gone, Seen::As))),
-    );
+    update(collections, object, &changed);
 }
 
 /// Goal: what live queries tell, put together, is at every commit what the query finds; and nothing is told where it finds the same.
