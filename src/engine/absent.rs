@@ -13,7 +13,7 @@ use super::command::{Command, Reply};
 use super::log::{Job, MAX_ATTEMPTS};
 use super::row::{Change, Event, Received, Row};
 use super::seal::FormatError;
-use super::sort::sort;
+use super::sort::{sort, sorted};
 use super::stored::{Block, Entries, Kind, Root, Runs, decode_record, hash_id};
 use super::sync::job::SyncJob;
 use super::table::{Table, Tables};
@@ -94,14 +94,16 @@ impl Absent {
         !self.blocks.iter().any(|(of, _)| of.as_ref() == Some(object))
     }
 
-    /// The numbers of the records of an object that are not in memory.
+    /// The numbers of the records of an object that are not in memory, in order.
     fn numbers(&self, object: &ObjectName) -> Vec<u64> {
         let blocks =
             || self.blocks.iter().filter(|(of, _)| of.as_ref() == Some(object)).map(|(_, block)| &block.live);
         let count = blocks().map(Runs::len).sum::<u64>();
         let mut numbers = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
-        numbers.extend(blocks().flat_map(Runs::iter));
-        numbers
+        for (start, end) in blocks().flat_map(Runs::ranges) {
+            numbers.extend(start..end);
+        }
+        sorted(numbers)
     }
 
     /// The segments that something may be in.
@@ -607,7 +609,7 @@ impl Engine {
             return true;
         }
         let mut segments: Vec<u64> = needs.iter().flat_map(|need| self.absent.holding(need)).collect();
-        segments = super::sort::sorted(segments);
+        segments = sorted(segments);
         self.loader.urgent = segments;
         self.loader.urgent.is_empty()
     }

@@ -92,8 +92,10 @@ pub(crate) struct Table {
     numbers: Vec<u64>,
     next: u64,
     by_id: Places,
-    /// How many slots are empty because their records were not taken in yet, at most.
+    /// How many slots are empty because their records were not taken in yet, at most; the last ones need not be there.
     expected: usize,
+    /// Whether one was taken in that was not expected, and has a smaller number than one before it.
+    is_disordered: bool,
     /// The slot of the record that was taken in last.
     last_taken: usize,
     /// By number.
@@ -130,6 +132,7 @@ impl Table {
     pub(crate) fn entry(&mut self, id: &RecordId) -> &mut Record {
         let hash = self.by_id.hash(id);
         let slot = self.slot_by(hash, id).unwrap_or_else(|| {
+            self.fill_up();
             let slot = self.slots.len();
             self.slots.push(Some(Record::new(id.clone())));
             self.numbers.push(self.next);
@@ -197,23 +200,30 @@ impl Table {
         self.expected > 0
     }
 
-    /// Makes slots for stored records that are about to be taken in, with these numbers: so they are in order, whichever come first.
+    /// Makes slots for stored records that are about to be taken in, with these numbers, which rise: so they are in order, whichever come
+    /// first.
     pub(crate) fn expect(&mut self, numbers: &[u64]) {
         let old = std::mem::take(&mut self.numbers);
-        self.numbers = sorted([old.as_slice(), numbers].concat());
-        let mut slots = Vec::new();
-        slots.resize_with(self.numbers.len(), || None);
+        let mut rest = numbers;
+        self.numbers.reserve_exact(old.len() + numbers.len());
+        for number in sorted(old.clone()) {
+            let (before, after) = rest.split_at(rest.partition_point(|other| *other < number));
+            self.numbers.extend_from_slice(before);
+            self.numbers.push(number);
+            rest = after.strip_prefix(&[number]).unwrap_or(after);
+        }
+        self.numbers.extend_from_slice(rest);
+        let mut slots = Vec::with_capacity(self.numbers.len());
         let mut moved = Vec::with_capacity(old.len());
         for (number, slot) in old.into_iter().zip(std::mem::take(&mut self.slots)) {
             let to = self.numbers.binary_search(&number).unwrap_or_default();
-            if let Some(place) = slots.get_mut(to) {
-                *place = slot;
-            }
+            put(&mut slots, to, slot);
             moved.push(u32::try_from(to).unwrap_or(u32::MAX));
         }
         self.by_id.move_to(&moved);
         self.by_id.reserve(numbers.len());
         self.slots = slots;
+        self.is_disordered = false;
         self.expected = numbers.len();
     }
 
@@ -227,25 +237,27 @@ impl Table {
         } else {
             self.numbers.binary_search(&number)
         };
-        let slot = slot.unwrap_or(self.slots.len());
-        match self.slots.get_mut(slot) {
-            Some(place) => {
-                *place = Some(record);
-                self.expected = self.expected.saturating_sub(1);
-            }
-            None => {
-                self.numbers.push(number);
-                self.slots.push(Some(record));
-            }
-        }
+        let slot = slot.unwrap_or_else(|_| {
+            self.is_disordered |= self.numbers.last() > Some(&number);
+            self.numbers.push(number);
+            self.numbers.len() - 1
+        });
+        put(&mut self.slots, slot, Some(record));
+        self.expected = self.expected.saturating_sub(1);
         self.by_id.insert(hash, slot);
         self.last_taken = slot;
+    }
+
+    /// Those slots are there that are not used yet.
+    fn fill_up(&mut self) {
+        self.slots.resize_with(self.numbers.len(), || None);
     }
 
     /// All stored records were taken in: puts those into their order that were not expected.
     pub(crate) fn order(&mut self) {
         self.expected = 0;
-        if !self.numbers.is_sorted() {
+        self.fill_up();
+        if std::mem::take(&mut self.is_disordered) {
             let mut places: Vec<u32> = (0..).take(self.numbers.len()).collect();
             sort(&mut places, &|a, b| self.numbers.get(a as usize) < self.numbers.get(b as usize));
             let numbers = places.iter().filter_map(|place| self.numbers.get(*place as usize).copied());
@@ -313,6 +325,16 @@ impl Table {
     }
 }
 
+/// Puts a record into a slot, which is made if need be.
+fn put(slots: &mut Vec<Option<Record>>, slot: usize, record: Option<Record>) {
+    if slot >= slots.len() {
+        slots.resize_with(slot + 1, || None);
+    }
+    if let Some(place) = slots.get_mut(slot) {
+        *place = record;
+    }
+}
+
 /// Two tables are equal when they show the same records in the same order, wherever the empty slots are.
 impl PartialEq for Table {
     fn eq(&self, other: &Self) -> bool {
@@ -373,7 +395,8 @@ mod tests {
             for number in early.collect::<Vec<_>>().into_iter().rev() {
                 table.push_stored(number as u64, record(number));
             }
-            table.expect(&expected.iter().copied().chain(lost).map(|number| number as u64).collect::<Vec<_>>());
+            let awaited = expected.iter().copied().chain(lost).map(|number| number as u64);
+            table.expect(&crate::engine::sort::sorted(awaited.collect()));
             let mut rest: Vec<usize> = unexpected.chain(expected).collect();
             let middle = if rest.is_empty() { 0 } else { order.index(rest.len()) };
             rest.rotate_left(middle);

@@ -206,7 +206,7 @@ impl Collections {
 
     /// Takes over a portion of the records of an object where that was begun; whether there are more.
     pub(crate) fn fill_next(&mut self, object: &ObjectName, table: &Table) -> bool {
-        let (portion, mut stamp) = (self.at_once.div_ceil(4), self.last_stamp);
+        let (portion, mut stamp) = (self.at_once.div_ceil(16), self.last_stamp);
         let collection = self.entry(object);
         let Some(next) = collection.filling else { return false };
         let mut rest = table.numbered_from(next);

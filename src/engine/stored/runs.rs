@@ -42,7 +42,8 @@ impl Runs {
         self.ranges().flat_map(|(start, end)| start..end)
     }
 
-    fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
+    /// Their starts, and the numbers after their ends.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().scan(0, |next, (gap, length)| {
             let start = *next + gap;
             *next = start + length;

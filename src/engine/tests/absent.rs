@@ -362,7 +362,7 @@ fn beginning_anew_while_the_tail_is_read_ends() {
 
 #[test]
 fn queries_get_to_know_many_records_in_portions_whatever_is_written_meanwhile() {
-    let (mut world, tab) = reopened(Config { at_once: 400, ..by_hand() }, 2_000);
+    let (mut world, tab) = reopened(Config { at_once: 1_600, ..by_hand() }, 2_000);
     let object = object_name("draft");
     assert_eq!(world.load(tab, Need::Object(object.clone())), Ok(Reply::Done));
     let readable = |world: &World| world.tabs[tab].engine.is_readable("draft").unwrap();
@@ -395,7 +395,7 @@ fn queries_get_to_know_many_records_in_portions_whatever_is_written_meanwhile() 
     assert!(readable(&world) && world.find(tab, "draft").len() == 2_000 - 6 + 3);
     world.check(tab);
     // A write that has to look at all of them does not wait for anybody.
-    let (mut world, tab) = reopened(Config { at_once: 400, ..by_hand() }, 2_000);
+    let (mut world, tab) = reopened(Config { at_once: 1_600, ..by_hand() }, 2_000);
     let query = Query::parse(r#"{"where":{"value":{"$gte":1000}}}"#).unwrap();
     let patch = fields(&json!({ "value": 0 }));
     assert_eq!(world.write(tab, Command::UpdateMany { object, query, patch }), Ok(Reply::Count(1_000)));
