@@ -57,6 +57,13 @@ pub(crate) struct Shell {
     closing: RefCell<Vec<Function>>,
 }
 
+/// Lets go of an engine and of its records, of each portion in a task of its own.
+fn let_go(mut engine: Box<Engine>) {
+    if engine.drop_next() {
+        Timeout::new(0, move || let_go(engine)).forget();
+    }
+}
+
 /// What the shell is started with.
 pub(crate) struct Settings {
     pub(crate) name: String,
@@ -257,7 +264,7 @@ impl Shell {
         self.log.transactions()
     }
 
-    /// Takes no further calls, waits for the writes under way, and lets go of everything.
+    /// Takes no further calls, waits for the writes under way, and lets go of everything but the records, of which there may be many.
     pub(crate) fn close(self: &Rc<Self>) -> Promise {
         self.is_closed.set(true);
         let promise = Promise::new(&mut |resolve, _| self.closing.borrow_mut().push(resolve));
@@ -277,7 +284,9 @@ impl Shell {
         self.poll.take();
         self.log.close();
         self.hooks.take();
-        self.engine.take();
+        if let Some(engine) = self.engine.take() {
+            let_go(engine);
+        }
         self.calls.close();
         for resolve in std::mem::take(&mut *self.closing.borrow_mut()) {
             let _ = resolve.call0(&JsValue::NULL);

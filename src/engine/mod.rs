@@ -641,6 +641,12 @@ impl Engine {
         Ok(self.collections.count(&object, &query))
     }
 
+    /// Lets go of a portion of the records, when nobody asks for any of them any more; whether there are more.
+    pub fn drop_next(&mut self) -> bool {
+        let Self { state, collections, config, .. } = self;
+        state.tables.drop_next(config.at_once) || collections.drop_next(config.at_once)
+    }
+
     /// Does a part of what keeps a query waiting when all records of its object are in memory; whether there is more.
     ///
     /// # Errors

@@ -42,6 +42,15 @@ impl Tables {
         self.list.iter().map(|(name, table)| (name, table))
     }
 
+    /// Lets go of so many records, which are not asked for any more; whether there were any.
+    pub(crate) fn drop_next(&mut self, count: usize) -> bool {
+        self.list.pop_if(|(_, table)| table.slots.is_empty());
+        self.list.last_mut().is_some_and(|(_, Table { slots, .. })| {
+            slots.truncate(slots.len().saturating_sub(count));
+            true
+        })
+    }
+
     /// The table of an object, if there is one, to be put in order: nothing of it changes by that.
     pub(crate) fn find(&mut self, object: &ObjectName) -> Option<&mut Table> {
         self.list.iter_mut().find(|(name, _)| name == object).map(|(_, table)| table)

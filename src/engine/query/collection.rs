@@ -233,6 +233,15 @@ impl Collections {
         self.get(object)?.filling
     }
 
+    /// Lets go of so many records, which are not asked for any more; whether there were any.
+    pub(crate) fn drop_next(&mut self, count: usize) -> bool {
+        self.list.pop_if(|(_, collection)| collection.rows.is_empty());
+        self.list.last_mut().is_some_and(|(_, collection)| {
+            collection.rows.drop_last(count);
+            true
+        })
+    }
+
     /// Whether there is an object of which not all records are taken over yet.
     pub(crate) fn is_any_filling(&self) -> bool {
         self.list.iter().any(|(_, collection)| collection.filling.is_some())

@@ -120,6 +120,16 @@ impl Rows {
         (0..).zip(&self.rows).filter_map(|(number, row)| Some((number, row.row()?)))
     }
 
+    /// Whether there is no row, not even an empty one.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Lets go of the last rows, when nobody looks at any of them any more.
+    pub(crate) fn drop_last(&mut self, count: usize) {
+        self.rows.truncate(self.rows.len().saturating_sub(count));
+    }
+
     /// Makes room for so many records more.
     pub(crate) fn reserve(&mut self, count: usize) {
         self.rows.reserve(count);

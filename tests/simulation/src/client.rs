@@ -8,6 +8,7 @@ use objectql_sync_protocol::MutationId;
 
 use crate::action::Cut;
 use crate::life::Life;
+use crate::page::Page;
 use crate::random::Random;
 
 /// One profile.
@@ -39,6 +40,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Tab {
     pub(crate) engine: Engine,
+    pub(crate) page: Page,
     pub(crate) is_alive: bool,
     pub(crate) is_frozen: bool,
     pub(crate) is_open: bool,
@@ -178,6 +180,7 @@ impl Client {
         let seed: [u8; 32] = std::array::from_fn(|_| u8::try_from(random.below(256)).unwrap_or(0));
         let tab = Tab {
             engine: Engine::new(config, seed, RequestId(open)),
+            page: Page::default(),
             is_alive: true,
             is_frozen: false,
             is_open: false,

@@ -8,6 +8,7 @@
 //! | S5 write-ahead, S21 opt-outs | `check_request`: every request against the log on the disk and the definitions of its tab |
 //! | S20 bounds | `ledger`: every batch that is frozen; `network`: one request at a time |
 //! | S6 view, S7 base, S11, S19, S22 | `check_record`: every record that a row touched, in every tab that folds it |
+//! | S6 view | `check_all_records`: what queries find is what is there, in its order; `page`: what a page was told of live queries is what they find; at loads, opens, crashes and the end |
 //! | S8 checkpoint | `ledger`: every answer in a log |
 //! | S12, S13, S14 decisions | `oracle`: every mutation that the server judged |
 //! | S17 | the store is the one thing that survives a crash, and `history` is compared with it at the end |
@@ -296,7 +297,10 @@ pub(crate) fn check_tab(world: &mut World, at: usize, tab: usize) {
     if !world.clients[at].is_alive(tab) {
         return;
     }
-    let checked = check_all_records(world, at, tab)
+    let place = &mut world.clients[at].tabs[tab];
+    let followed = place.page.follow(&mut place.engine, &world.editions[place.edition]);
+    let checked = followed
+        .and_then(|()| check_all_records(world, at, tab))
         .and_then(|()| check_account(world, at, tab))
         .and_then(|()| check_twins(world, at, tab));
     if let Err(problem) = checked {

@@ -20,6 +20,7 @@ mod life;
 mod migration;
 mod network;
 mod oracle;
+mod page;
 mod random;
 mod run;
 mod server;

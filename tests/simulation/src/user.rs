@@ -89,6 +89,10 @@ impl World {
         let _ = place.engine.prepare_next(name);
         place.calls.insert(request, Call::Load);
         self.give(at, tab, Input::Load { request: RequestId(request), need: Need::Object(object) });
+        let place = &mut self.clients[at].tabs[tab];
+        if let Err(problem) = place.page.follow(&mut place.engine, &self.editions[place.edition]) {
+            self.violate(problem);
+        }
     }
 
     pub(crate) fn write(
