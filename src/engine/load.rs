@@ -209,10 +209,9 @@ impl Engine {
     fn renew(&mut self, old: &State, whole: &[ObjectName]) -> Folded {
         let mut folded = Folded::default();
         let none = Table::default();
-        let tables = self.state.tables.iter().chain(old.tables.iter());
-        let mut objects: Vec<ObjectName> = tables.map(|(object, _)| object.clone()).collect();
-        objects.sort_unstable();
-        objects.dedup();
+        let gone = old.tables.iter().filter(|(object, _)| self.state.tables.get(object).is_none());
+        let objects = self.state.tables.iter().chain(gone).map(|(object, _)| object.clone());
+        let objects: Vec<ObjectName> = objects.collect();
         for object in objects {
             // Of the records that were there queries may know a part: then they begin anew.
             if !whole.contains(&object) || self.collections.filling(&object).is_some() {
