@@ -622,7 +622,13 @@ impl Engine {
         within: Option<u32>,
         of: &dyn Fn(&mut dyn Iterator<Item = &Fields>) -> String,
     ) -> Result<String, Error> {
-        let object = self.readable(object)?.name.clone();
+        let mut query = query.clone();
+        let object = match within {
+            // A transaction is to see the records as they are: it does not wait.
+            Some(_) => self.readable(object)?.name.clone(),
+            None => self.queryable(object, &mut query)?,
+        };
+        let query = &query;
         let views = within.map(|number| self.borrow_views(number, &object, query)).transpose()?;
         let text = self.collections.aggregate(&object, query, views.as_ref(), of);
         if let (Some(number), Some(views)) = (within, views) {
@@ -695,6 +701,9 @@ impl Engine {
         let definition = self.readable(object)?;
         query.search_in(definition);
         let object = definition.name.clone();
+        if self.collections.is_waiting_to_watch(&object, &query) {
+            return Err(Error::NotLoaded(object.to_string()));
+        }
         Ok(self.collections.watch(&object, query))
     }
 

@@ -4,6 +4,7 @@ use objectql_sync_protocol::{Fields, ObjectDefinition, ObjectName, ObjectText, R
 
 use super::index::{Building, Index};
 use super::live::{Live, LiveChange};
+use super::pass::Pass;
 use super::plan::{Plan, Source, clauses};
 use super::rows::{Row, RowNumber, Rows, Stamp};
 use super::{Condition, Path, Query};
@@ -13,14 +14,14 @@ use crate::engine::table::Table;
 
 /// An index is built without being declared once queries have looked at so many times as many rows for want of it as there are.
 const WASTE: usize = 8;
-/// With fewer rows no index is built that is not declared, and with more than so many neither: building one is a task of a tenth of
-/// a second there, which an app has to ask for.
+/// With fewer rows no index is built that is not declared.
 const FEW: usize = 256;
-const TOO_MANY: usize = 100_000;
 /// The most indexes of an object that are not declared.
 const MOST_UNDECLARED: usize = 8;
-/// So often it is begun anew because rows changed meanwhile; then it is built at once.
+/// So often it is begun anew, or a pass is, because rows changed meanwhile; then it is done at once.
 const MOST_BEGUN: u32 = 3;
+/// The most passes that are kept, or under way.
+const MOST_PASSES: usize = 8;
 /// When more than a quarter of the rows and of this number change at once, indexes are built anew with the next query.
 const MANY: usize = 256;
 /// How many bytes of records a page may know: 48 MiB of JSON text. Beyond, it forgets them all.
@@ -67,8 +68,13 @@ struct Collection {
     /// One that is being built, of the rows as they were with that stamp; and how often one was begun since one was done.
     building: Option<(Building, Stamp)>,
     begun: u32,
+    /// Which rows match what was asked, of the rows as they were; and how often some were given up since one was done.
+    passes: Vec<Pass>,
+    given_up: u32,
     /// The fields of the declared indexes.
     declared: Vec<Vec<Path>>,
+    /// Those of others that are to be built, in portions.
+    wanted: Vec<Vec<Path>>,
     /// Those of them of whose values no two records may have the same.
     unique: Vec<Vec<Path>>,
     /// What was looked at for want of an index on these fields.
@@ -206,7 +212,7 @@ impl Collections {
 
     /// Takes over a portion of the records of an object where that was begun; whether there are more.
     pub(crate) fn fill_next(&mut self, object: &ObjectName, table: &Table) -> bool {
-        let (portion, mut stamp) = (self.at_once.div_ceil(16), self.last_stamp);
+        let (portion, mut stamp) = (self.portion(), self.last_stamp);
         let collection = self.entry(object);
         let Some(next) = collection.filling else { return false };
         let mut rest = table.numbered_from(next);
@@ -249,20 +255,45 @@ impl Collections {
 
     /// The records a query finds, as a JSON array. Builds no index.
     pub(crate) fn text(&self, object: &ObjectName, query: &Query) -> String {
-        let Some(Collection { rows, indexes, .. }) = self.get(object) else { return "[]".to_owned() };
-        let (numbers, ..) = query.run(rows, indexes);
+        let Some(collection) = self.get(object) else { return "[]".to_owned() };
+        let Collection { rows, indexes, .. } = collection;
+        let (numbers, ..) = query.run(rows, indexes, collection.known(query));
         array_text(numbers.into_iter().filter_map(|number| Some(rows.fields(number)?.as_str().to_owned())))
     }
 
-    /// Whether a query has to wait until an index is built that may be of use to it.
+    /// What is computed of the records that a query finds. Builds no index.
+    pub(super) fn of_found(
+        &self,
+        object: &ObjectName,
+        query: &Query,
+        of: &dyn Fn(&mut dyn Iterator<Item = &Fields>) -> String,
+    ) -> String {
+        let Some(collection) = self.get(object) else { return of(&mut std::iter::empty()) };
+        let Collection { rows, indexes, .. } = collection;
+        let (numbers, ..) = query.run(rows, indexes, collection.known(query));
+        of(&mut numbers.into_iter().filter_map(|number| rows.fields(number)))
+    }
+
+    /// Whether a live query has to wait before it is begun.
+    pub(crate) fn is_waiting_to_watch(&mut self, object: &ObjectName, query: &Query) -> bool {
+        self.is_waiting(object, &Live::new(0, query.clone()).search_query())
+    }
+
+    /// Whether a query has to wait until an index is built that may be of use to it, or many rows are looked at.
     pub(crate) fn is_waiting(&mut self, object: &ObjectName, query: &Query) -> bool {
         let at_once = self.at_once;
         self.entry(object).is_waiting(query, at_once)
     }
 
-    /// Builds a portion of the index that a query waits for; whether there is more to do.
+    /// Does a portion of what queries wait for; whether there is more to do.
     pub(crate) fn build_next(&mut self, object: &ObjectName) -> bool {
-        self.entry(object).build_next()
+        let portion = self.portion();
+        let collection = self.entry(object);
+        collection.build_next() || collection.pass_next(portion)
+    }
+
+    const fn portion(&self) -> usize {
+        self.at_once.div_ceil(16)
     }
 
     /// Builds the declared indexes that may be of use to a query.
@@ -329,14 +360,16 @@ impl Collections {
 
     /// The rows a query finds; all at once, whatever it takes, where the page was introduced to what was ahead.
     pub(crate) fn find(&mut self, object: &ObjectName, query: &Query, is_introduced: bool) -> Found {
-        let (numbers, ..) = self.entry(object).run(query);
+        let at_once = self.at_once;
+        let (numbers, ..) = self.entry(object).run(query, at_once);
         if is_introduced { self.hand_over(object, &numbers) } else { self.for_page(object, &numbers) }
     }
 
     /// How a query is answered, as JSON.
     pub(crate) fn explain(&mut self, object: &ObjectName, query: &Query) -> String {
+        let at_once = self.at_once;
         let collection = self.entry(object);
-        let (numbers, plan, looked_at) = collection.run(query);
+        let (numbers, plan, looked_at) = collection.run(query, at_once);
         let index = match &plan.source {
             Source::Scan => "null".to_owned(),
             Source::Ids(_) => r#"["id"]"#.to_owned(),
@@ -373,11 +406,13 @@ impl Collections {
     pub(crate) fn changes(&mut self, only: Option<u32>, is_introduced: bool) -> Vec<(LiveChange, Found)> {
         let mut changes = Vec::new();
         for (object, collection) in &mut self.list {
-            let Collection { lives, rows, indexes, .. } = collection;
+            let Collection { lives, rows, indexes, passes, last_change, .. } = collection;
             let lives = lives.iter_mut().filter(|live| only.is_none_or(|id| live.id == id));
-            changes.extend(
-                lives.filter_map(|live| live.change(rows, indexes)).map(|change| (object.clone(), change)),
-            );
+            let of_lives = lives.filter_map(|live| {
+                let known = known_among(passes, &live.query, *last_change);
+                live.change(rows, indexes, known)
+            });
+            changes.extend(of_lives.map(|change| (object.clone(), change)));
         }
         changes
             .into_iter()
@@ -474,6 +509,12 @@ impl Collections {
     }
 }
 
+/// What a pass over the rows as they are found that a query wants.
+fn known_among<'a>(passes: &'a [Pass], query: &Query, last_change: Stamp) -> Option<&'a Pass> {
+    let is_it = |pass: &&Pass| pass.is_done && pass.stamp == last_change && pass.is_of(query);
+    passes.iter().find(is_it).inspect(|pass| pass.is_used.set(true))
+}
+
 /// How a record looks: with its number, which tells it from another that had its id before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Seen<'a> {
@@ -563,14 +604,20 @@ impl Collection {
     fn start_over(&mut self) {
         self.indexes.clear();
         self.building = None;
+        self.passes.clear();
         self.lives.iter_mut().for_each(Live::invalidate);
     }
 
-    fn run(&mut self, query: &Query) -> (Vec<RowNumber>, Plan, usize) {
+    fn run(&mut self, query: &Query, at_once: usize) -> (Vec<RowNumber>, Plan, usize) {
         self.build_for(query);
-        let (numbers, plan, looked_at) = query.run(&self.rows, &self.indexes);
-        self.note_waste(query, &plan, looked_at.saturating_sub(numbers.len()));
+        let (numbers, plan, looked_at) = query.run(&self.rows, &self.indexes, self.known(query));
+        self.note_waste(query, &plan, looked_at.saturating_sub(numbers.len()), at_once);
         (numbers, plan, looked_at)
+    }
+
+    /// What a pass found that a query wants.
+    fn known(&self, query: &Query) -> Option<&Pass> {
+        known_among(&self.passes, query, self.last_change)
     }
 
     fn count(&self, query: &Query) -> usize {
@@ -581,7 +628,7 @@ impl Collection {
                 let index = self.indexes.get(*index);
                 index.map_or(0, |index| ranges.iter().map(|(from, to)| index.count(*from, *to)).sum())
             }
-            _ => query.run(&self.rows, &self.indexes).0.len(),
+            _ => query.run(&self.rows, &self.indexes, self.known(query)).0.len(),
         }
     }
 
@@ -599,14 +646,15 @@ impl Collection {
         let is_of_use =
             |paths: &[Path]| paths.first().is_some_and(|path| names.contains(&path.whole.as_str()));
         let is_built = |paths: &[Path]| self.indexes.iter().any(|index| index.paths == *paths);
-        self.declared.iter().filter(|paths| is_of_use(paths) && !is_built(paths)).cloned().collect()
+        let all = self.declared.iter().chain(&self.wanted);
+        all.filter(|paths| is_of_use(paths) && !is_built(paths)).cloned().collect()
     }
 
     fn is_waiting(&mut self, query: &Query, at_once: usize) -> bool {
         if self.rows.len() <= at_once {
             return false;
         }
-        let Some(paths) = self.missing_for(query).pop() else { return false };
+        let Some(paths) = self.missing_for(query).pop() else { return self.is_passing(query, at_once) };
         if self.building.as_ref().is_some_and(|(_, stamp)| *stamp == self.last_change) {
             // This one or another: one after the other.
             return true;
@@ -617,6 +665,73 @@ impl Collection {
             self.begun += 1;
         }
         may_begin
+    }
+
+    /// Whether a query looks at so many rows that it waits until that is done, or until they are in its order.
+    fn is_passing(&mut self, query: &Query, at_once: usize) -> bool {
+        let plan = query.plan(&self.rows, &self.indexes);
+        let mut candidates = plan.candidates(&self.rows, &self.indexes);
+        let is_tested = !plan.is_exact || query.search.is_some();
+        if candidates <= at_once
+            || (is_tested && query.ends_within(&plan, &self.rows, &self.indexes, at_once))
+        {
+            return false;
+        }
+        let is_sorted = plan.sorted_by.is_some() || query.order_by.is_empty();
+        if is_tested {
+            match self.known(query) {
+                Some(pass) => candidates = pass.found.len(),
+                None => return self.begin_pass(query, plan),
+            }
+        }
+        if is_sorted || candidates <= at_once {
+            return false;
+        }
+        let key = query.order_by.first().map(|key| &key.path).filter(|path| path.parts.is_none());
+        key.is_some_and(|path| self.want(vec![path.clone()])) && self.is_waiting(query, at_once)
+    }
+
+    /// Whether a pass for a query is under way.
+    fn begin_pass(&mut self, query: &Query, plan: Plan) -> bool {
+        let stamp = self.last_change;
+        self.given_up += u32::from(self.passes.iter().any(|pass| pass.stamp != stamp && !pass.is_done));
+        self.passes.retain(|pass| pass.stamp == stamp);
+        if self.passes.iter().any(|pass| pass.is_of(query)) {
+            return true;
+        }
+        if self.given_up >= MOST_BEGUN {
+            self.given_up = 0;
+            return false;
+        }
+        if self.passes.len() == MOST_PASSES {
+            // Only what somebody has had: else those who wait could take it from each other for ever.
+            let Some(place) = self.passes.iter().position(|pass| pass.is_used.get()) else { return false };
+            self.passes.remove(place);
+        }
+        self.passes.push(Pass::new(query, plan, &self.rows, &self.indexes, stamp));
+        true
+    }
+
+    /// Looks at a portion of the rows for those who wait; whether there are more.
+    fn pass_next(&mut self, portion: usize) -> bool {
+        let mut open = self.passes.iter_mut().filter(|pass| !pass.is_done && pass.stamp == self.last_change);
+        let Some(pass) = open.next() else { return false };
+        pass.step(&self.rows, portion);
+        if pass.is_done {
+            self.given_up = 0;
+        }
+        !pass.is_done || open.next().is_some()
+    }
+
+    /// Wants an index that is not declared; whether it may have it.
+    fn want(&mut self, paths: Vec<Path>) -> bool {
+        let undeclared = self.indexes.iter().filter(|index| !self.declared.contains(&index.paths)).count();
+        let is_new = !self.wanted.contains(&paths);
+        if is_new && undeclared.max(self.wanted.len()) < MOST_UNDECLARED {
+            self.wanted.push(paths);
+            return true;
+        }
+        false
     }
 
     fn build_next(&mut self) -> bool {
@@ -641,9 +756,8 @@ impl Collection {
     }
 
     /// Takes note of what a query looked at in vain, and builds the index that it wanted when that was too much.
-    fn note_waste(&mut self, query: &Query, plan: &Plan, wasted: usize) {
-        if !(FEW..TOO_MANY).contains(&self.rows.len()) || !matches!(plan.source, Source::Scan) || wasted == 0
-        {
+    fn note_waste(&mut self, query: &Query, plan: &Plan, wasted: usize, at_once: usize) {
+        if self.rows.len() < FEW || !matches!(plan.source, Source::Scan) || wasted == 0 {
             return;
         }
         let Some(paths) = query.wanted_index() else { return };
@@ -661,7 +775,11 @@ impl Collection {
         });
         if is_too_much {
             self.wanting.remove(place);
-            self.indexes.push(Index::build(paths, &self.rows));
+            if self.rows.len() > at_once {
+                self.want(paths);
+            } else {
+                self.indexes.push(Index::build(paths, &self.rows));
+            }
         }
     }
 }

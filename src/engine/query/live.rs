@@ -3,6 +3,7 @@
 use objectql_sync_protocol::Fields;
 
 use super::index::Index;
+use super::pass::Pass;
 use super::rows::{RowNumber, Rows, Stamp};
 use super::{Query, order::OrderBy};
 
@@ -13,7 +14,7 @@ const SPARE: usize = 64;
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) id: u32,
-    query: Query,
+    pub(super) query: Query,
     /// The first rows that match, in order; more than the query wants.
     kept: Vec<RowNumber>,
     /// Whether more rows match than are kept.
@@ -88,14 +89,19 @@ impl Live {
     }
 
     /// What is different from what was told; none when nothing is. From here on it counts as told.
-    pub(super) fn change(&mut self, rows: &Rows, indexes: &[Index]) -> Option<LiveChange> {
+    pub(super) fn change(
+        &mut self,
+        rows: &Rows,
+        indexes: &[Index],
+        known: Option<&Pass>,
+    ) -> Option<LiveChange> {
         if !std::mem::take(&mut self.is_touched) {
             return None;
         }
         let offset = self.query.offset;
         let end = offset.saturating_add(self.query.limit.unwrap_or(usize::MAX));
         if self.is_stale || (self.has_more && self.kept.len() < end) {
-            self.search(rows, indexes);
+            self.search(rows, indexes, known);
         }
         let window = self.kept.get(offset.min(self.kept.len())..end.min(self.kept.len())).unwrap_or_default();
         let stamps: Vec<Stamp> =
@@ -123,12 +129,15 @@ impl Live {
         (change.start, change.removed) = (0, 0);
     }
 
-    fn search(&mut self, rows: &Rows, indexes: &[Index]) {
+    /// The query for what is kept, and one more, which tells whether there are more.
+    pub(super) fn search_query(&self) -> Query {
         let most = self.most_kept();
-        // One more than is kept tells whether there are more.
-        let limit = (most < usize::MAX).then(|| most + 1);
-        let (kept, ..) = Query { limit, offset: 0, ..self.query.clone() }.run(rows, indexes);
-        self.kept = kept;
+        Query { limit: (most < usize::MAX).then(|| most + 1), offset: 0, ..self.query.clone() }
+    }
+
+    fn search(&mut self, rows: &Rows, indexes: &[Index], known: Option<&Pass>) {
+        let most = self.most_kept();
+        (self.kept, ..) = self.search_query().run(rows, indexes, known);
         self.has_more = self.kept.len() > most;
         self.kept.truncate(most);
         self.is_stale = false;

@@ -15,6 +15,7 @@ mod live;
 mod order;
 mod overlay;
 mod parse;
+mod pass;
 mod plan;
 mod rows;
 mod search;
@@ -30,6 +31,7 @@ pub use filter::Filter;
 use index::Index;
 pub use live::LiveChange;
 use order::OrderBy;
+use pass::Pass;
 use plan::{Plan, Source};
 use rows::{RowNumber, Rows};
 use search::Search;
@@ -108,9 +110,14 @@ pub struct Query {
 }
 
 impl Query {
-    /// The rows found, in order; how they were found, and how many were looked at.
-    fn run(&self, rows: &Rows, indexes: &[Index]) -> (Vec<RowNumber>, Plan, usize) {
-        let plan = self.plan(rows, indexes);
+    /// The rows found, in order; how they were found, and how many were looked at. What a pass found before need not be looked for,
+    /// unless an index has it in the order that is wanted.
+    fn run(&self, rows: &Rows, indexes: &[Index], known: Option<&Pass>) -> (Vec<RowNumber>, Plan, usize) {
+        let mut plan = self.plan(rows, indexes);
+        let known = known.filter(|_| plan.sorted_by.is_none() || self.order_by.is_empty());
+        if known.is_some() {
+            (plan.is_exact, plan.sorted_by) = (true, self.order_by.is_empty().then_some(0));
+        }
         let condition = self.condition().filter(|_| !plan.is_exact);
         let search = self.search.as_ref();
         let is_sorted = plan.sorted_by.is_some() && !self.is_ranked();
@@ -125,13 +132,22 @@ impl Query {
             }
             looked_at += 1;
             let is_found = condition.is_none_or(|condition| condition.matches(record))
-                && (self.is_ranked() || search.is_none_or(|search| search.score(record) > 0));
+                && (self.is_ranked()
+                    || known.is_some()
+                    || search.is_none_or(|search| search.score(record) > 0));
             if is_found {
                 found.push(number);
             }
             found.len() < enough
         };
-        if let Source::Scan = plan.source {
+        if let Some(pass) = known {
+            for number in &pass.found {
+                if rows.fields(*number).is_some_and(|record| !visit(*number, record)) {
+                    break;
+                }
+            }
+            looked_at = pass.looked_at;
+        } else if let Source::Scan = plan.source {
             // By far the most rows are looked at here.
             for (number, row) in rows.iter() {
                 if !visit(number, &row.fields) {
@@ -157,9 +173,16 @@ impl Query {
         (found, plan, looked_at)
     }
 
-    /// The records found among the rows, in order.
-    fn records<'a>(&self, rows: &'a Rows, indexes: &[Index]) -> impl Iterator<Item = &'a Fields> + use<'a> {
-        self.run(rows, indexes).0.into_iter().filter_map(|number| rows.fields(number))
+    /// Whether enough rows match among the first so many that are looked at.
+    fn ends_within(&self, plan: &Plan, rows: &Rows, indexes: &[Index], most: usize) -> bool {
+        let (Some(limit), Some(_)) = (self.limit, plan.sorted_by) else { return false };
+        let enough = limit.saturating_add(self.offset);
+        let candidates: Box<dyn Iterator<Item = RowNumber>> = match plan.source {
+            Source::Scan => Box::new(0..rows.next_number()),
+            _ => self.candidates(plan, rows, indexes),
+        };
+        let candidates = candidates.take(most).filter_map(|number| rows.fields(number));
+        !self.is_ranked() && candidates.filter(|record| self.matches(record)).take(enough).count() == enough
     }
 
     /// A query for all that this one looks at, and so many more.

@@ -48,7 +48,7 @@ impl Collections {
             let place = places.get(number as usize)?.checked_sub(1)?;
             changed.get(place).map(|(_, view)| *view)
         };
-        let (numbers, ..) = query.with_more(changed.len()).run(rows, indexes);
+        let (numbers, ..) = query.with_more(changed.len()).run(rows, indexes, None);
         let kept = numbers.into_iter().filter(|number| change_of(*number).is_none());
         let kept = kept.filter_map(|number| Some((number, rows.fields(number)?)));
         let new = changed.iter().filter_map(|(number, view)| Some((*number, (*view)?.1)));
@@ -81,10 +81,7 @@ impl Collections {
             return of(&mut self.over(object, query, views).into_iter().map(|(_, fields)| fields));
         }
         self.prepare(object, query);
-        match self.rows_of(object) {
-            Some((rows, indexes)) => of(&mut query.records(rows, indexes)),
-            None => of(&mut std::iter::empty()),
-        }
+        self.of_found(object, query, of)
     }
 
     /// What is to be seen again for a transaction to be committed that asks this.
@@ -114,7 +111,7 @@ impl Collections {
 
     fn seen(&self, object: &ObjectName, query: &Query) -> Vec<u32> {
         let Some((rows, indexes)) = self.rows_of(object) else { return Vec::new() };
-        let (numbers, ..) = query.run(rows, indexes);
+        let (numbers, ..) = query.run(rows, indexes, None);
         numbers.into_iter().filter_map(|number| Some(rows.get(number)?.stamp)).collect()
     }
 }

@@ -183,6 +183,19 @@ struct Candidate {
     is_exact: bool,
 }
 
+impl Plan {
+    /// Among how many rows it looks.
+    pub(super) fn candidates(&self, rows: &Rows, indexes: &[Index]) -> usize {
+        match &self.source {
+            Source::Scan => rows.len(),
+            Source::Ids(ids) => ids.len(),
+            Source::Index { index, ranges } => indexes
+                .get(*index)
+                .map_or(0, |index| ranges.iter().map(|(from, to)| index.count(*from, *to)).sum()),
+        }
+    }
+}
+
 impl Query {
     /// Chooses the way to look at the fewest rows.
     pub(super) fn plan(&self, rows: &Rows, indexes: &[Index]) -> Plan {

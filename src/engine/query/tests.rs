@@ -3,9 +3,14 @@ use objectql_sync_protocol::{ObjectDefinition, ObjectName, RecordId};
 use super::*;
 
 fn collections(texts: &[&str], indexes: &str) -> (Collections, ObjectDefinition) {
+    collections_at_once(texts, indexes, 1 << 15)
+}
+
+/// Of which so many records are looked at at once.
+fn collections_at_once(texts: &[&str], indexes: &str, at_once: usize) -> (Collections, ObjectDefinition) {
     let definition = format!(r#"{{"name":"thing","indexes":{indexes}}}"#);
     let definition: ObjectDefinition = serde_json::from_str(&definition).unwrap();
-    let mut collections = Collections::of(std::slice::from_ref(&definition), 1 << 15);
+    let mut collections = Collections::of(std::slice::from_ref(&definition), at_once);
     let records: Vec<(RecordId, Fields)> = texts.iter().map(|text| record(text)).collect();
     let seen: Vec<_> = records.iter().map(|(id, fields)| (id, Seen::As(0, fields))).collect();
     collections.update(&definition.name, &seen);
@@ -252,6 +257,76 @@ fn an_index_is_begun_anew_when_records_change_and_built_at_once_when_they_go_on_
     assert!(!collections.is_waiting(&name, &query));
     assert_eq!(collections.find(&name, &query, false).stamps.len(), 1);
     assert!(!collections.build_next(&name));
+}
+
+/// Has all done that a query waits for; gives how many portions that took.
+fn wait(collections: &mut Collections, object: &ObjectName, query: &Query) -> usize {
+    let mut portions = 0;
+    while collections.is_waiting(object, query) {
+        portions += 1;
+        while collections.build_next(object) {
+            portions += 1;
+        }
+        assert!(portions < 10_000, "no end");
+    }
+    portions
+}
+
+/// 1,000 records of which each fifth is looked for, where 160 at once are too many.
+fn thousand() -> (Collections, ObjectDefinition) {
+    let texts: Vec<String> =
+        (0..1_000).map(|id| format!(r#"{{"id":{id},"n":{}}}"#, id * 7 % 1_000)).collect();
+    collections_at_once(&texts.iter().map(String::as_str).collect::<Vec<_>>(), "{}", 160)
+}
+
+#[test]
+fn a_filter_without_an_index_looks_at_many_records_in_portions() {
+    let (mut collections, ObjectDefinition { name, .. }) = thousand();
+    let query = Query::parse(r#"{"where":{"n":{"$lt":200}}}"#).unwrap();
+    assert_eq!(wait(&mut collections, &name, &query), 1_000_usize.div_ceil(10) + 1);
+    assert_eq!(collections.find(&name, &query, false).stamps.len(), 200);
+    assert!(collections.explain(&name, &query).contains(r#""rowsExamined":1000,"rowsReturned":200"#));
+    let filter = Filter::parse(r#"{"n":{"$lt":200}}"#).unwrap();
+    assert_eq!(collections.count(&name, &Query::from(filter)), 200, "the same rows");
+    // Enough are found among the first, or there is nothing to look at.
+    for at_once in [r#"{"where":{"n":{"$lt":200}},"limit":5}"#, "{}", r#"{"where":{"id":3}}"#] {
+        assert_eq!(wait(&mut collections, &name, &Query::parse(at_once).unwrap()), 0, "{at_once}");
+    }
+    // What is to be sorted, and is too much for that, gets an index.
+    let sorted = Query::parse(r#"{"orderBy":[{"field":"n","order":"desc"}],"limit":3}"#).unwrap();
+    assert!(wait(&mut collections, &name, &sorted) > 100);
+    assert!(
+        collections
+            .explain(&name, &sorted)
+            .contains(r#""index":["n"],"sortedByIndex":true,"rowsExamined":3"#)
+    );
+}
+
+#[test]
+fn many_queries_wait_at_once_and_none_for_ever() {
+    let (mut collections, ObjectDefinition { name, .. }) = thousand();
+    let queries = (0..20).map(|n| Query::parse(&format!(r#"{{"where":{{"n":{{"$gt":{n}}}}}}}"#)).unwrap());
+    let queries: Vec<Query> = queries.collect();
+    let waits: Vec<bool> = queries.iter().map(|query| collections.is_waiting(&name, query)).collect();
+    assert_eq!(waits.iter().filter(|waits| **waits).count(), 8, "the others are answered at once");
+    while collections.build_next(&name) {}
+    for _ in 0..2 {
+        for (n, query) in queries.iter().enumerate() {
+            wait(&mut collections, &name, query);
+            assert_eq!(collections.find(&name, query, false).stamps.len(), 999 - n);
+        }
+    }
+    // Records that change all the time hold nobody up for ever either.
+    let query = Query::parse(r#"{"where":{"n":{"$lt":-1}}}"#).unwrap();
+    let mut begun = 0;
+    while collections.is_waiting(&name, &query) {
+        begun += 1;
+        assert!(collections.build_next(&name));
+        let (id, fields) = record(&format!(r#"{{"id":1,"n":{begun}}}"#));
+        collections.update(&name, &[(&id, Seen::As(0, &fields))]);
+        assert!(!collections.build_next(&name), "it was of records that are not there any more");
+    }
+    assert_eq!(begun, 3);
 }
 
 mod oracle;

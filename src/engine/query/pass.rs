@@ -1,0 +1,71 @@
+//! Which rows match, found a part at a time: a filter that no index serves looks at all of them.
+
+use super::Query;
+use std::cell::Cell;
+
+use super::index::Index;
+use super::plan::{Plan, Source};
+use super::rows::{RowNumber, Rows, Stamp};
+
+/// Going through the rows that a query looks at, which stay as they are meanwhile, for those that it wants.
+#[derive(Debug)]
+pub(super) struct Pass {
+    /// Its filter and search.
+    query: Query,
+    /// The stamp of the last change of any of the rows.
+    pub(super) stamp: Stamp,
+    /// None: all rows.
+    candidates: Option<Vec<RowNumber>>,
+    /// How many of them were looked at.
+    pub(super) looked_at: usize,
+    /// Those that match, in the order in which they came; all of them, once it is done.
+    pub(super) found: Vec<RowNumber>,
+    pub(super) is_done: bool,
+    /// Whether somebody had what it found.
+    pub(super) is_used: Cell<bool>,
+}
+
+impl Pass {
+    pub(super) fn new(query: &Query, plan: Plan, rows: &Rows, indexes: &[Index], stamp: Stamp) -> Self {
+        let query = Query { filter: query.filter.clone(), search: query.search.clone(), ..Query::default() };
+        let candidates = match plan.source {
+            Source::Scan => None,
+            // In the order in which they came, whatever the index sorts by.
+            _ => Some(query.candidates(&Plan { sorted_by: None, ..plan }, rows, indexes).collect()),
+        };
+        Self {
+            query,
+            stamp,
+            candidates,
+            looked_at: 0,
+            found: Vec::new(),
+            is_done: false,
+            is_used: Cell::default(),
+        }
+    }
+
+    /// Whether it finds what a query wants.
+    pub(super) fn is_of(&self, query: &Query) -> bool {
+        self.query.filter == query.filter && self.query.search == query.search
+    }
+
+    /// Looks at the next rows.
+    pub(super) fn step(&mut self, rows: &Rows, count: usize) {
+        let end = self.looked_at + count;
+        for place in self.looked_at..end {
+            let number = match &self.candidates {
+                None => RowNumber::try_from(place).ok().filter(|number| *number < rows.next_number()),
+                Some(candidates) => candidates.get(place).copied(),
+            };
+            let Some(number) = number else {
+                self.is_done = true;
+                self.candidates = None;
+                return;
+            };
+            if rows.fields(number).is_some_and(|record| self.query.matches(record)) {
+                self.found.push(number);
+            }
+            self.looked_at = place + 1;
+        }
+    }
+}
