@@ -76,7 +76,7 @@ pub use self::fold::Outcome;
 pub use self::log::MAX_COMMAND_BYTES;
 pub use self::migrate::{Migration, Portion};
 pub use self::query::{Aggregate, Filter, Found, LiveChange, Query};
-use self::query::{Collections, Path, Seen};
+use self::query::{Collections, Seen};
 pub use self::report::{ChangeReport, ChangedRecords, ErrorReport, Notice, Origin, Status, SyncState};
 pub use self::row::{
     Asked, Change, Event, MAX_ROW_BYTES, Migrated, Part, Place, Received, Recorded, Row, Subscription, TabId,
@@ -583,7 +583,7 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`, `NOT_LOADED`
     pub fn find_rows(&mut self, object: &str, mut query: Query, is_introduced: bool) -> Result<Found, Error> {
-        let object = self.queryable(object, &mut query)?;
+        let object = self.queryable(object, &mut query, None)?;
         Ok(self.collections.find(&object, &query, is_introduced))
     }
 
@@ -597,7 +597,16 @@ impl Engine {
         aggregate: &Aggregate,
         within: Option<u32>,
     ) -> Result<String, Error> {
-        self.compute(object, &aggregate.source, within, &|records| aggregate.rows(records))
+        let Some(number) = within else {
+            let object = self.queryable(object, &mut aggregate.source.clone(), Some(aggregate))?;
+            return Ok(self.collections.aggregate(&object, aggregate));
+        };
+        // A transaction is to see the records as they are: it does not wait.
+        let object = self.readable(object)?.name.clone();
+        let views = self.borrow_views(number, &object, &aggregate.source)?;
+        let text = self.collections.aggregate_over(&object, aggregate, &views);
+        self.give_back(number, views);
+        Ok(text)
     }
 
     /// The values of a field that are not null, each once, as a JSON array; likewise.
@@ -611,30 +620,7 @@ impl Engine {
         filter: Option<Filter>,
         within: Option<u32>,
     ) -> Result<String, Error> {
-        let path = Path::new(field);
-        self.compute(object, &filter.into(), within, &|records| query::distinct(&path, records))
-    }
-
-    fn compute(
-        &mut self,
-        object: &str,
-        query: &Query,
-        within: Option<u32>,
-        of: &dyn Fn(&mut dyn Iterator<Item = &Fields>) -> String,
-    ) -> Result<String, Error> {
-        let mut query = query.clone();
-        let object = match within {
-            // A transaction is to see the records as they are: it does not wait.
-            Some(_) => self.readable(object)?.name.clone(),
-            None => self.queryable(object, &mut query)?,
-        };
-        let query = &query;
-        let views = within.map(|number| self.borrow_views(number, &object, query)).transpose()?;
-        let text = self.collections.aggregate(&object, query, views.as_ref(), of);
-        if let (Some(number), Some(views)) = (within, views) {
-            self.give_back(number, views);
-        }
-        Ok(text)
+        self.aggregate(object, &Aggregate::distinct(field, filter), within)
     }
 
     /// How many records match.
@@ -642,7 +628,7 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`, `NOT_LOADED`
     pub fn count_rows(&mut self, object: &str, mut query: Query) -> Result<usize, Error> {
-        let object = self.queryable(object, &mut query)?;
+        let object = self.queryable(object, &mut query, None)?;
         self.collections.prepare(&object, &query);
         Ok(self.collections.count(&object, &query))
     }
@@ -688,7 +674,7 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_OBJECT`, `NOT_LOADED`
     pub fn explain(&mut self, object: &str, mut query: Query) -> Result<String, Error> {
-        let object = self.queryable(object, &mut query)?;
+        let object = self.queryable(object, &mut query, None)?;
         Ok(self.collections.explain(&object, &query))
     }
 
@@ -769,11 +755,16 @@ impl Engine {
     }
 
     /// The name of an object, when all is there to answer a query of it.
-    fn queryable(&mut self, object: &str, query: &mut Query) -> Result<ObjectName, Error> {
+    fn queryable(
+        &mut self,
+        object: &str,
+        query: &mut Query,
+        of: Option<&Aggregate>,
+    ) -> Result<ObjectName, Error> {
         let definition = self.readable(object)?;
         query.search_in(definition);
         let name = definition.name.clone();
-        if self.collections.is_waiting(&name, query) {
+        if self.collections.is_waiting(&name, query, of) {
             Err(Error::NotLoaded(name.to_string()))
         } else {
             Ok(name)

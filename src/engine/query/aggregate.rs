@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 
 use objectql_sync_protocol::{Fields, Json, Scalar, Timestamp, array_text, number_text, quoted};
 
-use super::filter::Condition;
+use super::filter::{Condition, Filter};
 use super::order::{self, Direction, OrderBy, compare_values};
 use super::{Path, Query};
 use crate::engine::places::Texts;
@@ -26,6 +26,20 @@ pub struct Aggregate {
     pub(super) order_by: Vec<OrderBy>,
     pub(super) limit: Option<usize>,
     pub(super) offset: usize,
+    /// Whether only the values of its group are wanted, and not null.
+    is_distinct: bool,
+}
+
+/// What is computed of the records that were added so far.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// What they have in common, each in a line: no JSON text of a value has a line break in it.
+    values: Texts,
+    sums: Vec<Vec<Sum>>,
+    /// The values of columns that count different ones, with their group and column.
+    distinct: Texts,
+    /// What a record has in common with others, while it is added.
+    key: String,
 }
 
 /// What records of one group have in common.
@@ -74,36 +88,51 @@ pub(super) enum Function {
 }
 
 impl Aggregate {
+    /// The values of a field that are not null, each once.
+    pub(crate) fn distinct(field: &str, filter: Option<Filter>) -> Self {
+        let group = Group { path: Path::new(field), name: String::new(), period: None };
+        Self { source: filter.into(), groups: vec![group], is_distinct: true, ..Self::default() }
+    }
+
+    /// The result of these records.
+    pub(super) fn rows(&self, records: &mut dyn Iterator<Item = &Fields>) -> String {
+        let mut groups = Groups::default();
+        records.for_each(|record| self.add(record, &mut groups));
+        self.finish(&groups)
+    }
+
+    /// Adds a record that is wanted.
+    pub(super) fn add(&self, record: &Fields, groups: &mut Groups) {
+        let Groups { values, sums, distinct, key } = groups;
+        key.clear();
+        for group in &self.groups {
+            group.push(record, key);
+            key.push('\n');
+        }
+        let (place, is_new) = values.place(key);
+        if is_new {
+            sums.push(self.nothing());
+        }
+        let sums = sums.get_mut(place).into_iter().flatten();
+        for (at, (column, sum)) in self.columns.iter().zip(sums).enumerate() {
+            let mut is_first = |value: &str| distinct.place(&format!("{place} {at} {value}")).1;
+            column.add(record, sum, &mut is_first);
+        }
+    }
+
     /// The rows of the result as a JSON array; groups in the order in which their first records came.
-    pub(crate) fn rows<'a>(&self, records: &mut dyn Iterator<Item = &'a Fields>) -> String {
-        let mut groups = Texts::default();
-        let mut rows: Vec<Vec<Sum<'a>>> = Vec::new();
-        let mut distinct = Texts::default();
-        let mut key = String::new();
-        if self.groups.is_empty() {
+    pub(super) fn finish(&self, groups: &Groups) -> String {
+        let Groups { values, sums, .. } = groups;
+        if self.is_distinct {
+            let values = values.iter().map(|value| value.trim_end()).filter(|value| *value != "null");
+            return array_text(values.map(str::to_owned));
+        }
+        let rows = values.iter().zip(sums).filter_map(|(values, sums)| self.row(values, sums));
+        let mut rows: Vec<Fields> = rows.collect();
+        if self.groups.is_empty() && rows.is_empty() {
             // There is one row, also where there is no record.
-            groups.place(&key);
-            rows.push(self.nothing());
+            rows.extend(self.row("", &self.nothing()));
         }
-        for record in records {
-            key.clear();
-            for group in &self.groups {
-                group.push(record, &mut key);
-                // No JSON text of a value has a line break in it.
-                key.push('\n');
-            }
-            let (place, is_new) = groups.place(&key);
-            if is_new {
-                rows.push(self.nothing());
-            }
-            let sums = rows.get_mut(place).into_iter().flatten();
-            for (at, (column, sum)) in self.columns.iter().zip(sums).enumerate() {
-                let mut is_first = |value: &str| distinct.place(&format!("{place} {at} {value}")).1;
-                column.add(record, sum, &mut is_first);
-            }
-        }
-        let rows = groups.iter().zip(&rows).filter_map(|(values, sums)| self.row(values, sums));
-        let rows: Vec<Fields> = rows.collect();
         let is_wanted = |row: &Fields| self.having.as_ref().is_none_or(|having| having.matches(row));
         let numbered = (0..).zip(&rows).filter(|(_, row)| is_wanted(row));
         let wanted = self.limit.unwrap_or(usize::MAX).saturating_add(self.offset);
@@ -111,11 +140,11 @@ impl Aggregate {
         array_text(sorted.filter_map(|place| Some(rows.get(place as usize)?.as_str().to_owned())))
     }
 
-    fn nothing<'a>(&self) -> Vec<Sum<'a>> {
+    fn nothing(&self) -> Vec<Sum> {
         self.columns.iter().map(|_| Sum::default()).collect()
     }
 
-    fn row(&self, values: &str, sums: &[Sum<'_>]) -> Option<Fields> {
+    fn row(&self, values: &str, sums: &[Sum]) -> Option<Fields> {
         let groups =
             self.groups.iter().zip(values.lines()).map(|(group, value)| format!("{}:{value}", group.name));
         let columns = self.columns.iter().zip(sums);
@@ -174,17 +203,18 @@ impl Period {
 
 /// What was seen of a column's values in a group so far.
 #[derive(Debug, Default)]
-struct Sum<'a> {
+struct Sum {
     /// Of the values, or of the different ones.
     count: usize,
     numbers: usize,
     total: f64,
-    best: Option<Scalar<'a>>,
-    all: Vec<Json<'a>>,
+    /// JSON texts.
+    best: Option<String>,
+    all: Vec<String>,
 }
 
 impl Column {
-    fn add<'a>(&self, record: &'a Fields, sum: &mut Sum<'a>, is_first: &mut dyn FnMut(&str) -> bool) {
+    fn add(&self, record: &Fields, sum: &mut Sum, is_first: &mut dyn FnMut(&str) -> bool) {
         if self.filter.as_ref().is_some_and(|filter| !filter.matches(record)) {
             return;
         }
@@ -204,35 +234,39 @@ impl Column {
             }
             Function::Min | Function::Max => {
                 let wanted = if self.function == Function::Min { Ordering::Less } else { Ordering::Greater };
-                let value = numeric(value);
-                let is_better =
-                    |best: &Scalar<'_>| compare_values(&value, best, Direction::Ascending) == wanted;
+                let number = numeric(value);
+                let is_better = |best: &String| {
+                    let best = numeric(Json::from_normalised(best));
+                    compare_values(&number, &best, Direction::Ascending) == wanted
+                };
                 if sum.best.as_ref().is_none_or(is_better) {
-                    sum.best = Some(value);
+                    sum.best = Some(value.as_str().to_owned());
                 }
             }
-            Function::Array | Function::Text(_) => sum.all.push(value),
+            Function::Array | Function::Text(_) => sum.all.push(value.as_str().to_owned()),
         }
     }
 
     /// The result as JSON text.
-    fn text(&self, sum: &Sum<'_>) -> String {
+    fn text(&self, sum: &Sum) -> String {
         #[expect(clippy::cast_precision_loss, reason = "there are not 2^53 records")]
         let average = || sum.total / sum.numbers as f64;
         match &self.function {
             Function::Count | Function::CountDistinct => sum.count.to_string(),
             Function::Sum => number_text(sum.total),
             Function::Average => number_text(average()),
-            Function::Min | Function::Max => match &sum.best {
-                Some(Scalar::Number(number)) => number_text(*number),
-                Some(Scalar::String(text)) => quoted(text),
-                Some(Scalar::Nested(json)) => json.as_str().to_owned(),
-                Some(Scalar::Bool(_) | Scalar::Null) | None => "null".to_owned(),
-            },
-            Function::Array => array_text(sum.all.iter().map(|value| value.as_str().to_owned())),
+            Function::Min | Function::Max => {
+                let best = sum.best.as_deref().unwrap_or("null");
+                match numeric(Json::from_normalised(best)) {
+                    Scalar::Number(number) => number_text(number),
+                    _ => best.to_owned(),
+                }
+            }
+            Function::Array => array_text(sum.all.iter().cloned()),
             Function::Text(separator) => {
-                let text = |value: &Json<'_>| {
-                    value.as_text().map_or_else(|| value.as_str().to_owned(), std::borrow::Cow::into_owned)
+                let text = |value: &String| {
+                    let text = Json::from_normalised(value).as_text();
+                    text.map_or_else(|| value.clone(), std::borrow::Cow::into_owned)
                 };
                 quoted(&sum.all.iter().map(text).collect::<Vec<_>>().join(separator))
             }
@@ -246,11 +280,4 @@ fn numeric(value: Json<'_>) -> Scalar<'_> {
         Scalar::Bool(value) => Scalar::Number(f64::from(u8::from(value))),
         other => other,
     }
-}
-
-/// The values of a field that are not null, each once, in the order in which they came; as a JSON array.
-pub(crate) fn distinct(path: &Path, records: &mut dyn Iterator<Item = &Fields>) -> String {
-    let mut seen = Texts::default();
-    let values = records.filter_map(|record| path.find(record)).filter(|value| !value.is_null());
-    array_text(values.filter(|value| seen.place(value.as_str()).1).map(|value| value.as_str().to_owned()))
 }

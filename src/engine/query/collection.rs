@@ -2,6 +2,7 @@
 
 use objectql_sync_protocol::{Fields, ObjectDefinition, ObjectName, ObjectText, RecordId, array_text};
 
+use super::aggregate::Aggregate;
 use super::index::{Building, Index};
 use super::live::{Live, LiveChange};
 use super::pass::Pass;
@@ -261,28 +262,29 @@ impl Collections {
         array_text(numbers.into_iter().filter_map(|number| Some(rows.fields(number)?.as_str().to_owned())))
     }
 
-    /// What is computed of the records that a query finds. Builds no index.
-    pub(super) fn of_found(
-        &self,
-        object: &ObjectName,
-        query: &Query,
-        of: &dyn Fn(&mut dyn Iterator<Item = &Fields>) -> String,
-    ) -> String {
-        let Some(collection) = self.get(object) else { return of(&mut std::iter::empty()) };
-        let Collection { rows, indexes, .. } = collection;
-        let (numbers, ..) = query.run(rows, indexes, collection.known(query));
-        of(&mut numbers.into_iter().filter_map(|number| rows.fields(number)))
+    /// What is computed of records.
+    pub(crate) fn aggregate(&mut self, object: &ObjectName, aggregate: &Aggregate) -> String {
+        let collection = self.entry(object);
+        let query = &aggregate.source;
+        collection.build_for(query);
+        let Collection { rows, indexes, passes, last_change, .. } = collection;
+        let known = known_among(passes, query, Some(aggregate), *last_change);
+        known.and_then(Pass::result).unwrap_or_else(|| {
+            let (numbers, ..) = query.run(rows, indexes, None);
+            aggregate.rows(&mut numbers.into_iter().filter_map(|number| rows.fields(number)))
+        })
     }
 
     /// Whether a live query has to wait before it is begun.
     pub(crate) fn is_waiting_to_watch(&mut self, object: &ObjectName, query: &Query) -> bool {
-        self.is_waiting(object, &Live::new(0, query.clone()).search_query())
+        self.is_waiting(object, &Live::new(0, query.clone()).search_query(), None)
     }
 
     /// Whether a query has to wait until an index is built that may be of use to it, or many rows are looked at.
-    pub(crate) fn is_waiting(&mut self, object: &ObjectName, query: &Query) -> bool {
+    /// That is of what is computed of what it finds, if anything is.
+    pub(crate) fn is_waiting(&mut self, object: &ObjectName, query: &Query, of: Option<&Aggregate>) -> bool {
         let at_once = self.at_once;
-        self.entry(object).is_waiting(query, at_once)
+        self.entry(object).is_waiting(query, of, at_once)
     }
 
     /// Does a portion of what queries wait for; whether there is more to do.
@@ -409,7 +411,7 @@ impl Collections {
             let Collection { lives, rows, indexes, passes, last_change, .. } = collection;
             let lives = lives.iter_mut().filter(|live| only.is_none_or(|id| live.id == id));
             let of_lives = lives.filter_map(|live| {
-                let known = known_among(passes, &live.query, *last_change);
+                let known = known_among(passes, &live.query, None, *last_change);
                 live.change(rows, indexes, known)
             });
             changes.extend(of_lives.map(|change| (object.clone(), change)));
@@ -509,9 +511,14 @@ impl Collections {
     }
 }
 
-/// What a pass over the rows as they are found that a query wants.
-fn known_among<'a>(passes: &'a [Pass], query: &Query, last_change: Stamp) -> Option<&'a Pass> {
-    let is_it = |pass: &&Pass| pass.is_done && pass.stamp == last_change && pass.is_of(query);
+/// What a pass over the rows as they are found that a query wants, or computed of that.
+fn known_among<'a>(
+    passes: &'a [Pass],
+    query: &Query,
+    of: Option<&Aggregate>,
+    last_change: Stamp,
+) -> Option<&'a Pass> {
+    let is_it = |pass: &&Pass| pass.is_done && pass.stamp == last_change && pass.is_of(query, of);
     passes.iter().find(is_it).inspect(|pass| pass.is_used.set(true))
 }
 
@@ -617,7 +624,7 @@ impl Collection {
 
     /// What a pass found that a query wants.
     fn known(&self, query: &Query) -> Option<&Pass> {
-        known_among(&self.passes, query, self.last_change)
+        known_among(&self.passes, query, None, self.last_change)
     }
 
     fn count(&self, query: &Query) -> usize {
@@ -650,11 +657,11 @@ impl Collection {
         all.filter(|paths| is_of_use(paths) && !is_built(paths)).cloned().collect()
     }
 
-    fn is_waiting(&mut self, query: &Query, at_once: usize) -> bool {
+    fn is_waiting(&mut self, query: &Query, of: Option<&Aggregate>, at_once: usize) -> bool {
         if self.rows.len() <= at_once {
             return false;
         }
-        let Some(paths) = self.missing_for(query).pop() else { return self.is_passing(query, at_once) };
+        let Some(paths) = self.missing_for(query).pop() else { return self.is_passing(query, of, at_once) };
         if self.building.as_ref().is_some_and(|(_, stamp)| *stamp == self.last_change) {
             // This one or another: one after the other.
             return true;
@@ -668,10 +675,10 @@ impl Collection {
     }
 
     /// Whether a query looks at so many rows that it waits until that is done, or until they are in its order.
-    fn is_passing(&mut self, query: &Query, at_once: usize) -> bool {
+    fn is_passing(&mut self, query: &Query, of: Option<&Aggregate>, at_once: usize) -> bool {
         let plan = query.plan(&self.rows, &self.indexes);
         let mut candidates = plan.candidates(&self.rows, &self.indexes);
-        let is_tested = !plan.is_exact || query.search.is_some();
+        let is_tested = !plan.is_exact || query.search.is_some() || of.is_some();
         if candidates <= at_once
             || (is_tested && query.ends_within(&plan, &self.rows, &self.indexes, at_once))
         {
@@ -679,24 +686,24 @@ impl Collection {
         }
         let is_sorted = plan.sorted_by.is_some() || query.order_by.is_empty();
         if is_tested {
-            match self.known(query) {
+            match known_among(&self.passes, query, of, self.last_change) {
                 Some(pass) => candidates = pass.found.len(),
-                None => return self.begin_pass(query, plan),
+                None => return self.begin_pass(query, of, plan),
             }
         }
         if is_sorted || candidates <= at_once {
             return false;
         }
         let key = query.order_by.first().map(|key| &key.path).filter(|path| path.parts.is_none());
-        key.is_some_and(|path| self.want(vec![path.clone()])) && self.is_waiting(query, at_once)
+        key.is_some_and(|path| self.want(vec![path.clone()])) && self.is_waiting(query, of, at_once)
     }
 
     /// Whether a pass for a query is under way.
-    fn begin_pass(&mut self, query: &Query, plan: Plan) -> bool {
+    fn begin_pass(&mut self, query: &Query, of: Option<&Aggregate>, plan: Plan) -> bool {
         let stamp = self.last_change;
         self.given_up += u32::from(self.passes.iter().any(|pass| pass.stamp != stamp && !pass.is_done));
         self.passes.retain(|pass| pass.stamp == stamp);
-        if self.passes.iter().any(|pass| pass.is_of(query)) {
+        if self.passes.iter().any(|pass| pass.is_of(query, of)) {
             return true;
         }
         if self.given_up >= MOST_BEGUN {
@@ -708,7 +715,7 @@ impl Collection {
             let Some(place) = self.passes.iter().position(|pass| pass.is_used.get()) else { return false };
             self.passes.remove(place);
         }
-        self.passes.push(Pass::new(query, plan, &self.rows, &self.indexes, stamp));
+        self.passes.push(Pass::new(query, of, plan, (&self.rows, &self.indexes), stamp));
         true
     }
 

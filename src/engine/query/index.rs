@@ -53,6 +53,8 @@ pub(super) struct Building {
     runs: VecDeque<Vec<u32>>,
     /// Two that are being made one.
     merging: Option<Merging>,
+    /// Of the first rows, when all are in order.
+    pieces: Vec<Vec<RowNumber>>,
 }
 
 /// What is left of two runs, and what went from them into one.
@@ -69,7 +71,7 @@ impl Building {
         let mut numbers: Vec<RowNumber> = Vec::with_capacity(rows.len());
         numbers.extend(rows.iter().map(|(number, _)| number));
         let leads = Vec::with_capacity(numbers.len());
-        Self { paths, numbers, leads, runs: VecDeque::new(), merging: None }
+        Self { paths, numbers, leads, runs: VecDeque::new(), merging: None, pieces: Vec::new() }
     }
 
     /// Does a part of the work, of some milliseconds at the most; gives the index when all is done.
@@ -89,18 +91,29 @@ impl Building {
             let merged = Vec::with_capacity(first.len() + second.len());
             let (first, second) = (first.into_iter().peekable(), second.into_iter().peekable());
             self.merging = Some(Merging { first, second, merged });
+        } else {
+            return self.finish_next();
         }
-        let is_sorted = self.leads.len() == self.numbers.len();
-        let is_done = is_sorted && self.runs.len() < 2 && self.merging.is_none();
-        is_done.then(|| {
-            let sorted = self.runs.pop_front().unwrap_or_default();
-            let piece_of = |places: &[u32]| {
+        None
+    }
+
+    /// Makes pieces of the next rows, all of which are in order; gives the index when all are in pieces.
+    fn finish_next(&mut self) -> Option<Index> {
+        let sorted = self.runs.front().map_or(&[][..], Vec::as_slice);
+        let done = self.pieces.len() * (PIECE / 2);
+        let next = sorted.get(done..).unwrap_or_default().chunks(PIECE / 2).take(RUN.div_ceil(PIECE / 2));
+        let pieces: Vec<Vec<RowNumber>> = next
+            .map(|places| {
                 let mut piece = Vec::with_capacity(places.len());
                 piece.extend(places.iter().filter_map(|place| self.number(*place)));
                 piece
-            };
-            let pieces = sorted.chunks(PIECE / 2).map(piece_of).collect();
-            Index { paths: std::mem::take(&mut self.paths), pieces }
+            })
+            .collect();
+        self.pieces.extend(pieces);
+        let is_done = self.pieces.len() * (PIECE / 2) >= sorted.len();
+        is_done.then(|| Index {
+            paths: std::mem::take(&mut self.paths),
+            pieces: std::mem::take(&mut self.pieces),
         })
     }
 

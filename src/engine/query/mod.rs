@@ -23,7 +23,6 @@ mod search;
 use objectql_sync_protocol::{Fields, Json, quoted};
 
 pub use aggregate::Aggregate;
-pub(crate) use aggregate::distinct;
 pub use collection::Found;
 pub(crate) use collection::{Collections, Seen};
 use filter::Condition;

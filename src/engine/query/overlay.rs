@@ -2,6 +2,7 @@
 
 use objectql_sync_protocol::{Fields, ObjectName, RecordId, RecordKey};
 
+use super::aggregate::Aggregate;
 use super::collection::Collections;
 use super::rows::RowNumber;
 use super::{Condition, Query, order};
@@ -69,19 +70,10 @@ impl Collections {
         found.collect()
     }
 
-    /// What is computed of what a query finds; over these changes, where there are any.
-    pub(crate) fn aggregate(
-        &mut self,
-        object: &ObjectName,
-        query: &Query,
-        views: Option<&Views>,
-        of: &dyn Fn(&mut dyn Iterator<Item = &Fields>) -> String,
-    ) -> String {
-        if let Some(views) = views {
-            return of(&mut self.over(object, query, views).into_iter().map(|(_, fields)| fields));
-        }
-        self.prepare(object, query);
-        self.of_found(object, query, of)
+    /// What is computed of records once these changes are made.
+    pub(crate) fn aggregate_over(&self, object: &ObjectName, aggregate: &Aggregate, views: &Views) -> String {
+        let found = self.over(object, &aggregate.source, views);
+        aggregate.rows(&mut found.into_iter().map(|(_, fields)| fields))
     }
 
     /// What is to be seen again for a transaction to be committed that asks this.

@@ -3,6 +3,7 @@
 use super::Query;
 use std::cell::Cell;
 
+use super::aggregate::{Aggregate, Groups};
 use super::index::Index;
 use super::plan::{Plan, Source};
 use super::rows::{RowNumber, Rows, Stamp};
@@ -20,13 +21,21 @@ pub(super) struct Pass {
     pub(super) looked_at: usize,
     /// Those that match, in the order in which they came; all of them, once it is done.
     pub(super) found: Vec<RowNumber>,
+    /// What is computed of them instead.
+    computed: Option<(Aggregate, Groups)>,
     pub(super) is_done: bool,
     /// Whether somebody had what it found.
     pub(super) is_used: Cell<bool>,
 }
 
 impl Pass {
-    pub(super) fn new(query: &Query, plan: Plan, rows: &Rows, indexes: &[Index], stamp: Stamp) -> Self {
+    pub(super) fn new(
+        query: &Query,
+        of: Option<&Aggregate>,
+        plan: Plan,
+        (rows, indexes): (&Rows, &[Index]),
+        stamp: Stamp,
+    ) -> Self {
         let query = Query { filter: query.filter.clone(), search: query.search.clone(), ..Query::default() };
         let candidates = match plan.source {
             Source::Scan => None,
@@ -35,6 +44,7 @@ impl Pass {
         };
         Self {
             query,
+            computed: of.map(|aggregate| (aggregate.clone(), Groups::default())),
             stamp,
             candidates,
             looked_at: 0,
@@ -44,9 +54,15 @@ impl Pass {
         }
     }
 
-    /// Whether it finds what a query wants.
-    pub(super) fn is_of(&self, query: &Query) -> bool {
-        self.query.filter == query.filter && self.query.search == query.search
+    /// Whether it finds what a query wants, or computes what is wanted of that.
+    pub(super) fn is_of(&self, query: &Query, of: Option<&Aggregate>) -> bool {
+        let computed = self.computed.as_ref().map(|(aggregate, _)| aggregate);
+        computed == of && self.query.filter == query.filter && self.query.search == query.search
+    }
+
+    /// The result, where something is computed.
+    pub(super) fn result(&self) -> Option<String> {
+        self.computed.as_ref().map(|(aggregate, groups)| aggregate.finish(groups))
     }
 
     /// Looks at the next rows.
@@ -62,8 +78,11 @@ impl Pass {
                 self.candidates = None;
                 return;
             };
-            if rows.fields(number).is_some_and(|record| self.query.matches(record)) {
-                self.found.push(number);
+            if let Some(record) = rows.fields(number).filter(|record| self.query.matches(record)) {
+                match &mut self.computed {
+                    Some((aggregate, groups)) => aggregate.add(record, groups),
+                    None => self.found.push(number),
+                }
             }
             self.looked_at = place + 1;
         }

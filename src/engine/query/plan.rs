@@ -9,7 +9,7 @@ use super::index::{Index, Place};
 use super::order::{Direction, OrderBy, compare_values, kind};
 use super::rows::{RowNumber, Rows};
 use super::{Path, Query};
-use crate::engine::sort::sort;
+use crate::engine::sort::{sort, sort_by_key};
 
 /// More values of an `$in` than this are looked for by going through the rows.
 const MOST_ALTERNATIVES: usize = 256;
@@ -330,7 +330,10 @@ impl Query {
                 // In the order in which they came: the sort goes on from there.
                 let mut numbers: Vec<RowNumber> =
                     ranges.iter().flat_map(|(from, to)| index.between(*from, *to)).collect();
-                sort(&mut numbers, &|a, b| a < b);
+                // Those of one value are.
+                if !numbers.is_sorted() {
+                    sort_by_key(&mut numbers, &|number| number.into());
+                }
                 numbers.dedup();
                 Box::new(numbers.into_iter())
             }

@@ -225,14 +225,14 @@ fn many() -> (Collections, ObjectDefinition, Query) {
 fn an_index_of_many_records_is_built_in_portions() {
     let (mut collections, ObjectDefinition { name, .. }, query) = many();
     assert!(!collections.build_next(&name), "nobody waits for anything");
-    assert!(collections.is_waiting(&name, &query));
+    assert!(collections.is_waiting(&name, &query, None));
     let mut portions = 1;
     while collections.build_next(&name) {
-        assert!(collections.is_waiting(&name, &query), "it waits for the same one");
+        assert!(collections.is_waiting(&name, &query, None), "it waits for the same one");
         portions += 1;
     }
     assert!(portions > 5_000, "{portions}");
-    assert!(!collections.is_waiting(&name, &query));
+    assert!(!collections.is_waiting(&name, &query, None));
     assert!(
         collections
             .explain(&name, &query)
@@ -248,21 +248,30 @@ fn an_index_of_many_records_is_built_in_portions() {
 fn an_index_is_begun_anew_when_records_change_and_built_at_once_when_they_go_on_changing() {
     let (mut collections, ObjectDefinition { name, .. }, query) = many();
     for change in 0..3 {
-        assert!(collections.is_waiting(&name, &query));
+        assert!(collections.is_waiting(&name, &query, None));
         assert!(collections.build_next(&name));
         let (id, fields) = record(&format!(r#"{{"id":1,"text":"change {change}"}}"#));
         collections.update(&name, &[(&id, Seen::As(0, &fields))]);
         assert!(!collections.build_next(&name), "it was of records that are not there any more");
     }
-    assert!(!collections.is_waiting(&name, &query));
+    assert!(!collections.is_waiting(&name, &query, None));
     assert_eq!(collections.find(&name, &query, false).stamps.len(), 1);
     assert!(!collections.build_next(&name));
 }
 
 /// Has all done that a query waits for; gives how many portions that took.
 fn wait(collections: &mut Collections, object: &ObjectName, query: &Query) -> usize {
+    wait_for(collections, object, query, None)
+}
+
+fn wait_for(
+    collections: &mut Collections,
+    object: &ObjectName,
+    query: &Query,
+    of: Option<&Aggregate>,
+) -> usize {
     let mut portions = 0;
-    while collections.is_waiting(object, query) {
+    while collections.is_waiting(object, query, of) {
         portions += 1;
         while collections.build_next(object) {
             portions += 1;
@@ -307,7 +316,7 @@ fn many_queries_wait_at_once_and_none_for_ever() {
     let (mut collections, ObjectDefinition { name, .. }) = thousand();
     let queries = (0..20).map(|n| Query::parse(&format!(r#"{{"where":{{"n":{{"$gt":{n}}}}}}}"#)).unwrap());
     let queries: Vec<Query> = queries.collect();
-    let waits: Vec<bool> = queries.iter().map(|query| collections.is_waiting(&name, query)).collect();
+    let waits: Vec<bool> = queries.iter().map(|query| collections.is_waiting(&name, query, None)).collect();
     assert_eq!(waits.iter().filter(|waits| **waits).count(), 8, "the others are answered at once");
     while collections.build_next(&name) {}
     for _ in 0..2 {
@@ -319,7 +328,7 @@ fn many_queries_wait_at_once_and_none_for_ever() {
     // Records that change all the time hold nobody up for ever either.
     let query = Query::parse(r#"{"where":{"n":{"$lt":-1}}}"#).unwrap();
     let mut begun = 0;
-    while collections.is_waiting(&name, &query) {
+    while collections.is_waiting(&name, &query, None) {
         begun += 1;
         assert!(collections.build_next(&name));
         let (id, fields) = record(&format!(r#"{{"id":1,"n":{begun}}}"#));

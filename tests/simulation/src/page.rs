@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use objectql_offline::engine::{Engine, Found, Query};
+use objectql_offline::error::Error;
 use objectql_sync_protocol::{Json, array_text};
 
 use crate::setup::{Edition, OBJECTS};
@@ -40,8 +41,14 @@ impl Page {
             }
             for query in QUERIES {
                 let query = Query::parse(query).map_err(|error| error.to_string())?;
-                let watched = engine.watch_query(object, query.clone());
-                let number = watched.map_err(|error| error.to_string())?;
+                let number = loop {
+                    match engine.watch_query(object, query.clone()) {
+                        Ok(number) => break number,
+                        // It waits until many rows are looked at.
+                        Err(Error::NotLoaded(_)) => while engine.prepare_next(object) == Ok(true) {},
+                        Err(error) => return Err(error.to_string()),
+                    }
+                };
                 self.lives.push(Live { number, object, query, stamps: Vec::new() });
             }
         }
