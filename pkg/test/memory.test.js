@@ -50,6 +50,32 @@ test('queries of many records wait for their indexes, which are built in portion
   await db.destroy();
 });
 
+test('a filter, a sort and an aggregate of many records without an index are done in portions, many at a time, also while records change', async () => {
+  const db = await open();
+  await db.bulkCreate('story', Array.from({ length: 40_000 }, (_, at) => ({ id: `s${at}`, title: `title ${at % 400}`, points: at })));
+  const live = [];
+  db.liveQuery('story', { where: { points: { $lt: 10 } }, orderBy: [{ field: 'points' }] }).subscribe(({ rows }) => live.push(rows.length));
+  const ends = Array.from({ length: 12 }, (_, at) => db.count('story', { points: { $gte: 1_000 * at } }));
+  const [few, sorted, found, byTitle, titles, changed] = await Promise.all([
+    db.find('story', { where: { points: { $gte: 39_990 } }, orderBy: [{ field: 'points', order: 'desc' }] }),
+    db.find('story', { orderBy: [{ field: 'title', order: 'desc' }], limit: 3 }),
+    db.find('story', { search: { query: 'title 77', fields: ['title'], operator: 'and' }, limit: 5 }),
+    db.aggregate('story', { where: { points: { $gt: 99 } }, groupBy: ['title'], aggregations: [{ function: 'max', field: 'points', alias: 'most' }], orderBy: [{ field: 'most', order: 'desc' }], limit: 2 }),
+    db.distinct('story', 'title'),
+    db.update('story', 's0', { body: 'changed' }),
+  ]);
+  assert.deepEqual(few.map(({ points }) => points), Array.from({ length: 10 }, (_, at) => 39_999 - at));
+  assert.deepEqual(sorted.map(({ title }) => title), ['title 99', 'title 99', 'title 99']);
+  assert.deepEqual(found.map(({ title }) => title), Array(5).fill('title 77'));
+  assert.deepEqual(byTitle, [{ title: 'title 399', most: 39_999 }, { title: 'title 398', most: 39_998 }]);
+  assert.equal(titles.length, 400);
+  assert.equal(changed.body, 'changed');
+  assert.deepEqual(await Promise.all(ends), Array.from({ length: 12 }, (_, at) => 40_000 - 1_000 * at));
+  while (live.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(live.every((length) => length === 10), String(live));
+  await db.destroy();
+});
+
 test('the log outlives its closing, and ends with destroy', async () => {
   const name = `memory-${++names}`;
   const first = await open({ name });
