@@ -150,7 +150,9 @@ export class Reading implements Reader {
 
   readonly #find: Find = (object, queryJson) => {
     const key = `${object} ${queryJson}`;
-    const found = this.#introduced.delete(key) ? this.#driver.find(object, queryJson, NO_ROWS) : this.#driver.find(object, queryJson);
+    const found = this.#introduced.has(key) ? this.#driver.find(object, queryJson, NO_ROWS) : this.#driver.find(object, queryJson);
+    // It may have had to wait for something else first.
+    this.#introduced.delete(key);
     const records = this.#rows.read(found);
     const ahead = found[3];
     if (ahead === undefined) return records;

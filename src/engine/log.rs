@@ -379,13 +379,17 @@ impl Engine {
         let is_sync = matches!(self.log.queue.front(), Some(Job::Sync(_)));
         let jobs = self.log.queue.iter().take(if is_sync { 1 } else { usize::MAX });
         let needs: Vec<Need> = jobs.flat_map(|job| self.needs_of_job(job)).collect();
-        let has_all = self.has_all(&needs);
-        for need in needs.iter().filter(|_| has_all) {
-            if let Need::Object(object) = need {
+        if !self.has_all(&needs) {
+            return false;
+        }
+        let is_write = |job: &&Job| matches!(job, Job::Write { .. } | Job::Asked);
+        let looks_at = self.log.queue.iter().filter(is_write).flat_map(|job| self.needs_of_job(job));
+        for need in looks_at.collect::<Vec<_>>() {
+            if let Need::Object(object) = &need {
                 self.show_rest(object);
             }
         }
-        has_all
+        true
     }
 
     /// What the next row was to be decided on cannot be read.

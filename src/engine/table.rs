@@ -103,8 +103,8 @@ pub(crate) struct Table {
     by_id: Places,
     /// How many slots are empty because their records were not taken in yet, at most; the last ones need not be there.
     expected: usize,
-    /// Whether one was taken in that was not expected, and has a smaller number than one before it.
-    is_disordered: bool,
+    /// How many of the slots are in order, where one was taken in that was not expected, and has a smaller number than one before it.
+    ordered: Option<usize>,
     /// The slot of the record that was taken in last.
     last_taken: usize,
     /// By number.
@@ -232,7 +232,7 @@ impl Table {
         self.by_id.move_to(&moved);
         self.by_id.reserve(numbers.len());
         self.slots = slots;
-        self.is_disordered = false;
+        self.ordered = None;
         self.expected = numbers.len();
     }
 
@@ -241,13 +241,12 @@ impl Table {
         let hash = self.by_id.hash(&record.id);
         // Most follow each other.
         let next = self.last_taken + 1;
-        let slot = if self.numbers.get(next) == Some(&number) {
-            Ok(next)
-        } else {
-            self.numbers.binary_search(&number)
-        };
+        let ordered = self.numbers.get(..self.ordered.unwrap_or(self.numbers.len())).unwrap_or_default();
+        let slot = if ordered.get(next) == Some(&number) { Ok(next) } else { ordered.binary_search(&number) };
         let slot = slot.unwrap_or_else(|_| {
-            self.is_disordered |= self.numbers.last() > Some(&number);
+            if self.ordered.is_none() && self.numbers.last() > Some(&number) {
+                self.ordered = Some(self.numbers.len());
+            }
             self.numbers.push(number);
             self.numbers.len() - 1
         });
@@ -266,7 +265,7 @@ impl Table {
     pub(crate) fn order(&mut self) {
         self.expected = 0;
         self.fill_up();
-        if std::mem::take(&mut self.is_disordered) {
+        if self.ordered.take().is_some() {
             let mut places: Vec<u32> = (0..).take(self.numbers.len()).collect();
             sort(&mut places, &|a, b| self.numbers.get(a as usize) < self.numbers.get(b as usize));
             let numbers = places.iter().filter_map(|place| self.numbers.get(*place as usize).copied());
@@ -313,6 +312,7 @@ impl Table {
 
     fn close_up(&mut self) {
         self.numbers = self.numbers().collect();
+        self.ordered = self.ordered.map(|_| 0);
         self.slots.retain(Option::is_some);
         self.index();
     }

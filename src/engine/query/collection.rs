@@ -69,9 +69,8 @@ struct Collection {
     /// One that is being built, of the rows as they were with that stamp; and how often one was begun since one was done.
     building: Option<(Building, Stamp)>,
     begun: u32,
-    /// Which rows match what was asked, of the rows as they were; and how often some were given up since one was done.
+    /// Which rows match what was asked, of the rows as they were.
     passes: Vec<Pass>,
-    given_up: u32,
     /// The fields of the declared indexes.
     declared: Vec<Vec<Path>>,
     /// Those of others that are to be built, in portions.
@@ -177,7 +176,6 @@ impl Collections {
             stamp += 1;
             gone.extend(collection.set(id, seen, stamp));
         }
-        collection.last_change = stamp;
         if collection.rows.close_up() {
             collection.start_over();
         }
@@ -557,13 +555,16 @@ impl Collection {
     fn set(&mut self, id: &RecordId, seen: Seen<'_>, stamp: Stamp) -> Option<Gone> {
         let place = self.rows.place_of(id);
         let held = place.and_then(|place| self.rows.held_at(place));
+        if held.is_none() && seen.number().is_none() {
+            return None;
+        }
         if held.zip(seen.number()).is_some_and(|(held, number)| held != number) {
             // It went and came again: behind the others.
             let gone = self.set(id, Seen::Gone, stamp);
             self.set(id, seen, stamp);
             return gone;
         }
-        let Self { rows, indexes, lives, .. } = self;
+        let Self { rows, indexes, lives, last_change, .. } = self;
         let fields = if let Seen::As(_, fields) = seen { Some(fields) } else { None };
         let before = place.filter(|place| rows.get(*place).is_some());
         let mut gone = None;
@@ -580,6 +581,7 @@ impl Collection {
                 live.leave(rows, number, &row.fields);
             }
         }
+        *last_change = stamp;
         let number = match (before, seen) {
             (Some(place), Seen::As(_, fields)) => {
                 rows.change(place, fields.clone(), stamp);
@@ -670,6 +672,8 @@ impl Collection {
         if may_begin {
             self.building = Some((Building::new(paths, &self.rows), self.last_change));
             self.begun += 1;
+        } else {
+            self.begun = 0;
         }
         may_begin
     }
@@ -678,44 +682,44 @@ impl Collection {
     fn is_passing(&mut self, query: &Query, of: Option<&Aggregate>, at_once: usize) -> bool {
         let plan = query.plan(&self.rows, &self.indexes);
         let mut candidates = plan.candidates(&self.rows, &self.indexes);
-        let is_tested = !plan.is_exact || query.search.is_some() || of.is_some();
-        if candidates <= at_once
-            || (is_tested && query.ends_within(&plan, &self.rows, &self.indexes, at_once))
-        {
+        if candidates <= at_once {
             return false;
         }
-        let is_sorted = plan.sorted_by.is_some() || query.order_by.is_empty();
-        if is_tested {
-            match known_among(&self.passes, query, of, self.last_change) {
-                Some(pass) => candidates = pass.found.len(),
+        if !plan.is_exact || query.search.is_some() || of.is_some() {
+            match self.passes.iter().find(|pass| pass.stamp == self.last_change && pass.is_of(query, of)) {
+                Some(pass) if pass.is_done => candidates = pass.found.len(),
+                Some(_) => return true,
+                None if query.ends_within(&plan, &self.rows, &self.indexes, at_once) => return false,
                 None => return self.begin_pass(query, of, plan),
             }
         }
-        if is_sorted || candidates <= at_once {
+        if plan.sorted_by.is_some() || query.order_by.is_empty() || candidates <= at_once {
             return false;
         }
-        let key = query.order_by.first().map(|key| &key.path).filter(|path| path.parts.is_none());
+        // Of fewer an index by what is looked for is taken all the same.
+        let is_of_use = candidates * 2 > self.rows.len();
+        let key =
+            query.order_by.first().map(|key| &key.path).filter(|path| is_of_use && path.parts.is_none());
         key.is_some_and(|path| self.want(vec![path.clone()])) && self.is_waiting(query, of, at_once)
     }
 
-    /// Whether a pass for a query is under way.
+    /// Begins a pass for a query, unless it was in vain too often, because the rows changed before anybody had what it found.
     fn begin_pass(&mut self, query: &Query, of: Option<&Aggregate>, plan: Plan) -> bool {
         let stamp = self.last_change;
-        self.given_up += u32::from(self.passes.iter().any(|pass| pass.stamp != stamp && !pass.is_done));
-        self.passes.retain(|pass| pass.stamp == stamp);
-        if self.passes.iter().any(|pass| pass.is_of(query, of)) {
-            return true;
-        }
-        if self.given_up >= MOST_BEGUN {
-            self.given_up = 0;
+        self.passes.iter_mut().filter(|pass| pass.stamp != stamp).for_each(Pass::give_up);
+        let before = self.passes.iter().position(|pass| pass.is_of(query, of));
+        let before = before.map(|place| self.passes.remove(place));
+        let tries = before.map_or(0, |pass| pass.tries());
+        if tries >= MOST_BEGUN {
             return false;
         }
         if self.passes.len() == MOST_PASSES {
-            // Only what somebody has had: else those who wait could take it from each other for ever.
-            let Some(place) = self.passes.iter().position(|pass| pass.is_used.get()) else { return false };
+            // Only what nobody waits for: else those who do could take it from each other for ever.
+            let is_free = |pass: &Pass| pass.stamp != stamp || pass.is_used.get();
+            let Some(place) = self.passes.iter().position(is_free) else { return false };
             self.passes.remove(place);
         }
-        self.passes.push(Pass::new(query, of, plan, (&self.rows, &self.indexes), stamp));
+        self.passes.push(Pass::new(query, of, plan, (&self.rows, &self.indexes), (stamp, tries)));
         true
     }
 
@@ -724,21 +728,20 @@ impl Collection {
         let mut open = self.passes.iter_mut().filter(|pass| !pass.is_done && pass.stamp == self.last_change);
         let Some(pass) = open.next() else { return false };
         pass.step(&self.rows, portion);
-        if pass.is_done {
-            self.given_up = 0;
-        }
         !pass.is_done || open.next().is_some()
     }
 
     /// Wants an index that is not declared; whether it may have it.
     fn want(&mut self, paths: Vec<Path>) -> bool {
-        let undeclared = self.indexes.iter().filter(|index| !self.declared.contains(&index.paths)).count();
-        let is_new = !self.wanted.contains(&paths);
-        if is_new && undeclared.max(self.wanted.len()) < MOST_UNDECLARED {
+        let is_declared = |paths: &Vec<Path>| self.declared.contains(paths);
+        let undeclared = self.indexes.iter().filter(|index| !is_declared(&index.paths)).count();
+        let is_there = is_declared(&paths) || self.indexes.iter().any(|index| index.paths == paths);
+        let may_have =
+            !is_there && !self.wanted.contains(&paths) && undeclared.max(self.wanted.len()) < MOST_UNDECLARED;
+        if may_have {
             self.wanted.push(paths);
-            return true;
         }
-        false
+        may_have
     }
 
     fn build_next(&mut self) -> bool {

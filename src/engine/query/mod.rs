@@ -113,8 +113,12 @@ impl Query {
     /// unless an index has it in the order that is wanted.
     fn run(&self, rows: &Rows, indexes: &[Index], known: Option<&Pass>) -> (Vec<RowNumber>, Plan, usize) {
         let mut plan = self.plan(rows, indexes);
-        let known = known.filter(|_| plan.sorted_by.is_none() || self.order_by.is_empty());
-        if known.is_some() {
+        // Of few that are known it takes less to sort them than to look for them in an index.
+        let is_source = |pass: &&Pass| {
+            plan.sorted_by.is_none() || self.order_by.is_empty() || pass.found.len() < rows.len() / 16
+        };
+        let source = known.filter(is_source);
+        if source.is_some() {
             (plan.is_exact, plan.sorted_by) = (true, self.order_by.is_empty().then_some(0));
         }
         let condition = self.condition().filter(|_| !plan.is_exact);
@@ -130,16 +134,19 @@ impl Query {
                 return false;
             }
             looked_at += 1;
-            let is_found = condition.is_none_or(|condition| condition.matches(record))
-                && (self.is_ranked()
-                    || known.is_some()
-                    || search.is_none_or(|search| search.score(record) > 0));
+            let is_found = match known {
+                Some(pass) => source.is_some() || pass.found.binary_search(&number).is_ok(),
+                None => {
+                    condition.is_none_or(|condition| condition.matches(record))
+                        && (self.is_ranked() || search.is_none_or(|search| search.score(record) > 0))
+                }
+            };
             if is_found {
                 found.push(number);
             }
             found.len() < enough
         };
-        if let Some(pass) = known {
+        if let Some(pass) = source {
             for number in &pass.found {
                 if rows.fields(*number).is_some_and(|record| !visit(*number, record)) {
                     break;

@@ -26,6 +26,8 @@ pub(super) struct Pass {
     pub(super) is_done: bool,
     /// Whether somebody had what it found.
     pub(super) is_used: Cell<bool>,
+    /// How often one like it was in vain before.
+    tries: u32,
 }
 
 impl Pass {
@@ -34,11 +36,13 @@ impl Pass {
         of: Option<&Aggregate>,
         plan: Plan,
         (rows, indexes): (&Rows, &[Index]),
-        stamp: Stamp,
+        (stamp, tries): (Stamp, u32),
     ) -> Self {
         let query = Query { filter: query.filter.clone(), search: query.search.clone(), ..Query::default() };
         let candidates = match plan.source {
             Source::Scan => None,
+            // It only sorts.
+            _ if plan.candidates(rows, indexes) == rows.len() => None,
             // In the order in which they came, whatever the index sorts by.
             _ => Some(query.candidates(&Plan { sorted_by: None, ..plan }, rows, indexes).collect()),
         };
@@ -51,6 +55,7 @@ impl Pass {
             found: Vec::new(),
             is_done: false,
             is_used: Cell::default(),
+            tries,
         }
     }
 
@@ -58,6 +63,19 @@ impl Pass {
     pub(super) fn is_of(&self, query: &Query, of: Option<&Aggregate>) -> bool {
         let computed = self.computed.as_ref().map(|(aggregate, _)| aggregate);
         computed == of && self.query.filter == query.filter && self.query.search == query.search
+    }
+
+    /// The rows changed: what it found is of no use any more.
+    pub(super) fn give_up(&mut self) {
+        (self.candidates, self.found) = (None, Vec::new());
+        if let Some((_, groups)) = &mut self.computed {
+            *groups = Groups::default();
+        }
+    }
+
+    /// How often one like it was in vain, where this one was given up.
+    pub(super) fn tries(&self) -> u32 {
+        if self.is_used.get() { 0 } else { self.tries + 1 }
     }
 
     /// The result, where something is computed.

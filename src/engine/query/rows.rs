@@ -34,8 +34,9 @@ pub(crate) struct Rows {
     /// Of the rows that are not empty.
     by_id: Places,
     hidden: usize,
-    /// Whether a row was added whose record has a smaller number than the one before it: where what was stored got lost, numbers begin
-    /// anew.
+    /// The largest number of a record that was added.
+    last: u64,
+    /// Whether a row was added whose record has a smaller one: where what was stored got lost, numbers begin anew.
     is_disordered: bool,
 }
 
@@ -156,8 +157,9 @@ impl Rows {
 
     fn push_place(&mut self, hash: u32, place: Place) -> RowNumber {
         let number = self.next_number();
-        let last = self.rows.iter().rev().find_map(Place::number);
-        self.is_disordered |= last > place.number();
+        let held = place.number().unwrap_or_default();
+        self.is_disordered |= held < self.last;
+        self.last = self.last.max(held);
         self.by_id.insert(hash, self.rows.len());
         self.rows.push(place);
         number
@@ -213,6 +215,7 @@ impl Rows {
             sort(&mut order, &|a, b| self.held_at(a) < self.held_at(b));
             let take = |number: u32| self.rows.get_mut(number as usize).map(std::mem::take);
             self.rows = order.into_iter().filter_map(take).collect();
+            self.last = self.rows.last().and_then(Place::number).unwrap_or_default();
         }
         for (number, id) in self.rows.iter().filter_map(Place::id).enumerate() {
             self.by_id.insert(self.by_id.hash(id), number);
@@ -236,9 +239,9 @@ mod tests {
         for number in [2, 5, 9] {
             rows.push(row(number));
         }
+        assert!(!rows.close_up());
         rows.remove(&RecordId::number(9).unwrap());
         rows.push(row(7));
-        assert!(!rows.close_up());
         rows.hide(&RecordId::number(3).unwrap(), 3);
         rows.push(row(4));
         assert!(rows.close_up() && !rows.close_up());

@@ -325,17 +325,58 @@ fn many_queries_wait_at_once_and_none_for_ever() {
             assert_eq!(collections.find(&name, query, false).stamps.len(), 999 - n);
         }
     }
-    // Records that change all the time hold nobody up for ever either.
+    let changed = |collections: &mut Collections, n: usize| {
+        let (id, fields) = record(&format!(r#"{{"id":1,"n":{n}}}"#));
+        collections.update(&name, &[(&id, Seen::As(0, &fields))]);
+    };
+    // Records that change all the time hold nobody up for ever: neither two of which only one is ever done in time,
+    let mut waiting = vec![Query::parse(r#"{"where":{"n":{"$lt":-2}}}"#).unwrap(), queries[3].clone()];
+    changed(&mut collections, 1);
+    for change in 2.. {
+        waiting.retain(|query| collections.is_waiting(&name, query, None));
+        if waiting.is_empty() {
+            break;
+        }
+        assert!(change < 12, "{waiting:?}");
+        for _ in 0..150 {
+            collections.build_next(&name);
+        }
+        changed(&mut collections, change);
+    }
+    // nor one.
     let query = Query::parse(r#"{"where":{"n":{"$lt":-1}}}"#).unwrap();
     let mut begun = 0;
     while collections.is_waiting(&name, &query, None) {
         begun += 1;
         assert!(collections.build_next(&name));
-        let (id, fields) = record(&format!(r#"{{"id":1,"n":{begun}}}"#));
-        collections.update(&name, &[(&id, Seen::As(0, &fields))]);
+        changed(&mut collections, begun);
         assert!(!collections.build_next(&name), "it was of records that are not there any more");
     }
     assert_eq!(begun, 3);
+    // What looks as before is no change.
+    assert!(collections.is_waiting(&name, &query, None) && collections.build_next(&name));
+    changed(&mut collections, begun);
+    assert!(collections.build_next(&name));
+}
+
+#[test]
+fn what_was_found_in_portions_is_sorted_or_walked_in_the_order_of_an_index() {
+    let texts: Vec<String> = (0..1_000)
+        .map(|id| format!(r#"{{"id":{id},"n":{},"by":{}}}"#, id * 7 % 1_000, id * 31 % 1_000))
+        .collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let (mut collections, ObjectDefinition { name, .. }) =
+        collections_at_once(&texts, r#"{"by":{"fields":["by"]}}"#, 160);
+    for (most, is_by_index) in [(20, false), (900, true)] {
+        let query = format!(r#"{{"where":{{"n":{{"$lt":{most}}}}},"orderBy":[{{"field":"by"}}]}}"#);
+        let query = Query::parse(&query).unwrap();
+        assert!(wait(&mut collections, &name, &query) > 100);
+        let explained = collections.explain(&name, &query);
+        assert_eq!(explained.contains(r#""sortedByIndex":true"#), is_by_index, "{explained}");
+        let found: Vec<serde_json::Value> = serde_json::from_str(&collections.text(&name, &query)).unwrap();
+        assert_eq!(found.len(), most);
+        assert!(found.is_sorted_by_key(|record| record["by"].as_i64().unwrap()));
+    }
 }
 
 mod oracle;
