@@ -636,7 +636,8 @@ impl Engine {
     /// Lets go of a portion of the records, when nobody asks for any of them any more; whether there are more.
     pub fn drop_next(&mut self) -> bool {
         let Self { state, collections, config, .. } = self;
-        state.tables.drop_next(config.at_once) || collections.drop_next(config.at_once)
+        let portion = config.at_once.div_ceil(4);
+        state.tables.drop_next(portion) || collections.drop_next(portion)
     }
 
     /// Does a part of what keeps a query waiting when all records of its object are in memory; whether there is more.

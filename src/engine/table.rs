@@ -42,13 +42,18 @@ impl Tables {
         self.list.iter().map(|(name, table)| (name, table))
     }
 
-    /// Lets go of so many records, which are not asked for any more; whether there were any.
-    pub(crate) fn drop_next(&mut self, count: usize) -> bool {
-        self.list.pop_if(|(_, table)| table.slots.is_empty());
-        self.list.last_mut().is_some_and(|(_, Table { slots, .. })| {
-            slots.truncate(slots.len().saturating_sub(count));
-            true
-        })
+    /// Lets go of so many records, which are not asked for any more; whether there are more.
+    pub(crate) fn drop_next(&mut self, mut count: usize) -> bool {
+        while let Some((_, Table { slots, .. })) = self.list.last_mut() {
+            let kept = slots.len().saturating_sub(count);
+            count -= slots.len() - kept;
+            slots.truncate(kept);
+            if kept > 0 {
+                return true;
+            }
+            self.list.pop();
+        }
+        false
     }
 
     /// The table of an object, if there is one, to be put in order: nothing of it changes by that.

@@ -238,13 +238,16 @@ impl Collections {
         self.get(object)?.filling
     }
 
-    /// Lets go of so many records, which are not asked for any more; whether there were any.
-    pub(crate) fn drop_next(&mut self, count: usize) -> bool {
-        self.list.pop_if(|(_, collection)| collection.rows.is_empty());
-        self.list.last_mut().is_some_and(|(_, collection)| {
-            collection.rows.drop_last(count);
-            true
-        })
+    /// Lets go of so many records, which are not asked for any more; whether there are more.
+    pub(crate) fn drop_next(&mut self, mut count: usize) -> bool {
+        while let Some((_, collection)) = self.list.last_mut() {
+            count -= collection.rows.drop_last(count);
+            if !collection.rows.is_empty() {
+                return true;
+            }
+            self.list.pop();
+        }
+        false
     }
 
     /// Whether there is an object of which not all records are taken over yet.

@@ -126,9 +126,11 @@ impl Rows {
         self.rows.is_empty()
     }
 
-    /// Lets go of the last rows, when nobody looks at any of them any more.
-    pub(crate) fn drop_last(&mut self, count: usize) {
-        self.rows.truncate(self.rows.len().saturating_sub(count));
+    /// Lets go of the last rows, at most so many, when nobody looks at any of them any more; gives how many those were.
+    pub(crate) fn drop_last(&mut self, count: usize) -> usize {
+        let before = self.rows.len();
+        self.rows.truncate(before.saturating_sub(count));
+        before - self.rows.len()
     }
 
     /// Makes room for so many records more.
