@@ -57,13 +57,6 @@ pub(crate) struct Shell {
     closing: RefCell<Vec<Function>>,
 }
 
-/// Lets go of an engine and of its records, of each portion in a task of its own.
-fn let_go(mut engine: Box<Engine>) {
-    if engine.drop_next() {
-        Timeout::new(0, move || let_go(engine)).forget();
-    }
-}
-
 /// What the shell is started with.
 pub(crate) struct Settings {
     pub(crate) name: String,
@@ -496,6 +489,13 @@ fn fail_compaction(log: &Store, compaction: u64, error: &Error) -> Input {
 /// Whether a page that goes is kept, or one that is shown was.
 fn is_persisted(event: &JsValue) -> bool {
     Reflect::get(event, &JsValue::from_str("persisted")).is_ok_and(|persisted| persisted.is_truthy())
+}
+
+/// Lets go of an engine and of its records, of each portion in a task of its own.
+fn let_go(mut engine: Box<Engine>) {
+    if engine.drop_next() {
+        Timeout::new(0, move || let_go(engine)).forget();
+    }
 }
 
 fn handle_in(shell: &Weak<Shell>, input: Input) {

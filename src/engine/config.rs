@@ -11,7 +11,7 @@ use crate::error::Error;
 /// How often to pull when nothing else makes the client do so.
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Of how many records queries take over all, or build an index, at once: some 15 ms in a browser.
+/// Some 15 ms in a browser.
 const AT_ONCE: usize = 1 << 15;
 
 /// What an engine is started with.
@@ -27,7 +27,7 @@ pub struct Config {
     pub compact_after: CompactAfter,
     /// Whether everything is read into memory before the database is open, instead of when it is needed.
     pub is_eager: bool,
-    /// Of how many records queries take over all, or build an index, at once: of more in portions, between which others run.
+    /// How many records queries take over, look at or build an index of at once: more in portions, between which others run.
     pub at_once: usize,
     /// Whether the store outlives the page.
     pub is_durable: bool,

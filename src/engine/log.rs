@@ -382,11 +382,14 @@ impl Engine {
         if !self.has_all(&needs) {
             return false;
         }
-        let is_write = |job: &&Job| matches!(job, Job::Write { .. } | Job::Asked);
-        let looks_at = self.log.queue.iter().filter(is_write).flat_map(|job| self.needs_of_job(job));
-        for need in looks_at.collect::<Vec<_>>() {
-            if let Need::Object(object) = &need {
-                self.show_rest(object);
+        if self.collections.is_any_filling() {
+            // Only writes look at what queries know.
+            let is_write = |job: &&Job| matches!(job, Job::Write { .. } | Job::Asked);
+            let looks_at = self.log.queue.iter().filter(is_write).flat_map(|job| self.needs_of_job(job));
+            for need in looks_at.collect::<Vec<_>>() {
+                if let Need::Object(object) = &need {
+                    self.show_rest(object);
+                }
             }
         }
         true

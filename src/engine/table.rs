@@ -414,27 +414,27 @@ mod tests {
             let mut rest: Vec<usize> = unexpected.chain(expected).collect();
             let middle = if rest.is_empty() { 0 } else { order.index(rest.len()) };
             rest.rotate_left(middle);
-            let half = rest.len() / 2;
             let mut made = Vec::new();
-            for (at, (is_made, number)) in (0..).zip(&changes) {
-                if at == changes.len() / 2 {
-                    rest.iter().take(half).for_each(|number| table.push_stored(*number as u64, record(*number)));
+            let (first, second) = rest.split_at(rest.len() / 2);
+            let (before, after) = changes.split_at(changes.len() / 2);
+            for (stored, changes) in [(first, before), (second, after)] {
+                for (is_made, number) in changes {
+                    made.retain(|other| other != number);
+                    // What is not to be found is not made only to be removed.
+                    if table.get(&id(*number)).is_some() {
+                        table.entry(&id(*number)).rebase(Operation::Delete, None, ServerVersion::default());
+                        table.drop_if_gone(&id(*number));
+                    }
+                    if *is_made {
+                        let data = Some(Fields::empty());
+                        table.entry(&id(*number)).rebase(Operation::Create, data.as_ref(), ServerVersion::default());
+                        made.push(*number);
+                    }
                 }
-                made.retain(|other| other != number);
-                let operation = if *is_made { Operation::Create } else { Operation::Delete };
-                let data = is_made.then(Fields::empty);
-                // What is not to be found is not made, only to be removed.
-                if *is_made || table.get(&id(*number)).is_some() {
-                    table.entry(&id(*number)).rebase(Operation::Delete, None, ServerVersion::default());
-                    table.drop_if_gone(&id(*number));
-                }
-                if *is_made {
-                    table.entry(&id(*number)).rebase(operation, data.as_ref(), ServerVersion::default());
-                    made.push(*number);
+                for number in stored {
+                    table.push_stored(*number as u64, record(*number));
                 }
             }
-            let from = if changes.is_empty() { 0 } else { half };
-            rest.iter().skip(from).for_each(|number| table.push_stored(*number as u64, record(*number)));
             table.order();
             let stored = (0..).zip(&fates).filter(|(_, fate)| **fate != 1).map(|(number, _)| number);
             let all: Vec<RecordId> = stored.chain(made).map(id).collect();

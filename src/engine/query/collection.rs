@@ -6,23 +6,14 @@ use super::aggregate::Aggregate;
 use super::index::{Building, Index};
 use super::live::{Live, LiveChange};
 use super::pass::Pass;
-use super::plan::{Plan, Source, clauses};
+use super::plan::{Plan, Source};
+use super::prepare::known_among;
 use super::rows::{Row, RowNumber, Rows, Stamp};
-use super::{Condition, Path, Query};
+use super::{Path, Query};
 use crate::engine::record::Record;
 use crate::engine::sort::sort;
 use crate::engine::table::Table;
 
-/// An index is built without being declared once queries have looked at so many times as many rows for want of it as there are.
-const WASTE: usize = 8;
-/// With fewer rows no index is built that is not declared.
-const FEW: usize = 256;
-/// The most indexes of an object that are not declared.
-const MOST_UNDECLARED: usize = 8;
-/// So often it is begun anew, or a pass is, because rows changed meanwhile; then it is done at once.
-const MOST_BEGUN: u32 = 3;
-/// The most passes that are kept, or under way.
-const MOST_PASSES: usize = 8;
 /// When more than a quarter of the rows and of this number change at once, indexes are built anew with the next query.
 const MANY: usize = 256;
 /// How many bytes of records a page may know: 48 MiB of JSON text. Beyond, it forgets them all.
@@ -61,27 +52,29 @@ impl Default for Page {
 
 /// The records of one object.
 #[derive(Debug, Default)]
-struct Collection {
-    rows: Rows,
+pub(super) struct Collection {
+    pub(super) rows: Rows,
+    /// See [`Config`](crate::engine::Config).
+    pub(super) at_once: usize,
     /// Where not all records are taken over yet that there are: the number of the next one. No index is built meanwhile.
-    filling: Option<u64>,
-    indexes: Vec<Index>,
+    pub(super) filling: Option<u64>,
+    pub(super) indexes: Vec<Index>,
     /// One that is being built, of the rows as they were with that stamp; and how often one was begun since one was done.
-    building: Option<(Building, Stamp)>,
-    begun: u32,
+    pub(super) building: Option<(Building, Stamp)>,
+    pub(super) begun: u32,
     /// Which rows match what was asked, of the rows as they were.
-    passes: Vec<Pass>,
+    pub(super) passes: Vec<Pass>,
     /// The fields of the declared indexes.
-    declared: Vec<Vec<Path>>,
+    pub(super) declared: Vec<Vec<Path>>,
     /// Those of others that are to be built, in portions.
-    wanted: Vec<Vec<Path>>,
+    pub(super) wanted: Vec<Vec<Path>>,
     /// Those of them of whose values no two records may have the same.
-    unique: Vec<Vec<Path>>,
+    pub(super) unique: Vec<Vec<Path>>,
     /// What was looked at for want of an index on these fields.
-    wanting: Vec<(Vec<Path>, usize)>,
-    lives: Vec<Live>,
+    pub(super) wanting: Vec<(Vec<Path>, usize)>,
+    pub(super) lives: Vec<Live>,
     /// The stamp of the last change of any of the records.
-    last_change: Stamp,
+    pub(super) last_change: Stamp,
 }
 
 /// Rows for the page.
@@ -102,7 +95,7 @@ impl Collections {
     /// None yet, with the indexes that are declared.
     pub(crate) fn of(definitions: &[ObjectDefinition], at_once: usize) -> Self {
         let list = definitions.iter().map(|definition| {
-            let mut collection = Collection::default();
+            let mut collection = Collection { at_once, ..Collection::default() };
             let indexes = definition.indexes.iter().map(|(_, index)| (index.fields.as_slice(), index.unique));
             let unique = definition.fields.iter().filter(|(_, field)| field.unique);
             let unique = unique.map(|(name, _)| (std::slice::from_ref(name), true));
@@ -148,7 +141,8 @@ impl Collections {
 
     fn entry(&mut self, object: &ObjectName) -> &mut Collection {
         let place = self.list.iter().position(|(name, _)| name == object).unwrap_or_else(|| {
-            self.list.push((object.clone(), Collection::default()));
+            let collection = Collection { at_once: self.at_once, ..Collection::default() };
+            self.list.push((object.clone(), collection));
             self.list.len() - 1
         });
         &mut self.list.get_mut(place).expect("the place was found or just made").1
@@ -192,7 +186,6 @@ impl Collections {
     /// then [`fill_next`](Self::fill_next) does it, and of what changes meanwhile only what is before [`filling`](Self::filling) is taken
     /// over at once.
     pub(crate) fn fill(&mut self, object: &ObjectName, table: &Table) {
-        let at_once = self.at_once;
         let collection = self.entry(object);
         if collection.filling.take().is_some() {
             collection.rows = Rows::default();
@@ -204,26 +197,24 @@ impl Collections {
         collection.start_over();
         collection.rows.reserve(table.count());
         collection.filling = Some(0);
-        if table.count() <= at_once || !collection.lives.is_empty() {
+        if table.count() <= collection.at_once || !collection.lives.is_empty() {
             while self.fill_next(object, table) {}
         }
     }
 
     /// Takes over a portion of the records of an object where that was begun; whether there are more.
     pub(crate) fn fill_next(&mut self, object: &ObjectName, table: &Table) -> bool {
-        let (portion, mut stamp) = (self.portion(), self.last_stamp);
+        let mut stamp = self.last_stamp;
         let collection = self.entry(object);
         let Some(next) = collection.filling else { return false };
         let mut rest = table.numbered_from(next);
-        for (number, record) in rest.by_ref().take(portion) {
+        for (number, record) in rest.by_ref().take(collection.portion()) {
             stamp += 1;
-            match Seen::of(number, record) {
-                Seen::As(number, fields) => {
-                    let (id, fields) = (record.id.clone(), fields.clone());
-                    collection.rows.push(Row { id, fields, number, stamp, known_in: 0 });
-                }
-                Seen::Hidden(number) => collection.rows.hide(&record.id, number),
-                Seen::Gone => {}
+            if let Some(fields) = record.visible() {
+                let (id, fields) = (record.id.clone(), fields.clone());
+                collection.rows.push(Row { id, fields, number, stamp, known_in: 0 });
+            } else {
+                collection.rows.hide(&record.id, number);
             }
         }
         collection.filling = rest.next().map(|(number, _)| number);
@@ -281,22 +272,16 @@ impl Collections {
         self.is_waiting(object, &Live::new(0, query.clone()).search_query(), None)
     }
 
-    /// Whether a query has to wait until an index is built that may be of use to it, or many rows are looked at.
-    /// That is of what is computed of what it finds, if anything is.
+    /// Whether a query, or what is computed of what it finds, has to wait until an index is built that may be of use to it, or many rows
+    /// are looked at.
     pub(crate) fn is_waiting(&mut self, object: &ObjectName, query: &Query, of: Option<&Aggregate>) -> bool {
-        let at_once = self.at_once;
-        self.entry(object).is_waiting(query, of, at_once)
+        self.entry(object).is_waiting(query, of)
     }
 
     /// Does a portion of what queries wait for; whether there is more to do.
     pub(crate) fn build_next(&mut self, object: &ObjectName) -> bool {
-        let portion = self.portion();
         let collection = self.entry(object);
-        collection.build_next() || collection.pass_next(portion)
-    }
-
-    const fn portion(&self) -> usize {
-        self.at_once.div_ceil(16)
+        collection.build_next() || collection.pass_next()
     }
 
     /// Builds the declared indexes that may be of use to a query.
@@ -363,16 +348,14 @@ impl Collections {
 
     /// The rows a query finds; all at once, whatever it takes, where the page was introduced to what was ahead.
     pub(crate) fn find(&mut self, object: &ObjectName, query: &Query, is_introduced: bool) -> Found {
-        let at_once = self.at_once;
-        let (numbers, ..) = self.entry(object).run(query, at_once);
+        let (numbers, ..) = self.entry(object).run(query);
         if is_introduced { self.hand_over(object, &numbers) } else { self.for_page(object, &numbers) }
     }
 
     /// How a query is answered, as JSON.
     pub(crate) fn explain(&mut self, object: &ObjectName, query: &Query) -> String {
-        let at_once = self.at_once;
         let collection = self.entry(object);
-        let (numbers, plan, looked_at) = collection.run(query, at_once);
+        let (numbers, plan, looked_at) = collection.run(query);
         let index = match &plan.source {
             Source::Scan => "null".to_owned(),
             Source::Ids(_) => r#"["id"]"#.to_owned(),
@@ -512,17 +495,6 @@ impl Collections {
     }
 }
 
-/// What a pass over the rows as they are found that a query wants, or computed of that.
-fn known_among<'a>(
-    passes: &'a [Pass],
-    query: &Query,
-    of: Option<&Aggregate>,
-    last_change: Stamp,
-) -> Option<&'a Pass> {
-    let is_it = |pass: &&Pass| pass.is_done && pass.stamp == last_change && pass.is_of(query, of);
-    passes.iter().find(is_it).inspect(|pass| pass.is_used.set(true))
-}
-
 /// How a record looks: with its number, which tells it from another that had its id before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Seen<'a> {
@@ -620,16 +592,11 @@ impl Collection {
         self.lives.iter_mut().for_each(Live::invalidate);
     }
 
-    fn run(&mut self, query: &Query, at_once: usize) -> (Vec<RowNumber>, Plan, usize) {
+    fn run(&mut self, query: &Query) -> (Vec<RowNumber>, Plan, usize) {
         self.build_for(query);
         let (numbers, plan, looked_at) = query.run(&self.rows, &self.indexes, self.known(query));
-        self.note_waste(query, &plan, looked_at.saturating_sub(numbers.len()), at_once);
+        self.note_waste(query, &plan, looked_at.saturating_sub(numbers.len()));
         (numbers, plan, looked_at)
-    }
-
-    /// What a pass found that a query wants.
-    fn known(&self, query: &Query) -> Option<&Pass> {
-        known_among(&self.passes, query, None, self.last_change)
     }
 
     fn count(&self, query: &Query) -> usize {
@@ -642,184 +609,5 @@ impl Collection {
             }
             _ => query.run(&self.rows, &self.indexes, self.known(query)).0.len(),
         }
-    }
-
-    /// Builds the declared indexes that may be of use.
-    fn build_for(&mut self, query: &Query) {
-        for paths in self.missing_for(query) {
-            self.indexes.push(Index::build(paths, &self.rows));
-            (self.building, self.begun) = (None, 0);
-        }
-    }
-
-    /// The declared indexes that may be of use and are not there.
-    fn missing_for(&self, query: &Query) -> Vec<Vec<Path>> {
-        let names = query.names();
-        let is_of_use =
-            |paths: &[Path]| paths.first().is_some_and(|path| names.contains(&path.whole.as_str()));
-        let is_built = |paths: &[Path]| self.indexes.iter().any(|index| index.paths == *paths);
-        let all = self.declared.iter().chain(&self.wanted);
-        all.filter(|paths| is_of_use(paths) && !is_built(paths)).cloned().collect()
-    }
-
-    fn is_waiting(&mut self, query: &Query, of: Option<&Aggregate>, at_once: usize) -> bool {
-        if self.rows.len() <= at_once {
-            return false;
-        }
-        let Some(paths) = self.missing_for(query).pop() else { return self.is_passing(query, of, at_once) };
-        if self.building.as_ref().is_some_and(|(_, stamp)| *stamp == self.last_change) {
-            // This one or another: one after the other.
-            return true;
-        }
-        let may_begin = self.begun < MOST_BEGUN;
-        if may_begin {
-            self.building = Some((Building::new(paths, &self.rows), self.last_change));
-            self.begun += 1;
-        } else {
-            self.begun = 0;
-        }
-        may_begin
-    }
-
-    /// Whether a query looks at so many rows that it waits until that is done, or until they are in its order.
-    fn is_passing(&mut self, query: &Query, of: Option<&Aggregate>, at_once: usize) -> bool {
-        let plan = query.plan(&self.rows, &self.indexes);
-        let mut candidates = plan.candidates(&self.rows, &self.indexes);
-        if candidates <= at_once {
-            return false;
-        }
-        if !plan.is_exact || query.search.is_some() || of.is_some() {
-            match self.passes.iter().find(|pass| pass.stamp == self.last_change && pass.is_of(query, of)) {
-                Some(pass) if pass.is_done => candidates = pass.found.len(),
-                Some(_) => return true,
-                None if query.ends_within(&plan, &self.rows, &self.indexes, at_once) => return false,
-                None => return self.begin_pass(query, of, plan),
-            }
-        }
-        if plan.sorted_by.is_some() || query.order_by.is_empty() || candidates <= at_once {
-            return false;
-        }
-        // Of fewer an index by what is looked for is taken all the same.
-        let is_of_use = candidates * 2 > self.rows.len();
-        let key =
-            query.order_by.first().map(|key| &key.path).filter(|path| is_of_use && path.parts.is_none());
-        key.is_some_and(|path| self.want(vec![path.clone()])) && self.is_waiting(query, of, at_once)
-    }
-
-    /// Begins a pass for a query, unless it was in vain too often, because the rows changed before anybody had what it found.
-    fn begin_pass(&mut self, query: &Query, of: Option<&Aggregate>, plan: Plan) -> bool {
-        let stamp = self.last_change;
-        self.passes.iter_mut().filter(|pass| pass.stamp != stamp).for_each(Pass::give_up);
-        let before = self.passes.iter().position(|pass| pass.is_of(query, of));
-        let before = before.map(|place| self.passes.remove(place));
-        let tries = before.map_or(0, |pass| pass.tries());
-        if tries >= MOST_BEGUN {
-            return false;
-        }
-        if self.passes.len() == MOST_PASSES {
-            // Only what nobody waits for: else those who do could take it from each other for ever.
-            let is_free = |pass: &Pass| pass.stamp != stamp || pass.is_used.get();
-            let Some(place) = self.passes.iter().position(is_free) else { return false };
-            self.passes.remove(place);
-        }
-        self.passes.push(Pass::new(query, of, plan, (&self.rows, &self.indexes), (stamp, tries)));
-        true
-    }
-
-    /// Looks at a portion of the rows for those who wait; whether there are more.
-    fn pass_next(&mut self, portion: usize) -> bool {
-        let mut open = self.passes.iter_mut().filter(|pass| !pass.is_done && pass.stamp == self.last_change);
-        let Some(pass) = open.next() else { return false };
-        pass.step(&self.rows, portion);
-        !pass.is_done || open.next().is_some()
-    }
-
-    /// Wants an index that is not declared; whether it may have it.
-    fn want(&mut self, paths: Vec<Path>) -> bool {
-        let is_declared = |paths: &Vec<Path>| self.declared.contains(paths);
-        let undeclared = self.indexes.iter().filter(|index| !is_declared(&index.paths)).count();
-        let is_there = is_declared(&paths) || self.indexes.iter().any(|index| index.paths == paths);
-        let may_have =
-            !is_there && !self.wanted.contains(&paths) && undeclared.max(self.wanted.len()) < MOST_UNDECLARED;
-        if may_have {
-            self.wanted.push(paths);
-        }
-        may_have
-    }
-
-    fn build_next(&mut self) -> bool {
-        let Some((mut building, stamp)) = self.building.take_if(|(_, stamp)| *stamp == self.last_change)
-        else {
-            return false;
-        };
-        match building.step(&self.rows) {
-            Some(index) => {
-                // A write may have wanted it, and could not wait.
-                if !self.indexes.iter().any(|other| other.paths == index.paths) {
-                    self.indexes.push(index);
-                }
-                self.begun = 0;
-                false
-            }
-            None => {
-                self.building = Some((building, stamp));
-                true
-            }
-        }
-    }
-
-    /// Takes note of what a query looked at in vain, and builds the index that it wanted when that was too much.
-    fn note_waste(&mut self, query: &Query, plan: &Plan, wasted: usize, at_once: usize) {
-        if self.rows.len() < FEW || !matches!(plan.source, Source::Scan) || wasted == 0 {
-            return;
-        }
-        let Some(paths) = query.wanted_index() else { return };
-        let undeclared = self.indexes.iter().filter(|index| !self.declared.contains(&index.paths)).count();
-        if undeclared >= MOST_UNDECLARED {
-            return;
-        }
-        let place = self.wanting.iter().position(|(other, _)| *other == paths).unwrap_or_else(|| {
-            self.wanting.push((paths.clone(), 0));
-            self.wanting.len() - 1
-        });
-        let is_too_much = self.wanting.get_mut(place).is_some_and(|(_, sum)| {
-            *sum += wasted;
-            *sum > self.rows.len() * WASTE
-        });
-        if is_too_much {
-            self.wanting.remove(place);
-            if self.rows.len() > at_once {
-                self.want(paths);
-            } else {
-                self.indexes.push(Index::build(paths, &self.rows));
-            }
-        }
-    }
-}
-
-impl Query {
-    /// The names of the fields that an index may begin with.
-    fn names(&self) -> Vec<&str> {
-        let condition = self.condition().map(clauses).unwrap_or_default();
-        let filtered = condition.into_iter().filter_map(|clause| match clause {
-            Condition::Field(path, _) => Some(path.whole.as_str()),
-            Condition::After(values) => values.first().map(|(key, _)| key.path.whole.as_str()),
-            _ => None,
-        });
-        filtered.chain(self.order_by.first().map(|key| key.path.whole.as_str())).collect()
-    }
-
-    /// The fields of the index that would serve it best.
-    fn wanted_index(&self) -> Option<Vec<Path>> {
-        let clauses = self.condition().map(clauses).unwrap_or_default();
-        let is_plain = |path: &&Path| path.parts.is_none();
-        let best = clauses.iter().filter_map(|clause| match clause {
-            Condition::Field(path, test) => Some((path, test.selectivity()?)),
-            _ => None,
-        });
-        let best =
-            best.filter(|(path, _)| is_plain(path)).min_by_key(|(_, rank)| *rank).map(|(path, _)| path);
-        let sorted = || self.limit.and(self.order_by.first()).map(|key| &key.path).filter(is_plain);
-        best.or_else(sorted).map(|path| vec![path.clone()])
     }
 }

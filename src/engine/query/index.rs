@@ -373,7 +373,8 @@ mod tests {
             1 => any::<bool>().prop_map(|value| value.to_string()),
             1 => prop_oneof![-3_i32..3, any::<i32>()].prop_map(|value| value.to_string()),
             1 => (-2.0..2.0).prop_map(|value: f64| format!("{value}")),
-            8 => ("[a\u{1}]{0,2}", prop_oneof![0_usize..2, 27_usize..32]).prop_map(|(end, count)| format!("\"{}{end}\"", "a".repeat(count))),
+            8 => ("[a\u{1}]{0,2}", prop_oneof![0_usize..2, 27_usize..32])
+                .prop_map(|(end, count)| format!("\"{}{end}\"", "a".repeat(count))),
             1 => "[ab]{0,2}".prop_map(|text| format!("[\"{text}\"]")),
         ]
     }

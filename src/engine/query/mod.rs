@@ -17,6 +17,7 @@ mod overlay;
 mod parse;
 mod pass;
 mod plan;
+mod prepare;
 mod rows;
 mod search;
 
